@@ -1,0 +1,56 @@
+// packages/bus/src/bus.ts
+// The port: messages between nodes and regions. The adapter over core NATS is nats-bus.ts.
+//   BU1  Nothing here is durable: a published message may be lost, never silently delayed for long.
+//   BU2  From one publisher to one subscriber messages keep their order.
+//   BU3  A subject with a sole subscriber in this process is delivered without NATS, so that a node
+//        serves its own people while its NATS server is away (D5).
+//   BU4  Everything that waits has a limit: requests have a time-out, output a byte limit.
+
+export interface Message {
+  readonly subject: string;
+  readonly data: Uint8Array;
+  /** Answers a request; does nothing for a published message. */
+  reply(data: Uint8Array): void;
+}
+
+export type PublishOutcome =
+  | { readonly kind: "sent" }
+  | { readonly kind: "disconnected" } // dropped: no connection now
+  | { readonly kind: "too_large"; readonly maxBytes: number };
+
+export type RequestOutcome =
+  | { readonly kind: "reply"; readonly data: Uint8Array }
+  | { readonly kind: "no_responders" }
+  | { readonly kind: "timeout" }
+  | { readonly kind: "disconnected" }
+  | { readonly kind: "too_large"; readonly maxBytes: number };
+
+export interface SubscribeOptions {
+  /** Members of a queue group share the messages; one of them gets each. */
+  readonly queue?: string;
+  /** This process is the only subscriber of the subject anywhere: local messages skip NATS (BU3). */
+  readonly isSole?: boolean;
+}
+
+export interface Subscription {
+  unsubscribe(): void;
+}
+
+export interface Bus {
+  readonly isConnected: boolean;
+  /** Largest message in bytes that `publish` and `request` take. */
+  readonly payloadMaxBytes: number;
+  publish(subject: string, data: Uint8Array): PublishOutcome;
+  /** Never rejects. Default limits are the caller's: there is no default time-out. */
+  request(subject: string, data: Uint8Array, timeoutMs: number): Promise<RequestOutcome>;
+  /** `onMessage` must not throw; it is called in order, one message at a time. */
+  subscribe(
+    subject: string,
+    onMessage: (message: Message) => void,
+    options?: SubscribeOptions,
+  ): Subscription;
+  /** Called with true and false as the connection comes and goes. */
+  onConnection(listener: (isConnected: boolean) => void): void;
+  /** Delivers what is under way, then closes. Safe to call twice. */
+  drain(): Promise<void>;
+}

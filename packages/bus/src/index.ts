@@ -1,0 +1,8 @@
+export type {
+  Bus,
+  Message,
+  PublishOutcome,
+  RequestOutcome,
+  SubscribeOptions,
+  Subscription,
+} from "./bus.ts";

@@ -1,0 +1,245 @@
+// packages/contracts/src/messages.ts
+// NATS subjects and what travels on them. Wire types grow by adding only; a reader ignores what it
+// does not know (STYLE §5): hence z.object, which strips, and never z.strictObject.
+import { z } from "zod";
+import { attributesSchema } from "./audience.ts";
+import { countsSchema, notificationSchema, regionAudienceSchema } from "./notification.ts";
+
+export const subjects = {
+  /** Relay: notifications for a target region. Queue group `ingest`; request → RelayReply. */
+  regionNotify: (region: string) => `region.${region}.notify`,
+  /** Relay: which ids live in the sending region. Queue group `ingest`; request → RelayReply. */
+  regionHomes: (region: string) => `region.${region}.homes`,
+  /** Which of these ids live in your region? Queue group `ingest`. */
+  regionLocate: (region: string) => `region.${region}.locate`,
+  /** Directory changes for recipients whose home is that region. Queue group `ingest`. */
+  regionDirectory: (region: string) => `region.${region}.directory`,
+  /** Reads one recipient in its home region. Queue group `ingest`. */
+  regionRecipient: (region: string) => `region.${region}.recipient`,
+  /** Counts of one notification in that region. Queue group `ingest`. */
+  regionStatus: (region: string) => `region.${region}.status`,
+  /** Heartbeat of a member, heard in every region. */
+  beat: (region: string, memberId: string) => `beat.${region}.${memberId}`,
+  beats: "beat.*.*",
+  /** New ledger entries and directory changes for partitions that this worker owns. */
+  memberPoke: (memberId: string) => `member.${memberId}.poke`,
+  /** Notifications for sessions of this gateway. */
+  memberDeliver: (memberId: string) => `member.${memberId}.deliver`,
+  /** Sessions of one partition, to its owner: open (request) and report (publish). */
+  partitionSessions: (home: string, partition: number) => `home.${home}.part.${partition}`,
+} as const;
+export const INGEST_QUEUE = "ingest";
+
+// --- relay between regions -------------------------------------------------------------------
+
+export const relayBatchSchema = z.object({
+  from: z.string(),
+  items: z.array(z.object({ notification: notificationSchema, audience: regionAudienceSchema })),
+});
+export type RelayBatch = z.infer<typeof relayBatchSchema>;
+export type RelayItem = RelayBatch["items"][number];
+
+export const homesBatchSchema = z.object({
+  from: z.string(), // the home region of all of them
+  tenants: z.array(z.object({ tenantId: z.string(), recipientIds: z.array(z.string()) })),
+});
+export type HomesBatch = z.infer<typeof homesBatchSchema>;
+
+/** `committed`: rows are durable in the target region, or were there already. */
+export const relayReplySchema = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("committed") }),
+  z.object({ kind: z.literal("failed"), code: z.string() }),
+]);
+export type RelayReply = z.infer<typeof relayReplySchema>;
+
+export const locateRequestSchema = z.object({
+  tenantId: z.string(),
+  recipientIds: z.array(z.string()),
+});
+export const locateReplySchema = z.object({ recipientIds: z.array(z.string()) }); // those at home
+export type LocateReply = z.infer<typeof locateReplySchema>;
+
+export const recipientChangeSchema = z.object({
+  recipientId: z.string(),
+  locale: z.string().nullable(),
+  timeZone: z.string().nullable(),
+  attributes: attributesSchema,
+});
+export type RecipientChange = z.infer<typeof recipientChangeSchema>;
+export const directoryRequestSchema = z.object({
+  tenantId: z.string(),
+  changes: z.array(recipientChangeSchema),
+});
+export const directoryReplySchema = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("stored"), created: z.number(), updated: z.number() }),
+  z.object({ kind: z.literal("failed"), code: z.string() }),
+]);
+export type DirectoryReply = z.infer<typeof directoryReplySchema>;
+
+export const recipientReadRequestSchema = z.object({
+  tenantId: z.string(),
+  recipientId: z.string(),
+});
+export const recipientReadReplySchema = z.object({
+  recipient: recipientChangeSchema.extend({ updatedAtMs: z.number() }).nullable(),
+});
+
+export const statusRequestSchema = z.object({ tenantId: z.string(), notificationId: z.string() });
+export const statusReplySchema = z.object({
+  state: z.enum(["waiting", "planned", "delivering", "finished"]),
+  counts: countsSchema,
+});
+export type StatusReply = z.infer<typeof statusReplySchema>;
+
+// --- membership ------------------------------------------------------------------------------
+
+export const ROLES = ["ingest", "worker", "gateway"] as const;
+export type Role = (typeof ROLES)[number];
+
+/**
+ * Heartbeat, once a second. `memberId` is new at every start of a node: it is the incarnation.
+ * `owned` lists [partition, epoch] per home region; `links` tells each gateway the last `seq` that
+ * this owner has sent it, so that a lost delivery is noticed within a beat.
+ */
+export const beatSchema = z.object({
+  memberId: z.string(),
+  region: z.string(),
+  roles: z.array(z.enum(ROLES)),
+  isDraining: z.boolean(),
+  build: z.string(),
+  owned: z.record(z.string(), z.array(z.tuple([z.number(), z.number()]))),
+  links: z.record(z.string(), z.number()),
+});
+export type Beat = z.infer<typeof beatSchema>;
+
+// --- accept → owner --------------------------------------------------------------------------
+
+/** A new ledger row. `members`: index numbers of a small audience; null: the audience decides. */
+export const pokeEntrySchema = z.object({
+  partition: z.number(),
+  offset: z.number(),
+  directoryVersion: z.number(),
+  members: z.array(z.number()).nullable(),
+});
+export const pokeSchema = z.object({
+  home: z.string(),
+  items: z.array(
+    z.object({
+      notification: notificationSchema,
+      audience: regionAudienceSchema.nullable(), // null when every entry carries its members
+      entries: z.array(pokeEntrySchema),
+    }),
+  ),
+  /** [partition, directoryVersion]: recipients changed. */
+  directory: z.array(z.tuple([z.number(), z.number()])),
+});
+export type Poke = z.infer<typeof pokeSchema>;
+export type PokeItem = Poke["items"][number];
+export type PokeEntry = z.infer<typeof pokeEntrySchema>;
+
+// --- sessions: gateway ↔ owner ---------------------------------------------------------------
+
+/**
+ * Opens sessions of one partition, new ones and, when the owner changed or a delivery was lost,
+ * those that already live. The owner then sends everything after `position`.
+ */
+export const sessionOpenSchema = z.object({
+  sid: z.number(), // unique in its gateway
+  tenantId: z.string(),
+  recipientId: z.string(),
+  /** The last offset that was put on this socket or that the client joined with; null: none. */
+  position: z.object({ offset: z.number(), epoch: z.string() }).nullable(),
+  ackedOffset: z.number(), // 0: none
+  device: z.string(),
+});
+export type SessionOpen = z.infer<typeof sessionOpenSchema>;
+
+/** [sid, index, offset]: cumulative ack. */
+const ackTuple = z.tuple([z.number(), z.number(), z.number()]);
+export const partitionRequestSchema = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("open"), gatewayId: z.string(), sessions: z.array(sessionOpenSchema) }),
+  z.object({
+    kind: z.literal("report"),
+    gatewayId: z.string(),
+    acks: z.array(ackTuple),
+    reads: z.array(ackTuple), // [sid, index, offset of that notification]
+    acknowledges: z.array(ackTuple),
+    closed: z.array(z.tuple([z.number(), z.number()])), // [sid, index]
+  }),
+]);
+export type PartitionRequest = z.infer<typeof partitionRequestSchema>;
+export type SessionReport = Extract<PartitionRequest, { kind: "report" }>;
+
+/** Answer to `open`, results in the order asked. */
+export const openReplySchema = z.object({
+  ownerId: z.string(),
+  /** The last delivery to this gateway before the sessions were opened. */
+  seq: z.number(),
+  results: z.array(
+    z.discriminatedUnion("kind", [
+      z.object({
+        kind: z.literal("opened"),
+        index: z.number(),
+        recovered: z.boolean(),
+        epoch: z.string(),
+        offset: z.number(), // deliveries that follow are above it
+        missed: z.number(),
+        unread: z.number(),
+      }),
+      z.object({
+        kind: z.literal("refused"),
+        code: z.enum(["unknown_recipient", "too_many_sessions", "not_owner", "overloaded"]),
+      }),
+    ]),
+  ),
+});
+export type OpenReply = z.infer<typeof openReplySchema>;
+export type OpenResult = OpenReply["results"][number];
+
+/**
+ * Notifications for sessions of one gateway. `seq` grows by one with every message from this owner
+ * to this gateway. `payload` is the JSON object of `ntf` without offset and epoch, encoded once.
+ */
+export const deliverSchema = z.object({
+  ownerId: z.string(),
+  seq: z.number(),
+  items: z.array(
+    z.object({
+      payload: z.string(),
+      groups: z.array(
+        z.object({
+          home: z.string(),
+          partition: z.number(),
+          epoch: z.string(),
+          offset: z.number(),
+          isResend: z.boolean(),
+          sids: z.array(z.number()),
+        }),
+      ),
+    }),
+  ),
+});
+export type Deliver = z.infer<typeof deliverSchema>;
+
+// --- codec -----------------------------------------------------------------------------------
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true });
+
+export function encodeMessage(message: unknown): Uint8Array {
+  return encoder.encode(JSON.stringify(message));
+}
+
+export type DecodedMessage<T> =
+  | { readonly kind: "message"; readonly message: T }
+  | { readonly kind: "malformed" };
+
+/** Never throws: what does not fit the schema is `malformed`, to be counted and dropped. */
+export function decodeMessage<T>(schema: z.ZodType<T>, bytes: Uint8Array): DecodedMessage<T> {
+  try {
+    const parsed = schema.safeParse(JSON.parse(decoder.decode(bytes)));
+    return parsed.success ? { kind: "message", message: parsed.data } : { kind: "malformed" };
+  } catch {
+    return { kind: "malformed" };
+  }
+}

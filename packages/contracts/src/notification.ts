@@ -1,0 +1,140 @@
+// packages/contracts/src/notification.ts
+// A notification as posted (A2), as it travels between regions and nodes, and its status (A4).
+import { z } from "zod";
+import { audienceSchema, filterSchema } from "./audience.ts";
+import { LIMITS } from "./limits.ts";
+import { recipientIdSchema, regionSchema, tenantIdSchema } from "./places.ts";
+
+export const PRIORITIES = ["low", "normal", "high", "critical"] as const;
+export type Priority = (typeof PRIORITIES)[number];
+
+/** BCP 47, the part in use: language, optional script, optional region. */
+export const localeSchema = z
+  .string()
+  .regex(/^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|\d{3}))?$/, "must be a locale such as en or de-AT");
+
+export const contentSchema = z
+  .strictObject({
+    title: z.string().min(1).max(LIMITS.titleMaxCharacters),
+    body: z.string().max(LIMITS.bodyMaxCharacters).optional(),
+    link: z.url({ protocol: /^https?$/ }).max(LIMITS.linkMaxCharacters).optional(),
+    data: z
+      .record(z.string().max(64), z.string().max(512))
+      .refine((data) => Object.keys(data).length <= LIMITS.dataKeysMax, {
+        message: `must hold at most ${LIMITS.dataKeysMax} keys`,
+      })
+      .optional(),
+  })
+  .refine(
+    (content) => new TextEncoder().encode(JSON.stringify(content)).length <= LIMITS.contentMaxBytes,
+    { message: `must be at most ${LIMITS.contentMaxBytes} bytes as JSON, per locale` },
+  );
+export type Content = z.infer<typeof contentSchema>;
+
+/** Locale → content. The first key is the fall-back when no locale of the recipient matches. */
+export const localizedContentSchema = z
+  .record(localeSchema, contentSchema)
+  .refine((content) => Object.keys(content).length >= 1, {
+    message: "must hold at least one locale",
+  })
+  .refine((content) => Object.keys(content).length <= LIMITS.localesMax, {
+    message: `must hold at most ${LIMITS.localesMax} locales`,
+  });
+export type LocalizedContent = z.infer<typeof localizedContentSchema>;
+
+/** `POST /v1/notifications`. Unknown fields are refused (A13). */
+export const notificationRequestSchema = z.strictObject({
+  audience: audienceSchema,
+  exclude: z.array(recipientIdSchema).max(LIMITS.excludeMax).optional(),
+  content: localizedContentSchema,
+  priority: z.enum(PRIORITIES).default("normal"),
+  ttlSeconds: z.int().min(1).max(LIMITS.ttlMaxSeconds).default(LIMITS.ttlDefaultSeconds),
+});
+export type NotificationRequest = z.infer<typeof notificationRequestSchema>;
+
+/**
+ * Who is meant in one target region. `recipients` holds only ids whose home is that region, so
+ * that no region learns another's ids through a notification.
+ */
+export const regionAudienceSchema = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("recipients"), recipientIds: z.array(recipientIdSchema) }),
+  z.object({ kind: z.literal("filter"), filter: filterSchema }),
+  z.object({ kind: z.literal("broadcast") }),
+]);
+export type RegionAudience = z.infer<typeof regionAudienceSchema>;
+
+/** What every region keeps of a notification; the same in all of them but for the audience. */
+export const notificationSchema = z.object({
+  id: z.uuid(),
+  tenantId: tenantIdSchema,
+  acceptedRegion: regionSchema,
+  acceptedAtMs: z.number(),
+  expiresAtMs: z.number(),
+  priority: z.enum(PRIORITIES),
+  content: z.record(z.string(), z.custom<Content>((value) => typeof value === "object")),
+  exclude: z.array(z.string()),
+});
+export type Notification = z.infer<typeof notificationSchema>;
+
+/** 202 of `POST /v1/notifications`. */
+export interface NotificationAccepted {
+  readonly id: string;
+  readonly acceptedAt: string; // ISO 8601
+  readonly regions: readonly string[]; // target regions
+  /** Explicit recipients known in no region that answered; absent for other audiences. */
+  readonly unknownCount?: number;
+}
+
+export const countsSchema = z.object({
+  /** Recipients the audience came to; grows until `state` is past `planned`. */
+  targeted: z.number(),
+  /** Terminal: acknowledged by a session of the recipient. */
+  deliveredSocket: z.number(),
+  /** Terminal: no session came in time and no device is registered. */
+  noDevice: z.number(),
+  /** Terminal: handed to a session, never acknowledged, no other channel. */
+  unacked: z.number(),
+  /** Terminal: `ttlSeconds` passed first. */
+  expired: z.number(),
+  /** Terminal: the recipient's process crashed on it too often (dead-lettered). */
+  failed: z.number(),
+  /** Receipts, not terminal: seen by a session after `noDevice` or `unacked` was recorded. */
+  receivedLate: z.number(),
+  read: z.number(),
+  acknowledged: z.number(),
+});
+export type Counts = z.infer<typeof countsSchema>;
+export const COUNT_NAMES = Object.keys(countsSchema.shape) as readonly (keyof Counts)[];
+export const TERMINAL_COUNT_NAMES = [
+  "deliveredSocket",
+  "noDevice",
+  "unacked",
+  "expired",
+  "failed",
+] as const satisfies readonly (keyof Counts)[];
+
+/** State of a notification in one region. `waiting`: the region has not confirmed its copy yet. */
+export const REGION_STATES = ["waiting", "planned", "delivering", "finished", "unreachable"] as const;
+export type RegionState = (typeof REGION_STATES)[number];
+
+export interface RegionStatus {
+  readonly region: string;
+  readonly state: RegionState;
+  readonly counts: Counts;
+}
+
+/** 200 of `GET /v1/notifications/:id`. */
+export interface NotificationStatus {
+  readonly id: string;
+  readonly acceptedAt: string;
+  readonly acceptedRegion: string;
+  readonly priority: Priority;
+  /** `finished` when every target region is; otherwise `delivering`. */
+  readonly state: "delivering" | "finished";
+  readonly counts: Counts & { readonly unknown: number; readonly pending: number };
+  readonly regions: readonly RegionStatus[];
+}
+
+export function zeroCounts(): Counts {
+  return Object.fromEntries(COUNT_NAMES.map((name) => [name, 0])) as Counts;
+}

@@ -1,0 +1,117 @@
+// packages/delivery/src/ports.ts
+// What delivery needs of the outside. `packages/store`, `packages/bus` and `packages/cluster`
+// have these shapes; only an app's main.ts joins them (DESIGN §3).
+import type { Deliver, Notification, PokeEntry, RegionAudience } from "@carillon/contracts";
+
+/** One recipient in a partition's index. `version`: the partition's directory version it got. */
+export interface DirectoryRow {
+  readonly index: number;
+  readonly tenantId: string;
+  readonly recipientId: string;
+  readonly locale: string | null;
+  readonly attributes: Readonly<Record<string, unknown>>;
+  readonly version: number;
+}
+
+/** `planned`: targeted not committed yet. `open`: somebody is not terminal. `closed`: all are. */
+export type LedgerRowState = "planned" | "open" | "closed";
+
+/**
+ * Bytes of one row's sets. With `members` (a small audience) bit i stands for members[i];
+ * otherwise for index i. Empty bytes: the empty set. Bit order: kernel's Bitset.toBytes.
+ */
+export interface LedgerSets {
+  readonly targeted: Uint8Array; // with `members`: always empty, everybody in it is targeted
+  readonly deliveredSocket: Uint8Array;
+  readonly noDevice: Uint8Array;
+  readonly unacked: Uint8Array;
+  readonly expired: Uint8Array;
+  readonly failed: Uint8Array;
+  readonly receivedLate: Uint8Array;
+  readonly read: Uint8Array;
+  readonly acknowledged: Uint8Array;
+}
+export type LedgerSetName = keyof LedgerSets;
+
+export interface LedgerRow extends PokeEntry {
+  readonly notificationId: string;
+  readonly state: LedgerRowState;
+  readonly sets: LedgerSets;
+}
+
+/** A notification as a home region keeps it, with whom it is meant for there. */
+export interface StoredNotification {
+  readonly notification: Notification;
+  readonly audience: RegionAudience;
+}
+
+export interface PartitionHead {
+  readonly partition: number;
+  readonly nextOffset: number; // the next row's offset; the first is 1
+  readonly directoryVersion: number; // 0: no recipient yet
+  readonly ledgerEpoch: string; // changes when history was lost or reset
+}
+
+export interface HeldPartition {
+  readonly partition: number;
+  readonly epoch: number; // of the ownership; the fence of every write
+}
+
+export interface LedgerUpdate extends HeldPartition {
+  readonly offset: number;
+  readonly state: LedgerRowState;
+  readonly sets: LedgerSets;
+}
+
+/** Partitions whose rows were refused because another owner has a higher epoch (D4). */
+export interface WriteOutcome {
+  readonly fencedPartitions: readonly number[];
+}
+
+/** All reads and writes throw Fault when the store is down; nothing is half-written. */
+export interface LedgerStore {
+  readHeads(home: string, partitions: readonly number[]): Promise<PartitionHead[]>;
+  /** Rows above `afterOffset`, ascending, at most `limitCount`. */
+  readRows(
+    home: string,
+    partition: number,
+    options: { afterOffset: number; limitCount: number },
+  ): Promise<LedgerRow[]>;
+  /** Rows of many partitions that are not closed, ascending by partition and offset. */
+  readUnclosedRows(home: string, partitions: readonly number[]): Promise<LedgerRow[]>;
+  /** The newest `limitCount` rows of each partition, ascending by partition and offset. */
+  readTails(
+    home: string,
+    partitions: readonly number[],
+    limitCount: number,
+  ): Promise<LedgerRow[]>;
+  /**
+   * Rows above `afterOffset` that target `index`, ascending, at most `limitCount`; looks at no
+   * more than `scanMax` rows. `tooFar`: there are more rows than that.
+   */
+  readTailOf(
+    home: string,
+    partition: number,
+    options: { index: number; afterOffset: number; limitCount: number; scanMax: number },
+  ): Promise<{ kind: "rows"; rows: LedgerRow[] } | { kind: "tooFar" }>;
+  readNotifications(ids: readonly string[]): Promise<StoredNotification[]>;
+  /** Recipients with version > afterVersion, ascending by version, then index. */
+  readDirectory(
+    home: string,
+    partition: number,
+    options: { afterVersion: number; limitCount: number },
+  ): Promise<DirectoryRow[]>;
+  /** Whole directory of many partitions, in pages of any order; for a new owner. */
+  streamDirectory(
+    home: string,
+    partitions: readonly number[],
+    onPage: (rows: { partition: number; row: DirectoryRow }[]) => void,
+  ): Promise<void>;
+  /** Sets and state of rows, replaced; refused per partition by the fence, in one statement. */
+  writeRows(home: string, updates: readonly LedgerUpdate[]): Promise<WriteOutcome>;
+}
+
+/** Sends to gateways; never waits. False: the message did not leave, the link repairs itself. */
+export interface GatewayPort {
+  deliver(gatewayId: string, message: Deliver): boolean;
+}
