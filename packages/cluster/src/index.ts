@@ -1,1 +1,16 @@
-export {};
+export {
+  type BeatSource,
+  createMembership,
+  type Membership,
+  type MembershipOptions,
+} from "./membership.ts";
+export {
+  type AcquiredPartition,
+  createOwnership,
+  type LossReason,
+  type Ownership,
+  type OwnershipDeps,
+  type OwnershipOptions,
+} from "./ownership.ts";
+export type { LeaseRow, LeaseStore } from "./ports.ts";
+export { assignPartitions } from "./rendezvous.ts";

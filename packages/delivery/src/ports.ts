@@ -115,3 +115,17 @@ export interface LedgerStore {
 export interface GatewayPort {
   deliver(gatewayId: string, message: Deliver): boolean;
 }
+
+const NOBODY = new Uint8Array();
+/** Sets of a row that nobody has worked on. */
+export const EMPTY_SETS: LedgerSets = {
+  targeted: NOBODY,
+  deliveredSocket: NOBODY,
+  noDevice: NOBODY,
+  unacked: NOBODY,
+  expired: NOBODY,
+  failed: NOBODY,
+  receivedLate: NOBODY,
+  read: NOBODY,
+  acknowledged: NOBODY,
+};

@@ -1,0 +1,177 @@
+// packages/cluster/src/membership.ts
+// Who is there: every member says once a second who it is and what it owns (DESIGN §6).
+//   CL4  A member's own beat is known to itself without NATS: it serves its own people (D5).
+//   CL5  Silence longer than `lostAfterMs` means lost, measured on the monotonic clock; a lost
+//        member that speaks again is a member again (its id is its incarnation).
+//   CL6  A draining member owns what it owns, but is given nothing new.
+import type { Bus, Subscription } from "@carillon/bus";
+import {
+  type Beat,
+  beatSchema,
+  decodeMessage,
+  encodeMessage,
+  type Role,
+  subjects,
+} from "@carillon/contracts";
+import type { Clock, Timer } from "@carillon/kernel";
+
+export interface MembershipOptions {
+  readonly self: {
+    readonly memberId: string;
+    readonly region: string;
+    readonly roles: readonly Role[];
+    readonly build: string;
+  };
+  readonly beatEveryMs: number; // 1,000: a lost message on a link is noticed within one beat
+  readonly lostAfterMs: number; // 5,000 inside a region
+  readonly lostAfterRemoteMs: number; // 10,000 across regions
+}
+
+/** What this member says of itself with every beat; asked anew each time. */
+export interface BeatSource {
+  owned(): Beat["owned"];
+  links(): Beat["links"];
+}
+
+export interface Membership {
+  start(): void;
+  /** Says so at once; others give this member nothing new (CL6). Safe to call twice. */
+  drain(): void;
+  stop(): void;
+  /** Sets what the beats tell; before it, this member owns nothing. */
+  describe(source: BeatSource): void;
+  /** An extra beat now, when what this member owns has changed. */
+  beatNow(): void;
+  /** The owner of a partition as far as known here. */
+  ownerOf(home: string, partition: number): string | undefined;
+  /** Workers of this member's region, itself included, that may be given partitions; sorted. */
+  workers(): readonly string[];
+  /** Last beats of all members that are not lost. */
+  members(): readonly Beat[];
+  isAlive(memberId: string): boolean;
+  onBeat(listener: (beat: Beat) => void): void;
+  onMemberLost(listener: (memberId: string) => void): void;
+}
+
+interface Seen {
+  beat: Beat;
+  heardAtMs: number;
+}
+
+export function createMembership(
+  options: MembershipOptions,
+  deps: { readonly bus: Bus; readonly clock: Clock; readonly onMalformed: () => void },
+): Membership {
+  const { self } = options;
+  const { bus, clock } = deps;
+  const seen = new Map<string, Seen>();
+  const owners = new Map<string, { memberId: string; epoch: number }>();
+  const claims = new Map<string, Set<string>>(); // member → keys of its last beat
+  const beatListeners: ((beat: Beat) => void)[] = [];
+  const lostListeners: ((memberId: string) => void)[] = [];
+  let source: BeatSource = { owned: () => ({}), links: () => ({}) };
+  let isDraining = false;
+  let subscription: Subscription | undefined;
+  let timer: Timer | undefined;
+
+  const hear = (beat: Beat): void => {
+    seen.set(beat.memberId, { beat, heardAtMs: clock.monotonicMs() });
+    claim(beat);
+    for (const listener of beatListeners) listener(beat);
+  };
+
+  const claim = ({ memberId, owned }: Beat): void => {
+    const keys = new Set<string>();
+    for (const [home, epochs] of Object.entries(owned)) {
+      for (const [partition, epoch] of epochs) {
+        const key = ownerKey(home, partition);
+        keys.add(key);
+        const known = owners.get(key);
+        if (known === undefined || epoch >= known.epoch) owners.set(key, { memberId, epoch });
+      }
+    }
+    forget(memberId, keys);
+    claims.set(memberId, keys);
+  };
+
+  /** The member no longer claims what is not in `kept`. */
+  const forget = (memberId: string, kept: ReadonlySet<string>): void => {
+    for (const key of claims.get(memberId) ?? [])
+      if (!kept.has(key) && owners.get(key)?.memberId === memberId) owners.delete(key);
+  };
+
+  const beatNow = (): void => {
+    const beat: Beat = {
+      memberId: self.memberId,
+      region: self.region,
+      roles: [...self.roles],
+      isDraining,
+      build: self.build,
+      owned: source.owned(),
+      links: source.links(),
+    };
+    hear(beat); // CL4: before, and independent of, NATS
+    bus.publish(subjects.beat(self.region, self.memberId), encodeMessage(beat));
+  };
+
+  const dropLost = (): void => {
+    const nowMs = clock.monotonicMs();
+    for (const [memberId, { beat, heardAtMs }] of seen) {
+      const limitMs =
+        beat.region === self.region ? options.lostAfterMs : options.lostAfterRemoteMs;
+      if (memberId === self.memberId || nowMs - heardAtMs <= limitMs) continue;
+      seen.delete(memberId);
+      forget(memberId, new Set());
+      claims.delete(memberId);
+      for (const listener of lostListeners) listener(memberId);
+    }
+  };
+
+  const tick = (): void => {
+    timer = clock.setTimer(options.beatEveryMs, tick);
+    beatNow();
+    dropLost();
+  };
+
+  return {
+    start() {
+      if (subscription !== undefined) return;
+      subscription = bus.subscribe(subjects.beats, (message) => {
+        const decoded = decodeMessage(beatSchema, message.data);
+        if (decoded.kind === "malformed") deps.onMalformed();
+        else if (decoded.message.memberId !== self.memberId) hear(decoded.message);
+      });
+      tick();
+    },
+    drain() {
+      if (isDraining) return;
+      isDraining = true;
+      beatNow();
+    },
+    stop() {
+      timer?.cancel();
+      subscription?.unsubscribe();
+      timer = subscription = undefined;
+    },
+    describe(newSource) {
+      source = newSource;
+    },
+    beatNow,
+    ownerOf: (home, partition) => owners.get(ownerKey(home, partition))?.memberId,
+    workers: () =>
+      [...seen.values()]
+        .map(({ beat }) => beat)
+        .filter((beat) => beat.region === self.region)
+        .filter((beat) => beat.roles.includes("worker") && !beat.isDraining)
+        .map((beat) => beat.memberId)
+        .toSorted(),
+    members: () => [...seen.values()].map(({ beat }) => beat),
+    isAlive: (memberId) => seen.has(memberId),
+    onBeat: (listener) => void beatListeners.push(listener),
+    onMemberLost: (listener) => void lostListeners.push(listener),
+  };
+}
+
+function ownerKey(home: string, partition: number): string {
+  return `${home}/${partition}`;
+}

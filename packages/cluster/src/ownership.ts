@@ -1,0 +1,181 @@
+// packages/cluster/src/ownership.ts
+// Holds the leases of the partitions this member should own (DESIGN §6).
+//   CL7  Time to live of a lease is the database's; the time to stop by itself is this node's own
+//        monotonic clock, and shorter (8 s of 10 s): it stops before another may begin.
+//   CL8  A partition is handed over only after `onRelease` has flushed it (planned handover).
+//   CL9  A node that slept (SIGSTOP) notices before it does anything: `mayServe` is asked first.
+import { assert, type Clock, type Timer } from "@carillon/kernel";
+import type { LeaseStore } from "./ports.ts";
+import { assignPartitions } from "./rendezvous.ts";
+
+export interface AcquiredPartition {
+  readonly partition: number;
+  readonly epoch: number;
+  /** Nobody's sessions can be under way: never owned before. */
+  readonly isFirst: boolean;
+}
+
+export type LossReason = "fenced" | "unrefreshed" | "stopped";
+
+export interface OwnershipOptions {
+  readonly home: string;
+  readonly memberId: string;
+  readonly partitionCount: number;
+  readonly leaseMs: number; // 10,000
+  readonly refreshEveryMs: number; // 3,000
+  readonly selfStopMs: number; // 8,000, below leaseMs
+  readonly checkEveryMs: number; // 1,000: how often free partitions are looked for
+}
+
+export interface OwnershipDeps {
+  readonly leases: LeaseStore;
+  readonly workers: () => readonly string[];
+  readonly clock: Clock;
+  onAcquired(partitions: readonly AcquiredPartition[]): void;
+  /** Work on these must end at once; nothing may be written for them any more. */
+  onLost(partitions: readonly number[], reason: LossReason): void;
+  /** Flushes; the lease is given back when this resolves. Bounded by the caller. */
+  onRelease(partitions: readonly number[]): Promise<void>;
+  onFault(cause: unknown): void;
+}
+
+export interface Ownership {
+  start(): void;
+  /** Hands everything over: flush, then release. Safe to call twice. */
+  drain(): Promise<void>;
+  /** Ends without release; leases run out by themselves. */
+  stop(): void;
+  /** False once leases may have run out; then everything is given up before it returns (CL9). */
+  mayServe(): boolean;
+  epochOf(partition: number): number | undefined;
+  owned(): readonly [partition: number, epoch: number][];
+  /** Looks at members and leases now instead of at the next check. */
+  check(): void;
+}
+
+export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps): Ownership {
+  assert(options.selfStopMs < options.leaseMs, "CL7 a node stops before its leases run out");
+  const { home, memberId } = options;
+  const { clock, leases } = deps;
+  const held = new Map<number, number>(); // partition → epoch
+  const releasing = new Set<number>();
+  let phase: "idle" | "running" | "draining" | "stopped" = "idle";
+  let refreshedAtMs = clock.monotonicMs();
+  let timer: Timer | undefined;
+  let checking: Promise<void> | undefined;
+
+  const lose = (partitions: number[], reason: LossReason): void => {
+    if (partitions.length === 0) return;
+    for (const partition of partitions) held.delete(partition);
+    deps.onLost(partitions, reason);
+  };
+
+  const mayServe = (): boolean => {
+    if (held.size === 0 || clock.monotonicMs() - refreshedAtMs < options.selfStopMs) return true;
+    lose([...held.keys()], "unrefreshed");
+    return false;
+  };
+
+  const refresh = async (): Promise<void> => {
+    const askedAtMs = clock.monotonicMs(); // the lease cannot have begun later than this
+    const before = new Map(held);
+    const still = new Map(
+      (await leases.refresh({ home, memberId, leaseMs: options.leaseMs })).map((lease) => [
+        lease.partition,
+        lease.epoch,
+      ]),
+    );
+    const isFenced = ([partition, epoch]: [number, number]): boolean =>
+      held.get(partition) === epoch && still.get(partition) !== epoch;
+    lose([...before].filter(isFenced).map(([partition]) => partition), "fenced");
+    refreshedAtMs = Math.max(refreshedAtMs, askedAtMs);
+  };
+
+  const acquire = async (wanted: ReadonlySet<number>): Promise<void> => {
+    const rows = await leases.list(home);
+    const free = rows.filter(
+      (row) => wanted.has(row.partition) && !held.has(row.partition) && row.isExpired,
+    );
+    if (free.length === 0) return;
+    const isFirstOwner = new Set(free.filter((row) => row.epoch === 0).map((row) => row.partition));
+    const askedAtMs = clock.monotonicMs();
+    const partitions = free.map((row) => row.partition);
+    const taken = await leases.acquire({ home, memberId, partitions, leaseMs: options.leaseMs });
+    if (held.size === 0) refreshedAtMs = askedAtMs;
+    for (const { partition, epoch } of taken) held.set(partition, epoch);
+    if (taken.length === 0) return;
+    deps.onAcquired(
+      taken.map((lease) => ({ ...lease, isFirst: isFirstOwner.has(lease.partition) })),
+    );
+  };
+
+  const handOver = async (partitions: readonly number[]): Promise<void> => {
+    if (partitions.length === 0) return;
+    for (const partition of partitions) releasing.add(partition);
+    try {
+      await deps.onRelease(partitions);
+      const ours = partitions.filter((partition) => held.has(partition)); // CL8: not lost meanwhile
+      for (const partition of ours) held.delete(partition);
+      await leases.release({ home, memberId, partitions: ours });
+    } finally {
+      for (const partition of partitions) releasing.delete(partition);
+    }
+  };
+
+  const checkOnce = async (): Promise<void> => {
+    mayServe();
+    const isRefreshDue = clock.monotonicMs() - refreshedAtMs >= options.refreshEveryMs;
+    if (held.size > 0 && isRefreshDue) await refresh();
+    const workers = deps.workers();
+    if (phase !== "running" || !workers.includes(memberId)) return;
+    const table = assignPartitions(workers, options.partitionCount);
+    const wanted = new Set(table.flatMap((owner, partition) => (owner === memberId ? [partition] : [])));
+    await handOver([...held.keys()].filter((n) => !wanted.has(n) && !releasing.has(n)));
+    await acquire(wanted);
+  };
+
+  const check = (): void => {
+    checking ??= checkOnce()
+      .catch((cause: unknown) => {
+        deps.onFault(cause);
+        mayServe();
+      })
+      .finally(() => {
+        checking = undefined;
+      });
+  };
+
+  const tick = (): void => {
+    if (phase === "stopped") return;
+    timer = clock.setTimer(options.checkEveryMs, tick);
+    mayServe();
+    check();
+  };
+
+  return {
+    start() {
+      if (phase !== "idle") return;
+      phase = "running";
+      tick();
+    },
+    async drain() {
+      if (phase !== "running") return;
+      phase = "draining";
+      await checking;
+      try {
+        await handOver([...held.keys()]);
+      } catch (cause) {
+        deps.onFault(cause); // the leases run out by themselves
+      }
+    },
+    stop() {
+      phase = "stopped";
+      timer?.cancel();
+      lose([...held.keys()], "stopped");
+    },
+    mayServe,
+    epochOf: (partition) => held.get(partition),
+    owned: () => [...held],
+    check,
+  };
+}

@@ -1,0 +1,267 @@
+// packages/delivery/src/delivery-node.test.ts
+// Goal: D1, D2, D3, D4 and IN, SD, LF, DN of one node. Method: the real runtime on a fake clock, a
+// store and gateways in memory; the test moves time and reads what was sent and what was stored.
+import type { Deliver, OpenReply, PokeEntry, SessionOpen } from "@carillon/contracts";
+import { createSeededRandom } from "@carillon/kernel";
+import { createRuntime } from "@carillon/process";
+import { FakeClock } from "@carillon/testkit";
+import { expect, test } from "vitest";
+import { DeliveryNode } from "./delivery-node.ts";
+import { FakeLedgerStore, notificationOf } from "./fake-ledger-store.ts";
+
+const GATEWAY = "gw-1";
+
+function start(options: { store?: FakeLedgerStore; epoch?: number; isFirst?: boolean } = {}) {
+  const clock = new FakeClock();
+  const store = options.store ?? new FakeLedgerStore();
+  const epoch = options.epoch ?? 1;
+  const sent: Deliver[] = [];
+  const events: string[] = [];
+  const random = createSeededRandom(1);
+  const runtime = createRuntime({
+    clock,
+    scheduler: clock,
+    random,
+    onCrash: (report) => node.onCrash(report),
+  });
+  const node: DeliveryNode = new DeliveryNode(
+    { home: "fra", memberId: `w-${epoch}`, limits: { graceMs: 5_000 } },
+    {
+      store,
+      gateways: { deliver: (_, message) => sent.push(message) > 0 },
+      runtime,
+      clock,
+      scheduler: clock,
+      random,
+      observer: {
+        onFault: (cause) => void events.push(`fault ${String(cause)}`),
+        onFlushed: () => undefined,
+        onOutcome: (outcome, entry) => void events.push(`${outcome} ${entry.offset}`),
+        onReceipt: (receipt) => void events.push(receipt),
+      },
+      onServing: (partition, isServing) =>
+        void events.push(`${isServing ? "serves" : "left"} ${partition}`),
+      onFenced: (partitions) => void events.push(`fenced ${partitions.join()}`),
+    },
+  );
+  node.start();
+  store.epochs.set(0, epoch);
+  node.acquire([{ partition: 0, epoch, isFirst: options.isFirst ?? true }]);
+  /** offset→sids of everything sent so far; takes it. */
+  const taken = (): string[] =>
+    sent
+      .splice(0)
+      .flatMap((message) => message.items.flatMap((item) => item.groups))
+      .map((group) => `${group.offset}→${group.sids.join()}${group.isResend ? "!" : ""}`);
+  const poke = (...rows: (PokeEntry & { notificationId: string })[]): void =>
+    node.onPoke({
+      home: "fra",
+      directory: [],
+      items: rows.map(({ notificationId, ...entry }) => {
+        const stored = store.notifications.get(notificationId);
+        if (stored === undefined) throw new Error("plan it first");
+        const audience = entry.members === null ? stored.audience : null;
+        return { notification: stored.notification, audience, entries: [entry] };
+      }),
+    });
+  const open = async (session: Partial<SessionOpen> & { recipientId: string; sid: number }) => {
+    let answer: OpenReply | undefined;
+    const wanted = { tenantId: "acme", position: null, ackedOffset: 0, device: "", ...session };
+    await node.open(0, { gatewayId: GATEWAY, sessions: [wanted] }, (reply) => (answer = reply));
+    await clock.advance(0);
+    return answer?.results[0];
+  };
+  const ack = async (sid: number, index: number, offset: number) => {
+    const report = { kind: "report", gatewayId: GATEWAY, reads: [], acknowledges: [] } as const;
+    node.report(0, { ...report, acks: [[sid, index, offset]], closed: [] });
+    await clock.advance(0);
+  };
+  return { clock, store, node, events, taken, poke, open, ack, sent };
+}
+
+const id = (n: number) => `00000000-0000-7000-8000-00000000000${n}`;
+
+test("D1 — a broadcast: no device for those without a session, the session is sent it", async () => {
+  const { clock, store, events, taken, poke, open, ack } = start();
+  const [ada, bob] = ["ada", "bob"].map((name) => store.addRecipient(0, name));
+  await clock.advance(0);
+  expect(await open({ recipientId: "ada", sid: 7 })).toMatchObject({ kind: "opened", offset: 0 });
+  poke(store.plan(0, notificationOf(), { kind: "broadcast" }));
+  await clock.advance(10);
+  expect(taken()).toEqual(["1→7"]);
+  await ack(7, ada!, 1);
+  await clock.advance(200);
+  expect(store.setOf(0, 1, "targeted")).toEqual([ada, bob]);
+  expect(store.setOf(0, 1, "deliveredSocket")).toEqual([ada]);
+  expect(store.setOf(0, 1, "noDevice")).toEqual([bob]);
+  expect(store.rows.get("0/1")?.state).toBe("closed");
+  expect(events).toEqual(["serves 0", "noDevice 1", "deliveredSocket 1"]);
+});
+
+test("D3 — a small audience behind a broadcast waits until that is committed", async () => {
+  const { clock, store, taken, poke, open } = start();
+  const ada = store.addRecipient(0, "ada");
+  await clock.advance(0);
+  await open({ recipientId: "ada", sid: 7 });
+  const first = store.plan(0, notificationOf({ id: id(1) }), { kind: "broadcast" });
+  const second = store.plan(0, notificationOf({ id: id(2) }), { members: [ada] });
+  poke(second, first); // the later one is heard first
+  await clock.advance(100);
+  expect(taken()).toEqual(["1→7", "2→7"]);
+});
+
+test("IN1 — a lost poke is found by the sweep, in order", async () => {
+  const { clock, store, taken, open } = start();
+  const ada = store.addRecipient(0, "ada");
+  await clock.advance(0);
+  await open({ recipientId: "ada", sid: 7 });
+  for (const n of [1, 2, 3]) store.plan(0, notificationOf({ id: id(n) }), { members: [ada] });
+  await clock.advance(2_100);
+  expect(taken()).toEqual(["1→7", "2→7", "3→7"]);
+});
+
+test("IN3 — a recipient stored before the broadcast is in it, though no poke told of them", async () => {
+  const { clock, store, poke } = start();
+  store.addRecipient(0, "ada");
+  await clock.advance(0);
+  store.addRecipient(0, "late");
+  poke(store.plan(0, notificationOf(), { kind: "broadcast" }));
+  await clock.advance(300);
+  expect(store.setOf(0, 1, "noDevice")).toEqual([0, 1]);
+});
+
+test("SD1 — a session resumes from its offset: all that it missed, in order, nothing twice", async () => {
+  const { clock, store, taken, poke, open, ack } = start();
+  const ada = store.addRecipient(0, "ada");
+  await clock.advance(0);
+  await open({ recipientId: "ada", sid: 7 });
+  for (const n of [1, 2, 3])
+    poke(store.plan(0, notificationOf({ id: id(n) }), { members: [ada] }));
+  await clock.advance(100);
+  expect(taken()).toEqual(["1→7", "2→7", "3→7"]);
+  const again = await open({ recipientId: "ada", sid: 8, position: { offset: 1, epoch: "e1" } });
+  expect(again).toMatchObject({ recovered: true, offset: 1, missed: 2 });
+  expect(taken()).toEqual(["2→8", "3→8"]);
+  await ack(8, ada, 3);
+  await clock.advance(200);
+  expect(store.setOf(0, 3, "deliveredSocket")).toEqual([0]);
+});
+
+test("SD1 — another epoch, or an offset from the future: nothing is recovered", async () => {
+  const { clock, store, open } = start();
+  store.addRecipient(0, "ada");
+  await clock.advance(0);
+  for (const position of [
+    { offset: 0, epoch: "other" },
+    { offset: 99, epoch: "e1" },
+  ])
+    expect(await open({ recipientId: "ada", sid: 7, position })).toMatchObject({
+      recovered: false,
+      epoch: "e1",
+      offset: 0,
+    });
+});
+
+test("D1 — after a crash the next owner goes on with targeted AND NOT terminal", async () => {
+  const before = start();
+  const ada = before.store.addRecipient(0, "ada");
+  const bob = before.store.addRecipient(0, "bob");
+  await before.clock.advance(0);
+  await before.open({ recipientId: "ada", sid: 7 });
+  await before.open({ recipientId: "bob", sid: 8 });
+  before.poke(before.store.plan(0, notificationOf(), { kind: "broadcast" }));
+  await before.clock.advance(10);
+  await before.ack(7, ada, 1);
+  await before.clock.advance(200);
+  expect(before.store.setOf(0, 1, "deliveredSocket")).toEqual([ada]);
+
+  const after = start({ store: before.store, epoch: 2, isFirst: false });
+  await after.clock.advance(10);
+  expect(after.events).toEqual(["serves 0"]); // bob may still come back: grace
+  expect(await after.open({ recipientId: "bob", sid: 3 })).toMatchObject({ missed: 1, offset: 0 });
+  expect(after.taken()).toEqual(["1→3"]);
+  await after.ack(3, bob, 1);
+  await after.clock.advance(200);
+  expect(after.store.setOf(0, 1, "deliveredSocket")).toEqual([ada, bob]);
+
+  await before.ack(8, bob, 1); // D4: the old owner wakes up and writes
+  await before.clock.advance(300);
+  expect(before.events.at(-1)).toBe("fenced 0");
+  expect(after.store.fencedCount).toBe(1);
+});
+
+test("RD3 — a session that closes and does not come back: unacked after the grace", async () => {
+  const { clock, store, node, events, poke, open } = start();
+  const ada = store.addRecipient(0, "ada");
+  await clock.advance(0);
+  await open({ recipientId: "ada", sid: 7 });
+  poke(store.plan(0, notificationOf(), { members: [ada] }));
+  await clock.advance(10);
+  node.closeGateway(GATEWAY);
+  await clock.advance(4_900);
+  expect(events).toEqual(["serves 0"]);
+  await clock.advance(300);
+  expect(events).toEqual(["serves 0", "unacked 1"]);
+});
+
+test("W3 — no ack: three resends 30 s apart, then unacked; a late ack is a receipt", async () => {
+  const { clock, store, events, taken, poke, open, ack } = start();
+  const ada = store.addRecipient(0, "ada");
+  await clock.advance(0);
+  await open({ recipientId: "ada", sid: 7 });
+  poke(store.plan(0, notificationOf(), { members: [ada] }));
+  await clock.advance(120_200);
+  expect(taken()).toEqual(["1→7", "1→7!", "1→7!", "1→7!"]);
+  expect(events).toEqual(["serves 0", "unacked 1"]);
+  expect(await open({ recipientId: "ada", sid: 9, position: { offset: 0, epoch: "e1" } })).toEqual(
+    expect.objectContaining({ missed: 1 }),
+  );
+  await ack(9, ada, 1);
+  await clock.advance(200);
+  expect(store.setOf(0, 1, "receivedLate")).toEqual([ada]);
+  expect(store.setOf(0, 1, "deliveredSocket")).toEqual([]);
+});
+
+test("LF3 — the store is down for a while: nothing is lost, nothing is sent before the commit", async () => {
+  const { clock, store, taken, poke, open, events } = start();
+  store.addRecipient(0, "ada");
+  await clock.advance(0);
+  await open({ recipientId: "ada", sid: 7 });
+  store.failuresLeft = 3;
+  poke(store.plan(0, notificationOf(), { kind: "broadcast" }));
+  await clock.advance(50);
+  expect(taken()).toEqual([]); // IN2
+  await clock.advance(3_000);
+  expect(taken()).toEqual(["1→7"]);
+  expect(events.filter((event) => event.startsWith("fault"))).toHaveLength(3);
+});
+
+test("DN3 — release flushes what is dirty and stops serving", async () => {
+  const { clock, store, node, events, poke } = start();
+  const ada = store.addRecipient(0, "ada");
+  await clock.advance(0);
+  poke(store.plan(0, notificationOf(), { members: [ada] }));
+  await clock.advance(1);
+  const released = node.release([0]);
+  await clock.advance(100);
+  await released;
+  expect(events).toEqual(["serves 0", "noDevice 1", "left 0"]);
+  expect(store.setOf(0, 1, "noDevice")).toEqual([0]);
+  expect(node.stats().partitionCount).toBe(0);
+});
+
+test("W8 — an eleventh session of one recipient is refused", async () => {
+  const { clock, store, open } = start();
+  store.addRecipient(0, "ada");
+  await clock.advance(0);
+  for (let sid = 1; sid <= 10; sid++)
+    expect(await open({ recipientId: "ada", sid })).toMatchObject({ kind: "opened" });
+  expect(await open({ recipientId: "ada", sid: 11 })).toEqual({
+    kind: "refused",
+    code: "too_many_sessions",
+  });
+  expect(await open({ recipientId: "nobody", sid: 12 })).toEqual({
+    kind: "refused",
+    code: "unknown_recipient",
+  });
+});

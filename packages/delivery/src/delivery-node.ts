@@ -1,0 +1,372 @@
+// packages/delivery/src/delivery-node.ts
+// Everything one worker does for the partitions it owns: joins intake, processes, sessions, ledger.
+//   DN1  A partition serves from `ready` on: directory loaded, unfinished rows handed (D1).
+//   DN2  A lost partition does nothing more: processes stop, nothing of it is written (D4).
+//   DN3  A released partition is flushed before its lease is given back (C20).
+import type { OpenReply, Poke, SessionOpen, SessionReport } from "@carillon/contracts";
+import {
+  type Batcher,
+  type Clock,
+  createBatcher,
+  Fault,
+  type Random,
+  type Scheduler,
+  type Timer,
+} from "@carillon/kernel";
+import type { ProcessRuntime } from "@carillon/process";
+import { DELIVERY_DEFAULTS, type DeliveryLimits } from "./delivery-limits.ts";
+import { EnvelopeCache } from "./envelope.ts";
+import { GatewayOutbox } from "./gateway-outbox.ts";
+import { Intake } from "./intake.ts";
+import type { LedgerEntry, Outcome, Receipt } from "./ledger-entry.ts";
+import { LedgerFlusher } from "./ledger-flusher.ts";
+import { loadPartitions } from "./load-partitions.ts";
+import { Partition } from "./partition.ts";
+import type { GatewayPort, HeldPartition, LedgerStore, LedgerUpdate } from "./ports.ts";
+import { createRecipientBehaviour } from "./recipient.ts";
+import { SessionDesk } from "./session-desk.ts";
+
+export interface DeliveryObserver {
+  onFault(cause: unknown): void;
+  onFlushed(result: { rowCount: number; durationMs: number }): void;
+  onOutcome(outcome: Outcome, entry: LedgerEntry): void;
+  onReceipt(receipt: Receipt): void;
+}
+
+export interface DeliveryNodeOptions {
+  readonly home: string;
+  readonly memberId: string;
+  readonly limits?: Partial<DeliveryLimits>;
+}
+
+export interface DeliveryNodeDeps {
+  readonly store: LedgerStore;
+  readonly gateways: GatewayPort;
+  readonly runtime: ProcessRuntime;
+  readonly clock: Clock;
+  readonly scheduler: Scheduler;
+  readonly random: Random;
+  readonly observer: DeliveryObserver;
+  /** A partition serves now, or no longer: subscriptions and beats follow. */
+  onServing(partition: number, isServing: boolean): void;
+  /** The store refused a write: a higher epoch owns these. */
+  onFenced(partitions: readonly number[]): void;
+}
+
+export interface DeliveryStats {
+  readonly partitionCount: number;
+  readonly sessionCount: number;
+  readonly openEntryCount: number;
+  readonly dirtyEntryCount: number;
+  readonly incomingCount: number;
+  readonly recipientCount: number;
+  readonly deliverMessagesTotal: number;
+  readonly deliverFailedTotal: number;
+}
+
+export class DeliveryNode {
+  readonly #options: DeliveryNodeOptions;
+  readonly #deps: DeliveryNodeDeps;
+  readonly #limits: DeliveryLimits;
+  readonly #held = new Map<number, number>(); // partition → epoch, being loaded or loaded
+  readonly #partitions = new Map<number, Partition>();
+  readonly #outbox: GatewayOutbox;
+  readonly #intake: Intake;
+  readonly #desk: SessionDesk;
+  readonly #flusher: LedgerFlusher;
+  readonly #expansions: Batcher<LedgerUpdate, boolean>;
+  readonly #serving = new Set<number>();
+  readonly #onChanged: (partition: Partition, entry: LedgerEntry) => void;
+  #isFlushDeferred = false;
+  #sweepTimer: Timer | undefined;
+  #isStopped = false;
+  #removeSliceListener: () => void = () => undefined;
+
+  constructor(options: DeliveryNodeOptions, deps: DeliveryNodeDeps) {
+    this.#options = options;
+    this.#deps = deps;
+    const limits = { ...DELIVERY_DEFAULTS, ...options.limits };
+    this.#limits = limits;
+    const { store, clock, random, observer } = deps;
+    const { home, memberId } = options;
+    const onFault = observer.onFault.bind(observer);
+    this.#outbox = new GatewayOutbox(
+      { ownerId: memberId, home, messageMaxBytes: limits.deliverMaxBytes, queueMax: 20_000 },
+      deps.gateways,
+    );
+    this.#expansions = createBatcher(
+      {
+        run: (updates) => this.#commitExpansions(updates),
+        itemsMax: limits.flushRowsMax,
+        waitMs: 1,
+        concurrencyMax: 2,
+        queueMax: 65_536,
+      },
+      clock,
+    );
+    this.#intake = new Intake({
+      store,
+      clock,
+      random,
+      home,
+      envelopes: new EnvelopeCache(limits.envelopesMax),
+      limits,
+      commitExpansion: (partition, entry) => this.#commitExpansion(partition, entry),
+      onFault,
+    });
+    const onChanged = (partition: Partition, entry: LedgerEntry): void => {
+      partition.changed(entry);
+      this.#flusher.schedule();
+    };
+    this.#desk = new SessionDesk({
+      ownerId: memberId,
+      home,
+      store,
+      clock,
+      intake: this.#intake,
+      outbox: this.#outbox,
+      recoveryScanMax: limits.recoveryScanMax,
+      onChanged,
+      onReceipt: observer.onReceipt.bind(observer),
+      onFault,
+    });
+    this.#flusher = new LedgerFlusher({
+      store,
+      clock,
+      random,
+      home,
+      flushEveryMs: limits.flushEveryMs,
+      rowsMax: limits.flushRowsMax,
+      retry: limits.retry,
+      partitions: () => this.#partitions.values(),
+      onFenced: (partitions) => this.#fenced(partitions),
+      onFlushed: observer.onFlushed.bind(observer),
+      onFault,
+      onRoom: (partition) => {
+        partition.trim();
+        this.#intake.pump(partition);
+      },
+    });
+    this.#onChanged = onChanged;
+  }
+
+  start(): void {
+    this.#removeSliceListener = this.#deps.runtime.onSliceEnd(() => this.#outbox.flush());
+    const sweep = (): void => {
+      if (this.#isStopped) return;
+      void this.#sweep().finally(() => {
+        if (!this.#isStopped)
+          this.#sweepTimer = this.#deps.clock.setTimer(this.#limits.sweepEveryMs, sweep);
+      });
+    };
+    sweep();
+  }
+
+  /** Loads and serves; failures of the store are tried again while the partitions are held. */
+  acquire(acquired: readonly (HeldPartition & { isFirst: boolean })[]): void {
+    for (const { partition, epoch } of acquired) this.#held.set(partition, epoch);
+    void loadPartitions(acquired, {
+      home: this.#options.home,
+      store: this.#deps.store,
+      clock: this.#deps.clock,
+      random: this.#deps.random,
+      intake: this.#intake,
+      limits: this.#limits,
+      create: (options) => {
+        const partition = new Partition(options, (self) => this.#createTable(self));
+        this.#partitions.set(partition.partition, partition);
+        return partition;
+      },
+      isHeld: ({ partition, epoch }) => this.#held.get(partition) === epoch,
+      onReady: (partition) => {
+        this.#serving.add(partition.partition);
+        this.#deps.onServing(partition.partition, true);
+      },
+      onFault: (cause) => this.#deps.observer.onFault(cause),
+    });
+  }
+
+  /** Ends all work on these at once (DN2). */
+  lose(partitions: readonly number[]): void {
+    for (const number of partitions) {
+      this.#held.delete(number);
+      const partition = this.#partitions.get(number);
+      if (partition === undefined) continue;
+      partition.isLost = true;
+      partition.table.stop();
+      this.#partitions.delete(number);
+      if (this.#serving.delete(number)) this.#deps.onServing(number, false);
+    }
+  }
+
+  /** Flushes, then ends work on them; the lease may be given back afterwards (DN3). */
+  async release(partitions: readonly number[]): Promise<void> {
+    const drains = partitions.flatMap((number) => {
+      if (this.#serving.delete(number)) this.#deps.onServing(number, false);
+      const partition = this.#partitions.get(number);
+      return partition === undefined ? [] : [partition.table.drain(this.#limits.releaseMaxMs)];
+    });
+    await Promise.all(drains);
+    this.#outbox.flush();
+    const endsAtMs = this.#deps.clock.monotonicMs() + this.#limits.releaseMaxMs;
+    while (!(await this.#flusher.flush()) && this.#deps.clock.monotonicMs() < endsAtMs)
+      await this.#deps.clock.sleep(50);
+    this.lose(partitions);
+  }
+
+  onPoke(poke: Poke): void {
+    if (poke.home !== this.#options.home) return;
+    this.#intake.onPoke(poke, (number) => this.#partitions.get(number));
+  }
+
+  /** Calls `reply` once, or never when the store is down or the partition is not served here. */
+  async open(
+    partition: number,
+    request: { gatewayId: string; sessions: readonly SessionOpen[] },
+    reply: (reply: OpenReply) => void,
+  ): Promise<void> {
+    const owned = this.#partitions.get(partition);
+    if (owned === undefined || !this.#serving.has(partition)) {
+      const refused = { kind: "refused", code: "not_owner" } as const;
+      const results = request.sessions.map(() => refused);
+      reply({ ownerId: this.#options.memberId, seq: 0, results });
+      return;
+    }
+    try {
+      await this.#desk.open(owned, request, reply);
+    } catch (cause) {
+      this.#deps.observer.onFault(cause);
+    }
+    this.#deferFlush();
+  }
+
+  report(partition: number, report: SessionReport): void {
+    const owned = this.#partitions.get(partition);
+    if (owned !== undefined) this.#desk.report(owned, report);
+  }
+
+  /** A gateway has not been heard for long: its sessions are gone until it says otherwise. */
+  closeGateway(gatewayId: string): void {
+    for (const partition of this.#partitions.values())
+      this.#desk.closeGateway(partition, gatewayId);
+    this.#outbox.forget(gatewayId);
+  }
+
+  /** To be called for every crash of a process of this node's tables, before it is restarted. */
+  onCrash(report: { readonly table: string; readonly slot: number }): void {
+    const number = Number(report.table.slice(report.table.lastIndexOf("/") + 1));
+    this.#partitions.get(number)?.crashed.add(report.slot); // RE1
+  }
+
+  /** For the beat: what is served here, and the last delivery to each gateway. */
+  owned(): [partition: number, epoch: number][] {
+    return [...this.#serving].flatMap((number) => {
+      const epoch = this.#partitions.get(number)?.epoch;
+      return epoch === undefined ? [] : [[number, epoch] as [number, number]];
+    });
+  }
+
+  links(): Record<string, number> {
+    this.#outbox.flush(); // so that the numbers in the beat have all left before it
+    return this.#outbox.links();
+  }
+
+  stats(): DeliveryStats {
+    const partitions = [...this.#partitions.values()];
+    const sum = (of: (partition: Partition) => number): number =>
+      partitions.reduce((total, partition) => total + of(partition), 0);
+    return {
+      partitionCount: this.#serving.size,
+      sessionCount: sum((partition) => partition.sessions.count),
+      openEntryCount: sum((partition) => partition.openCount),
+      dirtyEntryCount: sum((partition) => partition.dirtyCount),
+      incomingCount: sum((partition) => partition.incoming.length),
+      recipientCount: sum((partition) => partition.directory.recipientCount),
+      deliverMessagesTotal: this.#outbox.sentCount,
+      deliverFailedTotal: this.#outbox.failedCount,
+    };
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#sweepTimer?.cancel();
+    this.#removeSliceListener();
+    this.lose([...this.#held.keys()]);
+  }
+
+  #createTable(partition: Partition): Partition["table"] {
+    const { runtime, clock, observer } = this.#deps;
+    return runtime.createTable({
+      name: `${this.#options.home}/${partition.partition}`,
+      behaviour: createRecipientBehaviour(partition, {
+        clock,
+        outbox: this.#outbox,
+        limits: this.#limits,
+        onChanged: this.#onChanged,
+        onOutcome: observer.onOutcome.bind(observer),
+      }),
+    });
+  }
+
+  #deferFlush(): void {
+    if (this.#isFlushDeferred) return;
+    this.#isFlushDeferred = true;
+    this.#deps.scheduler.defer(() => {
+      this.#isFlushDeferred = false;
+      this.#outbox.flush();
+    });
+  }
+
+  async #commitExpansion(partition: Partition, entry: LedgerEntry): Promise<boolean> {
+    const answer = this.#expansions.add(entry.toUpdate(partition.epoch));
+    if ("kind" in answer)
+      throw new Fault("expansions wait already", { code: "overloaded", isRetryable: true });
+    const isCommitted = await answer;
+    if (isCommitted) entry.expansionCommitted();
+    return isCommitted;
+  }
+
+  async #commitExpansions(updates: readonly LedgerUpdate[]): Promise<boolean[]> {
+    const { fencedPartitions } = await this.#deps.store.writeRows(this.#options.home, updates);
+    this.#fenced(fencedPartitions);
+    const fenced = new Set(fencedPartitions);
+    return updates.map(({ partition }) => !fenced.has(partition));
+  }
+
+  #fenced(partitions: readonly number[]): void {
+    if (partitions.length === 0) return;
+    this.lose(partitions);
+    this.#deps.onFenced(partitions);
+  }
+
+  /** Finds what lost pokes left behind; gives refused recipients what they were refused. */
+  async #sweep(): Promise<void> {
+    const numbers = [...this.#partitions.keys()];
+    if (numbers.length === 0) return;
+    const nowMs = this.#deps.clock.monotonicMs();
+    for (const partition of this.#partitions.values()) {
+      partition.sessions.forgetClosed(nowMs - this.#limits.graceMs);
+      resumeSpilled(partition);
+    }
+    try {
+      const heads = await this.#deps.store.readHeads(this.#options.home, numbers);
+      for (const head of heads) {
+        const partition = this.#partitions.get(head.partition);
+        if (partition !== undefined) this.#intake.onHead(partition, head);
+      }
+    } catch (cause) {
+      this.#deps.observer.onFault(cause);
+    }
+  }
+}
+
+/** PA4: the process takes all that is open for it in one message, once its mailbox is empty. */
+function resumeSpilled(partition: Partition): void {
+  if (partition.spilled.isEmpty) return;
+  partition.spilled.forEach((index) => {
+    if (partition.table.inspect(index).waitingCount > 0) return;
+    const entries = partition.openEntriesOf(index);
+    if (partition.table.send(index, { kind: "resume", entries }, "control") === "accepted")
+      partition.spilled.remove(index);
+  });
+}

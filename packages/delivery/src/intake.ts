@@ -1,0 +1,297 @@
+// packages/delivery/src/intake.ts
+// Brings ledger rows to the recipients' processes: from pokes, from gaps, from the sweep.
+//   IN1  Rows are expanded and handed in offset order, each once (D3, PA1, PA2).
+//   IN2  Nobody is sent anything before `targeted` is committed under the fence (DESIGN §5 step 4).
+//   IN3  An audience is evaluated on a directory at least as new as the row (ADR 0005).
+//   IN4  At most `openMax` open entries and `incomingMax` waiting rows per partition are in memory;
+//        the rest stays in the ledger until there is room.
+import { LIMITS, type Poke, type PokeEntry, type PokeItem } from "@carillon/contracts";
+import {
+  assert,
+  backoffDelayMs,
+  type BackoffOptions,
+  Bitset,
+  type Clock,
+  type Random,
+} from "@carillon/kernel";
+import type { Envelope, EnvelopeCache } from "./envelope.ts";
+import { LedgerEntry } from "./ledger-entry.ts";
+import type { Partition } from "./partition.ts";
+import { EMPTY_SETS, type LedgerRow, type LedgerStore } from "./ports.ts";
+
+export interface IntakeLimits {
+  readonly openMax: number;
+  readonly incomingMax: number;
+  readonly rowsPerRead: number;
+  readonly directoryRowsPerRead: number;
+  /** A poke that came too early waits so long for the one before it; then the gap is read. */
+  readonly reorderMaxMs: number;
+  readonly retry: BackoffOptions;
+}
+
+export interface IntakeDeps {
+  readonly store: LedgerStore;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly home: string;
+  readonly envelopes: EnvelopeCache;
+  readonly limits: IntakeLimits;
+  /** Commits what planned entries came to, grouped over partitions; false: fenced. */
+  commitExpansion(partition: Partition, entry: LedgerEntry): Promise<boolean>;
+  onFault(cause: unknown): void;
+}
+
+interface Lane {
+  readonly early: Map<number, LedgerEntry>; // pokes above knownOffset + 1
+  isReading: boolean;
+  isPumping: boolean;
+  isWaiting: boolean; // for an early poke's predecessor
+}
+
+export class Intake {
+  readonly #deps: IntakeDeps;
+  readonly #lanes = new WeakMap<Partition, Lane>();
+
+  constructor(deps: IntakeDeps) {
+    this.#deps = deps;
+  }
+
+  onPoke(poke: Poke, partitionOf: (partition: number) => Partition | undefined): void {
+    for (const [number, version] of poke.directory) {
+      const partition = partitionOf(number);
+      if (partition === undefined) continue;
+      partition.wantedDirectoryVersion = Math.max(partition.wantedDirectoryVersion, version);
+      void this.#guard(partition, () => this.refreshDirectory(partition));
+    }
+    for (const item of poke.items) {
+      const envelope = this.#envelopeOf(item);
+      for (const entry of item.entries) {
+        const partition = partitionOf(entry.partition);
+        if (partition !== undefined) this.#take(partition, entry, envelope);
+      }
+    }
+  }
+
+  /** Rows that a new owner found unfinished. `onBegun`: they are handed, or memory is full. */
+  begin(partition: Partition, unclosed: readonly LedgerEntry[], onBegun: () => void): void {
+    partition.incoming.unshift(...unclosed);
+    const lane = this.#laneOf(partition);
+    lane.isPumping = true;
+    void this.#guard(partition, () => this.#pumpAll(partition)).finally(() => {
+      lane.isPumping = false;
+      if (!partition.isLost) onBegun();
+      this.pump(partition);
+    });
+  }
+
+  /** From the sweep: what the database has, compared with what is here. */
+  onHead(partition: Partition, head: { nextOffset: number; directoryVersion: number }): void {
+    partition.wantedDirectoryVersion = Math.max(
+      partition.wantedDirectoryVersion,
+      head.directoryVersion,
+    );
+    void this.#guard(partition, () => this.refreshDirectory(partition));
+    if (head.nextOffset - 1 > partition.knownOffset) this.#readGap(partition);
+    this.pump(partition);
+  }
+
+  /** Reads the directory up to the version that is wanted; at once when it is there. */
+  async refreshDirectory(partition: Partition): Promise<void> {
+    const { store, home, limits } = this.#deps;
+    const { directory } = partition;
+    while (!partition.isLost && directory.version < partition.wantedDirectoryVersion) {
+      const wanted = partition.wantedDirectoryVersion;
+      const limitCount = limits.directoryRowsPerRead;
+      const rows = await store.readDirectory(home, partition.partition, {
+        afterVersion: directory.version,
+        limitCount,
+      });
+      for (const row of rows) directory.put(row);
+      const last = rows.at(-1);
+      // A full page may end inside a version, whose other rows are read again with the next one.
+      if (rows.length < limitCount) directory.completeUpTo(Math.max(wanted, last?.version ?? 0));
+      else if (last !== undefined) directory.completeUpTo(last.version - 1);
+    }
+  }
+
+  /** Expands and hands what waits, as far as there is room. */
+  pump(partition: Partition): void {
+    const lane = this.#laneOf(partition);
+    if (lane.isPumping || partition.incoming.length === 0) return;
+    lane.isPumping = true;
+    void this.#guard(partition, () => this.#pumpAll(partition)).finally(() => {
+      lane.isPumping = false;
+    });
+  }
+
+  async #pumpAll(partition: Partition): Promise<void> {
+    const { incoming } = partition;
+    const { limits } = this.#deps;
+    while (incoming.length > 0 && !partition.isLost && partition.openCount < limits.openMax) {
+      const batch = incoming.slice(0, 64);
+      partition.wantedDirectoryVersion = batch.reduce(
+        (version, entry) => Math.max(version, entry.directoryVersion),
+        partition.wantedDirectoryVersion,
+      );
+      if (partition.directory.version < partition.wantedDirectoryVersion)
+        await this.refreshDirectory(partition); // IN3
+      for (const entry of batch) if (entry.state === "planned") expand(partition, entry);
+      const expanded = batch.filter((entry) => entry.isExpansionPending);
+      const committed = await Promise.all(
+        expanded.map((entry) => this.#deps.commitExpansion(partition, entry)),
+      );
+      if (partition.isLost || committed.includes(false)) return;
+      incoming.splice(0, batch.length);
+      for (const entry of batch) hand(partition, entry); // IN2: after the commit
+    }
+    if (incoming.length < limits.incomingMax / 2 && !partition.isLost) this.#takeEarly(partition);
+  }
+
+  #take(partition: Partition, row: PokeEntry, envelope: Envelope): void {
+    if (row.offset <= partition.knownOffset) return; // a repeat
+    if (row.members === null && envelope.audience === null) return; // the sweep reads it whole
+    const lane = this.#laneOf(partition);
+    const entry = new LedgerEntry(rowOfPoke(row, envelope), envelope);
+    const isFull = partition.incoming.length >= this.#deps.limits.incomingMax;
+    if (row.offset === partition.knownOffset + 1 && !isFull && !lane.isReading) {
+      partition.knownOffset = row.offset;
+      partition.incoming.push(entry);
+      this.#takeEarly(partition);
+      this.pump(partition);
+      return;
+    }
+    if (isFull || lane.early.size >= this.#deps.limits.incomingMax) return; // the sweep finds it
+    lane.early.set(row.offset, entry);
+    if (lane.isReading || lane.isWaiting) return;
+    lane.isWaiting = true;
+    this.#deps.clock.setTimer(this.#deps.limits.reorderMaxMs, () => {
+      lane.isWaiting = false;
+      if (lane.early.size > 0) this.#readGap(partition);
+    });
+  }
+
+  #takeEarly(partition: Partition): void {
+    const { early } = this.#laneOf(partition);
+    if (early.size === 0) return;
+    for (;;) {
+      const next = early.get(partition.knownOffset + 1);
+      if (next === undefined) break;
+      partition.knownOffset = next.offset;
+      partition.incoming.push(next);
+      early.delete(next.offset);
+    }
+    for (const offset of early.keys()) if (offset <= partition.knownOffset) early.delete(offset);
+    this.pump(partition);
+  }
+
+  #readGap(partition: Partition): void {
+    const lane = this.#laneOf(partition);
+    if (lane.isReading || partition.isLost) return;
+    lane.isReading = true;
+    void this.#guard(partition, () => this.#readRows(partition)).finally(() => {
+      lane.isReading = false;
+      if (!partition.isLost) this.#takeEarly(partition);
+    });
+  }
+
+  async #readRows(partition: Partition): Promise<void> {
+    const { store, home, limits } = this.#deps;
+    for (;;) {
+      if (partition.isLost || partition.incoming.length >= limits.incomingMax) return; // IN4
+      const rows = await store.readRows(home, partition.partition, {
+        afterOffset: partition.knownOffset,
+        limitCount: limits.rowsPerRead,
+      });
+      const entries = await this.entriesOf(rows);
+      for (const entry of entries) {
+        if (entry.offset !== partition.knownOffset + 1) continue;
+        partition.knownOffset = entry.offset;
+        partition.incoming.push(entry);
+      }
+      this.pump(partition);
+      if (rows.length < limits.rowsPerRead) return;
+    }
+  }
+
+  /** Rows with their notifications, in the order given. */
+  async entriesOf(rows: readonly LedgerRow[]): Promise<LedgerEntry[]> {
+    const { store, envelopes } = this.#deps;
+    const found = new Map<string, Envelope>();
+    const missing = new Set<string>();
+    for (const row of rows) {
+      const known = envelopes.get(row.notificationId);
+      const isEnough = known !== undefined && (known.audience !== null || row.state !== "planned");
+      if (isEnough) found.set(row.notificationId, known);
+      else missing.add(row.notificationId);
+    }
+    for (const stored of missing.size > 0 ? await store.readNotifications([...missing]) : [])
+      found.set(stored.notification.id, envelopes.put(stored));
+    return rows.flatMap((row) => {
+      const envelope = found.get(row.notificationId);
+      return envelope === undefined ? [] : [new LedgerEntry(row, envelope)];
+    });
+  }
+
+  #envelopeOf(item: PokeItem): Envelope {
+    const { notification, audience } = item;
+    return audience === null
+      ? this.#deps.envelopes.put({ notification, audience })
+      : this.#deps.envelopes.put({ notification, audience });
+  }
+
+  #laneOf(partition: Partition): Lane {
+    let lane = this.#lanes.get(partition);
+    if (lane === undefined) {
+      lane = {
+        early: new Map(),
+        isReading: false,
+        isPumping: false,
+        isWaiting: false,
+      };
+      this.#lanes.set(partition, lane);
+    }
+    return lane;
+  }
+
+  /** The store may be down: report, wait, and try again while the partition is ours. */
+  async #guard(partition: Partition, work: () => Promise<void>): Promise<void> {
+    const { clock, random, limits } = this.#deps;
+    for (let attempt = 1; !partition.isLost; attempt++) {
+      try {
+        await work();
+        return;
+      } catch (cause) {
+        this.#deps.onFault(cause);
+        await clock.sleep(backoffDelayMs(limits.retry, attempt, random));
+      }
+    }
+  }
+}
+
+/** Gives an entry to everybody in it without an outcome. */
+function hand(partition: Partition, entry: LedgerEntry): void {
+  partition.adopt(entry);
+  partition.handedOffset = Math.max(partition.handedOffset, entry.offset);
+  if (entry.state === "closed") return;
+  const waiting = entry.pending();
+  const { spilled } = partition;
+  const event = { kind: "entry", entry } as const;
+  if (!spilled.isEmpty) waiting.andNot(spilled); // PA4
+  partition.table.sendEach(waiting, event, (index) => void spilled.add(index));
+}
+
+function expand(partition: Partition, entry: LedgerEntry): void {
+  const { notification, audience } = entry.envelope;
+  assert(audience, "IN3 a planned row comes with its audience");
+  entry.expand(partition.directory.select(notification.tenantId, audience, notification.exclude));
+}
+
+/** As the row stands in the database just after the commit (ADR 0003). */
+function rowOfPoke(entry: PokeEntry, { notification }: Envelope): LedgerRow {
+  const { members } = entry;
+  const row = { ...entry, notificationId: notification.id, sets: EMPTY_SETS };
+  if (members === null) return { ...row, state: "planned" };
+  if (members.length <= LIMITS.smallAudienceMax) return { ...row, state: "open" };
+  const sets = { ...EMPTY_SETS, targeted: Bitset.of(members).toBytes() };
+  return { ...row, members: null, state: "open", sets };
+}

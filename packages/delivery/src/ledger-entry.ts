@@ -1,0 +1,143 @@
+// packages/delivery/src/ledger-entry.ts
+// One ledger row in its owner's memory: who is targeted, and what became of each of them.
+//   DL1  A recipient has at most one terminal outcome per notification (D2): the first one stays.
+//   DL2  A small audience stores bits by position in `members`, a large one by index (ADR 0003).
+//   DL3  `closed` exactly when every targeted recipient is terminal.
+import { assert, Bitset } from "@carillon/kernel";
+import type { Envelope } from "./envelope.ts";
+import type { LedgerRow, LedgerRowState, LedgerSetName, LedgerUpdate } from "./ports.ts";
+
+export const TERMINAL_SETS = [
+  "deliveredSocket",
+  "noDevice",
+  "unacked",
+  "expired",
+  "failed",
+] as const satisfies readonly LedgerSetName[];
+export type Outcome = (typeof TERMINAL_SETS)[number];
+
+export const RECEIPT_SETS = [
+  "receivedLate",
+  "read",
+  "acknowledged",
+] as const satisfies readonly LedgerSetName[];
+export type Receipt = (typeof RECEIPT_SETS)[number];
+
+const SET_NAMES = ["targeted", ...TERMINAL_SETS, ...RECEIPT_SETS] as const;
+
+export class LedgerEntry {
+  readonly partition: number;
+  readonly offset: number;
+  readonly directoryVersion: number;
+  readonly members: readonly number[] | null;
+  readonly envelope: Envelope;
+  /** Set by a change, cleared by the flusher that takes it. */
+  isDirty = false;
+  #state: LedgerRowState;
+  readonly #sets: Record<LedgerSetName, Bitset>;
+  readonly #terminal = new Bitset();
+  #targetedCount: number;
+  #terminalCount: number;
+  #isExpansionPending = false;
+
+  constructor(row: LedgerRow, envelope: Envelope) {
+    this.partition = row.partition;
+    this.offset = row.offset;
+    this.directoryVersion = row.directoryVersion;
+    this.members = row.members;
+    this.envelope = envelope;
+    this.#state = row.state;
+    this.#sets = Object.fromEntries(
+      SET_NAMES.map((name) => [name, Bitset.fromBytes(row.sets[name])]),
+    ) as Record<LedgerSetName, Bitset>;
+    for (const name of TERMINAL_SETS) this.#terminal.or(this.#sets[name]);
+    this.#targetedCount = row.members?.length ?? this.#sets.targeted.count();
+    this.#terminalCount = this.#terminal.count();
+  }
+
+  get state(): LedgerRowState {
+    return this.#state;
+  }
+
+  get pendingCount(): number {
+    return this.#targetedCount - this.#terminalCount;
+  }
+
+  /** Bytes its sets take, about; for the tail's limit. */
+  get sizeBytes(): number {
+    const bits = this.members?.length ?? this.#targetedCount;
+    return 512 + bits;
+  }
+
+  /** Expanded here, and not yet known to be committed. */
+  get isExpansionPending(): boolean {
+    return this.#isExpansionPending;
+  }
+
+  expansionCommitted(): void {
+    this.#isExpansionPending = false;
+  }
+
+  /** Planned → open, with the audience that the directory gave. */
+  expand(targeted: Bitset): void {
+    assert(this.#state === "planned", "DL3 only a planned row is expanded");
+    this.#isExpansionPending = true;
+    this.#sets.targeted = targeted;
+    this.#targetedCount = targeted.count();
+    this.#state = this.#targetedCount === 0 ? "closed" : "open";
+  }
+
+  isTargeted(index: number): boolean {
+    return this.#positionOf(index) >= 0;
+  }
+
+  /** Targeted and without an outcome. */
+  isPending(index: number): boolean {
+    const position = this.#positionOf(index);
+    return position >= 0 && !this.#terminal.has(position);
+  }
+
+  has(name: LedgerSetName, index: number): boolean {
+    const position = this.#positionOf(index);
+    return position >= 0 && this.#sets[name].has(position);
+  }
+
+  /** Index numbers without an outcome, ascending. */
+  pending(): Bitset {
+    if (this.members === null) return this.#sets.targeted.clone().andNot(this.#terminal);
+    return Bitset.of(this.members.filter((_, position) => !this.#terminal.has(position)));
+  }
+
+  /** False, and nothing changes, when the recipient is not targeted or terminal already (DL1). */
+  record(index: number, outcome: Outcome): boolean {
+    const position = this.#positionOf(index);
+    if (position < 0 || !this.#terminal.add(position)) return false;
+    this.#sets[outcome].add(position);
+    this.#terminalCount++;
+    this.isDirty = true;
+    if (this.pendingCount === 0) this.#state = "closed"; // DL3
+    return true;
+  }
+
+  /** A receipt changes no outcome. False when there was one, or the recipient is not targeted. */
+  receive(index: number, receipt: Receipt): boolean {
+    const position = this.#positionOf(index);
+    if (position < 0 || !this.#sets[receipt].add(position)) return false;
+    this.isDirty = true;
+    return true;
+  }
+
+  toUpdate(epoch: number): LedgerUpdate {
+    const sets = Object.fromEntries(
+      SET_NAMES.map((name) => [name, this.#sets[name].toBytes()]),
+    ) as unknown as Record<LedgerSetName, Uint8Array>;
+    const { partition, offset } = this;
+    return { partition, epoch, offset, state: this.#state, sets };
+  }
+
+  /** −1: not targeted. */
+  #positionOf(index: number): number {
+    if (this.members !== null) return this.members.indexOf(index);
+    return this.#sets.targeted.has(index) ? index : -1;
+  }
+}

@@ -1,0 +1,101 @@
+// packages/delivery/src/ledger-flusher.ts
+// Writes changed ledger rows back: one statement for many rows, at most `flushEveryMs` late.
+//   LF1  A change is in the database ≤ 200 ms after it, while the store answers (DESIGN §5 step 6).
+//   LF2  Rows of a partition that is fenced are dropped, not tried again (D4).
+//   LF3  One write at a time; a failed one puts its rows back and waits with jitter.
+import { backoffDelayMs, type BackoffOptions, type Clock, type Random } from "@carillon/kernel";
+import type { LedgerEntry } from "./ledger-entry.ts";
+import type { Partition } from "./partition.ts";
+import type { LedgerStore } from "./ports.ts";
+
+export interface LedgerFlusherDeps {
+  readonly store: LedgerStore;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly home: string;
+  readonly flushEveryMs: number;
+  readonly rowsMax: number; // of one statement
+  readonly retry: BackoffOptions;
+  partitions(): Iterable<Partition>;
+  onFenced(partitions: readonly number[]): void;
+  onFlushed(result: { rowCount: number; durationMs: number }): void;
+  onFault(cause: unknown): void;
+  /** After a write: closed entries may leave memory, waiting ones may come in. */
+  onRoom(partition: Partition): void;
+}
+
+export class LedgerFlusher {
+  readonly #deps: LedgerFlusherDeps;
+  #isScheduled = false;
+  #flushing: Promise<boolean> | undefined;
+  #failuresCount = 0;
+
+  constructor(deps: LedgerFlusherDeps) {
+    this.#deps = deps;
+  }
+
+  /** To be called after a change; a flush follows within `flushEveryMs`. */
+  schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    const { clock, random, flushEveryMs, retry } = this.#deps;
+    const delayMs =
+      this.#failuresCount === 0 ? flushEveryMs : backoffDelayMs(retry, this.#failuresCount, random);
+    clock.setTimer(delayMs, () => {
+      this.#isScheduled = false;
+      void this.flush();
+    });
+  }
+
+  /** Writes what is dirty now; true when nothing is left. Never rejects. */
+  async flush(): Promise<boolean> {
+    while (this.#flushing !== undefined) await this.#flushing;
+    this.#flushing = this.#flushOnce();
+    try {
+      return await this.#flushing;
+    } finally {
+      this.#flushing = undefined;
+    }
+  }
+
+  async #flushOnce(): Promise<boolean> {
+    for (;;) {
+      const taken = this.#take();
+      if (taken.length === 0) return true;
+      if (!(await this.#write(taken))) return false;
+      if (taken.length < this.#deps.rowsMax) return true;
+    }
+  }
+
+  #take(): { partition: Partition; entry: LedgerEntry }[] {
+    const taken: { partition: Partition; entry: LedgerEntry }[] = [];
+    for (const partition of this.#deps.partitions()) {
+      const room = this.#deps.rowsMax - taken.length;
+      if (room <= 0) break;
+      for (const entry of partition.takeDirty(room)) taken.push({ partition, entry });
+    }
+    return taken;
+  }
+
+  async #write(taken: readonly { partition: Partition; entry: LedgerEntry }[]): Promise<boolean> {
+    const { store, home, clock } = this.#deps;
+    const startedAtMs = clock.monotonicMs();
+    try {
+      const updates = taken.map(({ partition, entry }) => entry.toUpdate(partition.epoch));
+      const { fencedPartitions } = await store.writeRows(home, updates);
+      this.#failuresCount = 0;
+      if (fencedPartitions.length > 0) this.#deps.onFenced(fencedPartitions); // LF2
+      const durationMs = clock.monotonicMs() - startedAtMs;
+      this.#deps.onFlushed({ rowCount: taken.length, durationMs });
+      for (const partition of new Set(taken.map((one) => one.partition)))
+        this.#deps.onRoom(partition);
+      return true;
+    } catch (cause) {
+      this.#failuresCount++;
+      for (const { partition, entry } of taken) partition.putBackDirty(entry);
+      this.#deps.onFault(cause);
+      this.schedule();
+      return false;
+    }
+  }
+}

@@ -1,0 +1,114 @@
+// packages/delivery/src/load-partitions.ts
+// Brings acquired partitions into memory: heads, directory, tail, unfinished rows, in few reads.
+//   LP1  Heads are read first: what is committed later is a gap above them, and is read as one.
+//   LP2  A partition is ready when its unfinished rows have been handed (`targeted AND NOT
+//        terminal`), or fill the memory they may take.
+import { backoffDelayMs, type Clock, type Random } from "@carillon/kernel";
+import type { DeliveryLimits } from "./delivery-limits.ts";
+import type { Intake } from "./intake.ts";
+import type { LedgerEntry } from "./ledger-entry.ts";
+import type { Partition, PartitionOptions } from "./partition.ts";
+import type { HeldPartition, LedgerStore } from "./ports.ts";
+
+export interface LoadDeps {
+  readonly home: string;
+  readonly store: LedgerStore;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly intake: Intake;
+  readonly limits: DeliveryLimits;
+  create(options: PartitionOptions): Partition;
+  isHeld(held: HeldPartition): boolean;
+  onReady(partition: Partition): void;
+  onFault(cause: unknown): void;
+}
+
+type Acquired = HeldPartition & { readonly isFirst: boolean };
+
+/** Never rejects: tries again, with back-off, those that are still held. */
+export async function loadPartitions(acquired: readonly Acquired[], deps: LoadDeps): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    const held = acquired.filter((one) => deps.isHeld(one));
+    if (held.length === 0) return;
+    try {
+      await loadOnce(held, deps);
+      return;
+    } catch (cause) {
+      deps.onFault(cause);
+      await deps.clock.sleep(backoffDelayMs(deps.limits.retry, attempt, deps.random));
+    }
+  }
+}
+
+async function loadOnce(held: readonly Acquired[], deps: LoadDeps): Promise<void> {
+  const { store, home, intake, limits, clock } = deps;
+  const numbers = held.map(({ partition }) => partition);
+  const heads = new Map(
+    (await store.readHeads(home, numbers)).map((head) => [head.partition, head]), // LP1
+  );
+  const tails = byPartition(await intake.entriesOf(await store.readTails(home, numbers, limits.tailMax)));
+  const unclosed = byPartition(await intake.entriesOf(await store.readUnclosedRows(home, numbers)));
+  const graceEndsAtMs = clock.monotonicMs() + limits.graceMs;
+  const loaded = new Map<number, Partition>();
+  for (const one of held) {
+    const head = heads.get(one.partition);
+    if (head === undefined || !deps.isHeld(one)) continue;
+    const partition = deps.create({
+      partition: one.partition,
+      epoch: one.epoch,
+      ledgerEpoch: head.ledgerEpoch,
+      knownOffset: head.nextOffset - 1,
+      graceEndsAtMs: one.isFirst ? 0 : graceEndsAtMs,
+      tailMax: limits.tailMax,
+      tailMaxBytes: limits.tailMaxBytes,
+    });
+    partition.wantedDirectoryVersion = head.directoryVersion;
+    loaded.set(one.partition, partition);
+  }
+  await store.streamDirectory(home, [...loaded.keys()], (rows) => {
+    for (const { partition, row } of rows) loaded.get(partition)?.directory.put(row);
+  });
+  for (const [number, partition] of loaded) {
+    const head = heads.get(number);
+    if (head !== undefined) partition.directory.completeUpTo(head.directoryVersion);
+    resume(partition, tails.get(number) ?? [], unclosed.get(number) ?? [], deps);
+  }
+}
+
+/** Rows from the first unfinished one on are handed again, in order; older ones are the tail. */
+function resume(
+  partition: Partition,
+  tail: readonly LedgerEntry[],
+  unclosed: readonly LedgerEntry[],
+  deps: LoadDeps,
+): void {
+  const known = (entry: LedgerEntry): boolean => entry.offset <= partition.knownOffset;
+  const waiting = unclosed.filter(known);
+  const firstOffset = waiting[0]?.offset ?? partition.knownOffset + 1;
+  partition.handedOffset = firstOffset - 1;
+  partition.adoptTail(tail.filter((entry) => known(entry) && entry.offset < firstOffset));
+  const again = tail.filter(
+    (entry) => known(entry) && entry.offset > firstOffset && entry.state === "closed",
+  );
+  const rows = [...waiting, ...again].toSorted((a, b) => a.offset - b.offset);
+  deps.intake.begin(partition, rows, () => {
+    partition.handedOffset = Math.max(partition.handedOffset, handedAtLeast(partition));
+    deps.onReady(partition);
+  });
+}
+
+/** Closed rows below the tail were not read again: nothing of them is left to hand. */
+function handedAtLeast(partition: Partition): number {
+  const next = partition.incoming[0];
+  return next === undefined ? partition.knownOffset : next.offset - 1;
+}
+
+function byPartition(entries: readonly LedgerEntry[]): Map<number, LedgerEntry[]> {
+  const found = new Map<number, LedgerEntry[]>();
+  for (const entry of entries) {
+    const entriesOfOne = found.get(entry.partition);
+    if (entriesOfOne === undefined) found.set(entry.partition, [entry]);
+    else entriesOfOne.push(entry);
+  }
+  return found;
+}

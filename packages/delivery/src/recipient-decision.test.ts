@@ -1,0 +1,159 @@
+// packages/delivery/src/recipient-decision.test.ts
+// Goal: RD1–RD3, D2. Method: a table of (state, event, situation) → effects, then random histories.
+import { expect, test } from "vitest";
+import { entryOf } from "./fake-ledger-store.ts";
+import {
+  decide,
+  type Pending,
+  type RecipientEvent,
+  type RecipientSituation,
+} from "./recipient-decision.ts";
+
+const situation: RecipientSituation = {
+  nowMs: 1_000,
+  wallClockMs: 0,
+  hasSession: true,
+  ackedOffset: 0,
+  graceEndsAtMs: 0,
+  ackMaxMs: 30_000,
+  resendMax: 3,
+};
+const entry = (offset: number, expiresAtMs = 1e9) =>
+  entryOf({ offset, members: [0], expiresAtMs });
+const pending = (offset: number, sendCount: number, dueAtMs = 31_000): Pending => ({
+  entry: entry(offset),
+  sendCount,
+  dueAtMs,
+});
+
+interface Row {
+  name: string;
+  state?: Pending[];
+  event: RecipientEvent;
+  situation?: Partial<RecipientSituation>;
+  effects: string[];
+  left: string[]; // offset×sendCount@due
+  timerMs: number | undefined;
+}
+
+const rows: Row[] = [
+  {
+    name: "RD1 — a session is open: sent, and its ack awaited",
+    event: { kind: "entry", entry: entry(5) },
+    effects: ["send 5"],
+    left: ["5×1@31000"],
+    timerMs: 30_000,
+  },
+  {
+    name: "RD2 — no session and no grace: no device, nothing is kept",
+    event: { kind: "entry", entry: entry(5) },
+    situation: { hasSession: false },
+    effects: ["noDevice 5"],
+    left: [],
+    timerMs: undefined,
+  },
+  {
+    name: "RD3 — no session but grace: waits to the end of the grace",
+    event: { kind: "entry", entry: entry(5) },
+    situation: { hasSession: false, graceEndsAtMs: 9_000 },
+    effects: [],
+    left: ["5×0@9000"],
+    timerMs: 8_000,
+  },
+  {
+    name: "RD1 — a session opens: what waited goes out in order of offset",
+    state: [pending(5, 0, 9_000), pending(7, 0, 9_000)],
+    event: { kind: "opened" },
+    effects: ["send 5", "send 7"],
+    left: ["5×1@31000", "7×1@31000"],
+    timerMs: 30_000,
+  },
+  {
+    name: "SD3 — a cumulative ack delivers everything up to it, and nothing above",
+    state: [pending(5, 1), pending(6, 1), pending(9, 1)],
+    event: { kind: "acked", offset: 6 },
+    effects: ["deliveredSocket 5", "deliveredSocket 6"],
+    left: ["9×1@31000"],
+    timerMs: 30_000,
+  },
+  {
+    name: "RD3 — no ack in time: sent again",
+    state: [pending(5, 1, 1_000)],
+    event: { kind: "due" },
+    effects: ["resend 5"],
+    left: ["5×2@31000"],
+    timerMs: 30_000,
+  },
+  {
+    name: "RD3 — the third resend without an ack is the last: unacked",
+    state: [pending(5, 4, 1_000)],
+    event: { kind: "due" },
+    effects: ["unacked 5"],
+    left: [],
+    timerMs: undefined,
+  },
+  {
+    name: "RD3 — the last session closes: everything waits for the grace",
+    state: [pending(5, 1)],
+    event: { kind: "closed" },
+    situation: { hasSession: false, graceEndsAtMs: 21_000 },
+    effects: [],
+    left: ["5×1@21000"],
+    timerMs: 20_000,
+  },
+  {
+    name: "RD3 — the grace ends: handed but never acked is unacked, never handed is no device",
+    state: [pending(5, 2, 1_000), pending(6, 0, 1_000)],
+    event: { kind: "due" },
+    situation: { hasSession: false, graceEndsAtMs: 1_000 },
+    effects: ["unacked 5", "noDevice 6"],
+    left: [],
+    timerMs: undefined,
+  },
+  {
+    name: "RD3 — past its expiry it expires, session or not",
+    state: [{ entry: entry(5, 10), sendCount: 1, dueAtMs: 31_000 }],
+    event: { kind: "due" },
+    situation: { wallClockMs: 10 },
+    effects: ["expired 5"],
+    left: [],
+    timerMs: undefined,
+  },
+  {
+    name: "RD3 — the timer is due at the expiry when that comes first",
+    event: { kind: "entry", entry: entry(5, 700) },
+    effects: ["send 5"],
+    left: ["5×1@31000"],
+    timerMs: 700,
+  },
+  {
+    name: "RD2 — an entry that the session has acked already is delivered, not sent",
+    event: { kind: "entry", entry: entry(5) },
+    situation: { ackedOffset: 5 },
+    effects: ["deliveredSocket 5"],
+    left: [],
+    timerMs: undefined,
+  },
+  {
+    name: "PA4 — resume: only what is not pending yet is added, in order",
+    state: [pending(5, 1)],
+    event: { kind: "resume", entries: [entry(3), entry(5), entry(8)] },
+    effects: ["send 3", "send 8"],
+    left: ["3×1@31000", "5×1@31000", "8×1@31000"],
+    timerMs: 30_000,
+  },
+];
+
+test.each(rows)("$name", (row) => {
+  const decision = decide(row.state ?? [], row.event, { ...situation, ...row.situation });
+  const effects = decision.effects.map((effect) => {
+    if (effect.kind === "outcome") return `${effect.outcome} ${effect.entry.offset}`;
+    return `${effect.isResend ? "resend" : "send"} ${effect.entry.offset}`;
+  });
+  const left = decision.state.map((one) => `${one.entry.offset}×${one.sendCount}@${one.dueAtMs}`);
+  expect({ effects, left, timerMs: decision.timerMs }).toEqual({
+    effects: row.effects,
+    left: row.left,
+    timerMs: row.timerMs,
+  });
+});

@@ -1,0 +1,125 @@
+// packages/delivery/src/recipient-decision.ts
+// What a recipient's process does with an event: pure, no I/O, no clock (DESIGN §5 step 5).
+//   RD1  Notifications are sent in offset order; one that was not sent is not passed (D3).
+//   RD2  An outcome is decided once per pending notification, and the notification is then
+//        forgotten (D2).
+//   RD3  Nothing waits without a limit: an ack `ackMaxMs`, resends `resendMax`, a session that may
+//        come back `graceMs`, everything the notification's expiry.
+import type { LedgerEntry, Outcome } from "./ledger-entry.ts";
+
+export interface Pending {
+  readonly entry: LedgerEntry;
+  readonly sendCount: number; // 0: no session has had it
+  readonly dueAtMs: number; // monotonic: resend, or give up
+}
+
+/** Ascending by offset. A recipient without pending notifications has no state at all. */
+export type RecipientState = readonly Pending[];
+
+export type RecipientEvent =
+  | { readonly kind: "entry"; readonly entry: LedgerEntry }
+  /** A session opened and has been sent everything up to now. */
+  | { readonly kind: "opened" }
+  /** A session closed; the recipient may have others. */
+  | { readonly kind: "closed" }
+  /** The client has everything up to `offset`. */
+  | { readonly kind: "acked"; readonly offset: number }
+  /** The mailbox had been full: these are all that are open for the recipient. */
+  | { readonly kind: "resume"; readonly entries: readonly LedgerEntry[] }
+  | { readonly kind: "due" };
+
+export interface RecipientSituation {
+  readonly nowMs: number; // monotonic
+  readonly wallClockMs: number; // for expiry
+  readonly hasSession: boolean;
+  /** Highest cumulative ack of a session; 0: none. */
+  readonly ackedOffset: number;
+  /** Until then a session may come back: monotonic; at or before nowMs: no grace. */
+  readonly graceEndsAtMs: number;
+  readonly ackMaxMs: number;
+  readonly resendMax: number;
+}
+
+export type Effect =
+  | { readonly kind: "send"; readonly entry: LedgerEntry; readonly isResend: boolean }
+  | { readonly kind: "outcome"; readonly entry: LedgerEntry; readonly outcome: Outcome };
+
+export interface Decision {
+  readonly state: RecipientState;
+  readonly effects: readonly Effect[];
+  /** Until `due` is wanted; undefined: no timer. */
+  readonly timerMs: number | undefined;
+}
+
+/** Pure. Cost O(pending notifications of this recipient). */
+export function decide(
+  state: RecipientState,
+  event: RecipientEvent,
+  now: RecipientSituation,
+): Decision {
+  const effects: Effect[] = [];
+  const next: Pending[] = [];
+  for (const pending of merge(state, event)) {
+    const kept = decideOne(pending, event, now, effects);
+    if (kept !== undefined) next.push(kept);
+  }
+  return { state: next, effects, timerMs: timerOf(next, now) };
+}
+
+function decideOne(
+  pending: Pending,
+  event: RecipientEvent,
+  now: RecipientSituation,
+  effects: Effect[],
+): Pending | undefined {
+  const { entry } = pending;
+  const finish = (outcome: Outcome): undefined => {
+    effects.push({ kind: "outcome", entry, outcome });
+    return undefined;
+  };
+  const send = (isResend: boolean): Pending => {
+    effects.push({ kind: "send", entry, isResend });
+    return { entry, sendCount: pending.sendCount + 1, dueAtMs: now.nowMs + now.ackMaxMs };
+  };
+  const ackedOffset = event.kind === "acked" ? event.offset : now.ackedOffset;
+  if (entry.offset <= ackedOffset) return finish("deliveredSocket");
+  if (entry.envelope.notification.expiresAtMs <= now.wallClockMs) return finish("expired");
+  if (now.hasSession) {
+    if (pending.sendCount === 0) return send(false);
+    if (event.kind === "opened") return { ...pending, dueAtMs: now.nowMs + now.ackMaxMs };
+    if (event.kind !== "due" || pending.dueAtMs > now.nowMs) return pending;
+    return pending.sendCount > now.resendMax ? finish("unacked") : send(true);
+  }
+  if (now.graceEndsAtMs > now.nowMs) return { ...pending, dueAtMs: now.graceEndsAtMs };
+  return finish(pending.sendCount === 0 ? "noDevice" : "unacked");
+}
+
+function merge(state: RecipientState, event: RecipientEvent): readonly Pending[] {
+  if (event.kind === "entry") {
+    const last = state.at(-1);
+    if (last === undefined || last.entry.offset < event.entry.offset)
+      return [...state, unsent(event.entry)];
+    return insert(state, event.entry);
+  }
+  if (event.kind === "resume") return event.entries.reduce(insert, state);
+  return state;
+}
+
+function insert(state: RecipientState, entry: LedgerEntry): RecipientState {
+  if (state.some((pending) => pending.entry.offset === entry.offset)) return state;
+  return [...state, unsent(entry)].toSorted((a, b) => a.entry.offset - b.entry.offset);
+}
+
+function unsent(entry: LedgerEntry): Pending {
+  return { entry, sendCount: 0, dueAtMs: 0 };
+}
+
+function timerOf(state: RecipientState, now: RecipientSituation): number | undefined {
+  let timerMs: number | undefined;
+  for (const { entry, dueAtMs } of state) {
+    const expiryMs = entry.envelope.notification.expiresAtMs - now.wallClockMs;
+    const delayMs = Math.max(1, Math.min(dueAtMs - now.nowMs, expiryMs));
+    timerMs = timerMs === undefined ? delayMs : Math.min(timerMs, delayMs);
+  }
+  return timerMs;
+}

@@ -1,0 +1,132 @@
+// packages/delivery/src/recipient.ts
+// The behaviour of a recipient's process: asks `decide`, then does what it says.
+//   RE1  Its state is only what is pending; everything else is in the partition, so that a crashed
+//        process comes back with the last committed state.
+//   RE2  A recipient that cannot be reached costs no object: its outcome is recorded straight away.
+import type { Behaviour, ProcessContext } from "@carillon/process";
+import type { Clock } from "@carillon/kernel";
+import type { GatewayOutbox } from "./gateway-outbox.ts";
+import type { LedgerEntry, Outcome } from "./ledger-entry.ts";
+import type { Partition } from "./partition.ts";
+import {
+  decide,
+  type Effect,
+  type RecipientEvent,
+  type RecipientSituation,
+  type RecipientState,
+} from "./recipient-decision.ts";
+
+export interface RecipientLimits {
+  readonly ackMaxMs: number; // W3: 30,000
+  readonly resendMax: number; // W3: 3
+  readonly graceMs: number; // how long a lost session may take to come back
+}
+
+export interface RecipientDeps {
+  readonly clock: Clock;
+  readonly outbox: GatewayOutbox;
+  readonly limits: RecipientLimits;
+  /** An entry has been changed; written with the next flush. */
+  onChanged(partition: Partition, entry: LedgerEntry): void;
+  onOutcome(outcome: Outcome, entry: LedgerEntry): void;
+}
+
+type Context = ProcessContext<RecipientState, RecipientEvent>;
+
+export function createRecipientBehaviour(
+  partition: Partition,
+  deps: RecipientDeps,
+): Behaviour<RecipientState, RecipientEvent> {
+  const { clock, limits, outbox } = deps;
+
+  const record = (index: number, entry: LedgerEntry, outcome: Outcome): void => {
+    if (!entry.record(index, outcome)) return;
+    deps.onOutcome(outcome, entry);
+    if (entry.state === "closed") partition.closedOne();
+    deps.onChanged(partition, entry);
+  };
+
+  const graceEndsAtMs = (index: number): number => {
+    const closedAtMs = partition.sessions.closedAtMs(index);
+    const own = closedAtMs === undefined ? 0 : closedAtMs + limits.graceMs;
+    return Math.max(own, partition.graceEndsAtMs);
+  };
+
+  const situationOf = (index: number): RecipientSituation => {
+    const sessions = partition.sessions.of(index);
+    return {
+      nowMs: clock.monotonicMs(),
+      wallClockMs: clock.wallClockMs(),
+      hasSession: sessions.length > 0,
+      ackedOffset: sessions.reduce((max, session) => Math.max(max, session.ackedOffset), 0),
+      graceEndsAtMs: graceEndsAtMs(index),
+      ackMaxMs: limits.ackMaxMs,
+      resendMax: limits.resendMax,
+    };
+  };
+
+  const send = (index: number, entry: LedgerEntry, isResend: boolean): void => {
+    const payload = entry.envelope.payloadFor(partition.directory.localeOf(index));
+    for (const session of partition.sessions.of(index)) {
+      if (session.sentOffset >= entry.offset && !isResend) continue; // SE2
+      session.sentOffset = Math.max(session.sentOffset, entry.offset);
+      outbox.queue({
+        gatewayId: session.gatewayId,
+        payload,
+        partition: partition.partition,
+        ledgerEpoch: partition.ledgerEpoch,
+        offset: entry.offset,
+        isResend,
+        sid: session.sid,
+      });
+    }
+  };
+
+  const apply = (index: number, effect: Effect): void => {
+    if (effect.kind === "send") send(index, effect.entry, effect.isResend);
+    else record(index, effect.entry, effect.outcome);
+  };
+
+  const run = (context: Context, event: RecipientEvent): void => {
+    const index = context.slot;
+    const decision = decide(context.state ?? [], event, situationOf(index));
+    for (const effect of decision.effects) apply(index, effect);
+    context.state = decision.state.length > 0 ? decision.state : undefined;
+    if (decision.timerMs === undefined) context.clearTimer();
+    else context.setTimer(decision.timerMs);
+  };
+
+  const isUnreachable = (index: number): boolean =>
+    partition.sessions.of(index).length === 0 && graceEndsAtMs(index) <= clock.monotonicMs();
+
+  return {
+    init(index) {
+      if (!partition.crashed.remove(index)) return undefined;
+      return partition.openEntriesOf(index).map((entry) => ({ entry, sendCount: 0, dueAtMs: 0 }));
+    },
+    onMessage(context, event) {
+      if (event.kind === "entry") {
+        if (!event.entry.isPending(context.slot)) return; // it has an outcome already (D2)
+        if (context.state === undefined && isUnreachable(context.slot)) {
+          const isExpired =
+            event.entry.envelope.notification.expiresAtMs <= clock.wallClockMs();
+          record(context.slot, event.entry, isExpired ? "expired" : "noDevice"); // RE2
+          return;
+        }
+      } else if (context.state === undefined && event.kind !== "resume") return;
+      run(context, event);
+    },
+    onTimer(context) {
+      run(context, { kind: "due" });
+    },
+    onDeadLetter(index, event) {
+      if (event.kind === "entry") record(index, event.entry, "failed");
+    },
+    onQuarantine(index) {
+      partition.spilled.add(index); // what is open stays open, and is given back on release
+    },
+    onRelease(index) {
+      partition.spilled.add(index);
+    },
+  };
+}

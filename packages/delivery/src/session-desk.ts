@@ -1,0 +1,256 @@
+// packages/delivery/src/session-desk.ts
+// Opens sessions with everything they missed, and takes their acks and receipts (W2, W3).
+//   SD1  Recovery is all or nothing: the whole tail follows, or `recovered` is false.
+//   SD2  What is recovered leaves before anything that is handed later: offsets stay in order (D3).
+//   SD3  A cumulative ack stands for everything sent to the recipient up to it.
+import {
+  LIMITS,
+  type OpenReply,
+  type OpenResult,
+  type SessionOpen,
+  type SessionReport,
+} from "@carillon/contracts";
+import type { Clock } from "@carillon/kernel";
+import type { GatewayOutbox } from "./gateway-outbox.ts";
+import type { Intake } from "./intake.ts";
+import type { LedgerEntry, Receipt } from "./ledger-entry.ts";
+import type { Partition } from "./partition.ts";
+import type { LedgerStore } from "./ports.ts";
+import type { Session } from "./session-table.ts";
+
+export interface SessionDeskDeps {
+  readonly ownerId: string;
+  readonly home: string;
+  readonly store: LedgerStore;
+  readonly clock: Clock;
+  readonly intake: Intake;
+  readonly outbox: GatewayOutbox;
+  /** Rows that one recovery may look at in the database. */
+  readonly recoveryScanMax: number;
+  onChanged(partition: Partition, entry: LedgerEntry): void;
+  /** A receipt was recorded for the first time. */
+  onReceipt(receipt: Receipt): void;
+  onFault(cause: unknown): void;
+}
+
+/** What one session misses, as far as it had to be read from the database. */
+interface Prepared {
+  readonly wanted: SessionOpen;
+  readonly index: number;
+  /** Undefined: the tail cannot be served whole. */
+  readonly fromStore: readonly LedgerEntry[] | undefined;
+  /** Memory has to give what lies above it. */
+  readonly afterOffset: number;
+}
+
+interface Opening {
+  readonly index: number;
+  readonly session: Session;
+  readonly entries: readonly LedgerEntry[];
+}
+
+export class SessionDesk {
+  readonly #deps: SessionDeskDeps;
+
+  constructor(deps: SessionDeskDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * Answers by `reply`, exactly once, before anything is sent to the sessions. Rejects, without
+   * an answer, with a Fault when the store is down; the gateway asks again.
+   */
+  async open(
+    partition: Partition,
+    request: { gatewayId: string; sessions: readonly SessionOpen[] },
+    reply: (reply: OpenReply) => void,
+  ): Promise<void> {
+    const unpin = partition.pin();
+    try {
+      const prepared: (Prepared | undefined)[] = [];
+      for (const wanted of request.sessions)
+        prepared.push(await this.#prepare(partition, wanted));
+      // From here on synchronous: nothing is handed between the tail and the session (SD2).
+      const seq = this.#deps.outbox.seqAfterFlush(request.gatewayId);
+      const openings: Opening[] = [];
+      const results = prepared.map((one) =>
+        this.#openOne(partition, { gatewayId: request.gatewayId, prepared: one, openings }),
+      );
+      reply({ ownerId: this.#deps.ownerId, seq, results });
+      for (const opening of openings) this.#sendMissed(partition, opening);
+    } finally {
+      unpin();
+    }
+  }
+
+  report(partition: Partition, report: SessionReport): void {
+    const { gatewayId } = report;
+    for (const [sid, index, offset] of report.acks) {
+      const session = partition.sessions.find(index, gatewayId, sid);
+      if (session !== undefined) this.#acked(partition, { index, session, offset });
+    }
+    for (const [, index, offset] of report.reads)
+      this.#receipt(partition, { index, offset, receipt: "read" });
+    for (const [, index, offset] of report.acknowledges)
+      this.#receipt(partition, { index, offset, receipt: "acknowledged" });
+    const nowMs = this.#deps.clock.monotonicMs();
+    for (const [sid, index] of report.closed)
+      if (partition.sessions.close(index, gatewayId, sid, nowMs)) tellClosed(partition, index);
+  }
+
+  closeGateway(partition: Partition, gatewayId: string): void {
+    const nowMs = this.#deps.clock.monotonicMs();
+    for (const index of partition.sessions.closeGateway(gatewayId, nowMs))
+      tellClosed(partition, index);
+  }
+
+  async #prepare(partition: Partition, wanted: SessionOpen): Promise<Prepared | undefined> {
+    const index = await this.#indexOf(partition, wanted);
+    if (index === undefined) return undefined;
+    const { position } = wanted;
+    if (position === null) return { wanted, index, fromStore: [], afterOffset: 0 };
+    const lost = { wanted, index, fromStore: undefined, afterOffset: 0 };
+    if (position.epoch !== partition.ledgerEpoch || position.offset > partition.knownOffset)
+      return lost;
+    if (position.offset >= partition.tailFloor)
+      return { wanted, index, fromStore: [], afterOffset: position.offset };
+    const upToOffset = partition.handedOffset;
+    const tail = await this.#deps.store.readTailOf(this.#deps.home, partition.partition, {
+      index,
+      afterOffset: position.offset,
+      limitCount: LIMITS.recoveryMax + 1,
+      scanMax: this.#deps.recoveryScanMax,
+    });
+    if (tail.kind === "tooFar" || tail.rows.length > LIMITS.recoveryMax) return lost;
+    const rows = tail.rows.filter((row) => row.offset <= upToOffset);
+    const fromStore = (await this.#deps.intake.entriesOf(rows)).map(
+      (entry) => partition.entry(entry.offset) ?? entry, // memory is newer
+    );
+    return { wanted, index, fromStore, afterOffset: upToOffset };
+  }
+
+  #openOne(
+    partition: Partition,
+    asked: { gatewayId: string; prepared: Prepared | undefined; openings: Opening[] },
+  ): OpenResult {
+    const { gatewayId, prepared, openings } = asked;
+    if (partition.isLost) return { kind: "refused", code: "not_owner" };
+    if (prepared === undefined) return { kind: "refused", code: "unknown_recipient" };
+    const { wanted, index } = prepared;
+    if (!partition.sessions.mayOpen(index, gatewayId, wanted.sid))
+      return { kind: "refused", code: "too_many_sessions" };
+    const missed = missedOf(partition, prepared);
+    const { handedOffset } = partition;
+    const entries = missed ?? partition.openEntriesOf(index);
+    const firstOffset = entries[0]?.offset ?? handedOffset + 1;
+    const position = missed === undefined ? null : wanted.position;
+    const session: Session = {
+      gatewayId,
+      sid: wanted.sid,
+      sentOffset: handedOffset,
+      ackedOffset: position === null ? 0 : Math.max(wanted.ackedOffset, 0),
+      lateOffsets: entries
+        .filter((entry) => !entry.isPending(index) && !entry.has("deliveredSocket", index))
+        .map((entry) => entry.offset),
+    };
+    partition.sessions.open(index, session);
+    openings.push({ index, session, entries });
+    return {
+      kind: "opened",
+      index,
+      recovered: missed !== undefined,
+      epoch: partition.ledgerEpoch,
+      offset: position?.offset ?? Math.min(handedOffset, firstOffset - 1),
+      missed: entries.length,
+      unread: partition
+        .entriesOf(index, { afterOffset: 0, upToOffset: handedOffset })
+        .filter((entry) => !entry.has("read", index)).length,
+    };
+  }
+
+  #sendMissed(partition: Partition, { index, session, entries }: Opening): void {
+    const locale = partition.directory.localeOf(index);
+    for (const entry of entries)
+      this.#deps.outbox.queue({
+        gatewayId: session.gatewayId,
+        payload: entry.envelope.payloadFor(locale),
+        partition: partition.partition,
+        ledgerEpoch: partition.ledgerEpoch,
+        offset: entry.offset,
+        isResend: false,
+        sid: session.sid,
+      });
+    partition.table.send(index, { kind: "opened" }, "control");
+  }
+
+  async #indexOf(partition: Partition, wanted: SessionOpen): Promise<number | undefined> {
+    const { directory } = partition;
+    const known = directory.indexOf(wanted.tenantId, wanted.recipientId);
+    if (known !== undefined) return known;
+    const heads = await this.#deps.store.readHeads(this.#deps.home, [partition.partition]);
+    const version = heads[0]?.directoryVersion ?? 0;
+    partition.wantedDirectoryVersion = Math.max(partition.wantedDirectoryVersion, version);
+    await this.#deps.intake.refreshDirectory(partition);
+    return directory.indexOf(wanted.tenantId, wanted.recipientId);
+  }
+
+  #acked(
+    partition: Partition,
+    { index, session, offset }: { index: number; session: Session; offset: number },
+  ): void {
+    if (offset <= session.ackedOffset) return;
+    session.ackedOffset = Math.min(offset, session.sentOffset); // no ack for what was not sent
+    for (const late of session.lateOffsets)
+      if (late <= offset) this.#receipt(partition, { index, offset: late, receipt: "receivedLate" });
+    session.lateOffsets = session.lateOffsets.filter((late) => late > offset);
+    partition.table.send(index, { kind: "acked", offset: session.ackedOffset }, "control");
+  }
+
+  #receipt(
+    partition: Partition,
+    wanted: { index: number; offset: number; receipt: Receipt },
+  ): void {
+    const { index, offset, receipt } = wanted;
+    const entry = partition.entry(offset);
+    if (entry !== undefined) {
+      if (entry.receive(index, receipt)) this.#deps.onReceipt(receipt);
+      this.#deps.onChanged(partition, entry);
+    } else if (offset > 0 && offset <= partition.tailFloor) {
+      this.#receiptFromStore(partition, wanted).catch((cause: unknown) => this.#deps.onFault(cause));
+    }
+  }
+
+  /** The row has left memory: it is read, pinned until it is written again. */
+  async #receiptFromStore(
+    partition: Partition,
+    wanted: { index: number; offset: number; receipt: Receipt },
+  ): Promise<void> {
+    const unpin = partition.pin();
+    try {
+      const rows = await this.#deps.store.readRows(this.#deps.home, partition.partition, {
+        afterOffset: wanted.offset - 1,
+        limitCount: 1,
+      });
+      const [entry] = await this.#deps.intake.entriesOf(rows);
+      if (entry === undefined || entry.offset !== wanted.offset || partition.isLost) return;
+      partition.adopt(entry);
+      this.#receipt(partition, wanted);
+    } finally {
+      unpin();
+    }
+  }
+}
+
+/** Everything for the recipient above its position, terminal or not; undefined: lost (SD1). */
+function missedOf(partition: Partition, prepared: Prepared): LedgerEntry[] | undefined {
+  const { wanted, index, fromStore, afterOffset } = prepared;
+  if (wanted.position === null) return partition.openEntriesOf(index);
+  if (fromStore === undefined || afterOffset < partition.tailFloor) return undefined;
+  const range = { afterOffset, upToOffset: partition.handedOffset };
+  const entries = [...fromStore, ...partition.entriesOf(index, range)];
+  return entries.length > LIMITS.recoveryMax ? undefined : entries;
+}
+
+function tellClosed(partition: Partition, index: number): void {
+  partition.table.send(index, { kind: "closed" }, "control");
+}
