@@ -10,7 +10,11 @@ interface ErrorCode {
 export const ERROR_CODES = {
   bad_json: { status: 400, title: "The body is not valid JSON", level: "debug" },
   bad_request: { status: 400, title: "The request cannot be read", level: "debug" },
-  unauthenticated: { status: 401, title: "API key or token is missing or not valid", level: "info" },
+  unauthenticated: {
+    status: 401,
+    title: "API key or token is missing or not valid",
+    level: "info",
+  },
   forbidden: { status: 403, title: "The key lacks the scope for this", level: "info" },
   not_found: { status: 404, title: "There is nothing here", level: "debug" },
   method_not_allowed: { status: 405, title: "The method is not allowed here", level: "debug" },
@@ -54,4 +58,13 @@ export interface Problem {
   readonly detail?: string;
   readonly errors?: readonly { readonly field: string; readonly message: string }[];
   readonly requestId?: string;
+}
+
+/** The problem of a code, ready to be sent; `more` adds what this case knows. */
+export function problemOf(
+  code: ErrorCodeName,
+  more: Pick<Problem, "detail" | "errors" | "requestId"> = {},
+): Problem {
+  const { status, title } = ERROR_CODES[code];
+  return { type: `https://carillon.dev/errors/${code}`, title, status, code, ...more };
 }

@@ -1,10 +1,15 @@
+// packages/contracts/src/index.ts
+// The door: what apps, packages and browsers import.
 export * from "./audience.ts";
 export * from "./close-codes.ts";
 export * from "./error-codes.ts";
 export * from "./hash.ts";
+export * from "./inbox.ts";
 export * from "./limits.ts";
 export * from "./messages.ts";
 export * from "./notification.ts";
 export * from "./phoenix.ts";
 export * from "./places.ts";
+export * from "./problems.ts";
 export * from "./recipient.ts";
+export * from "./text.ts";

@@ -16,12 +16,15 @@ export const LIMITS = {
   attributeListMax: 64,
   filterDepthMax: 8,
   filterNodesMax: 256,
+  filterValuesMax: 1_000,
   localesMax: 32,
   titleMaxCharacters: 200,
   bodyMaxCharacters: 2_000,
   /** Web Push fits 3,993 bytes of plaintext (N6): title, body and data of one locale together. */
   contentMaxBytes: 2_700,
   dataKeysMax: 32,
+  dataKeyMaxCharacters: 64,
+  dataTextMaxCharacters: 512,
   linkMaxCharacters: 2_048,
   idempotencyKeyMaxCharacters: 255,
   idempotencyTtlSeconds: 86_400,
@@ -29,6 +32,8 @@ export const LIMITS = {
   ttlMaxSeconds: 2_419_200, // four weeks, the longest that push services keep (RFC 8030 §5.2)
   importLineMaxBytes: 65_536,
   importRejectsReported: 100,
+  /** Wrong fields named in one answer: enough to mend a request, small whatever was sent. */
+  fieldErrorsReported: 50,
   tokensPerRequestMax: 1_000,
   /** At most this many index numbers are stored as an array; more is a bitset (DESIGN §5). */
   smallAudienceMax: 32,

@@ -3,7 +3,12 @@
 // does not know (STYLE §5): hence z.object, which strips, and never z.strictObject.
 import { z } from "zod";
 import { attributesSchema } from "./audience.ts";
-import { countsSchema, notificationSchema, regionAudienceSchema } from "./notification.ts";
+import {
+  countsSchema,
+  notificationSchema,
+  PRIORITIES,
+  regionAudienceSchema,
+} from "./notification.ts";
 
 export const subjects = {
   /** Relay: notifications for a target region. Queue group `ingest`; request → RelayReply. */
@@ -18,6 +23,8 @@ export const subjects = {
   regionRecipient: (region: string) => `region.${region}.recipient`,
   /** Counts of one notification in that region. Queue group `ingest`. */
   regionStatus: (region: string) => `region.${region}.status`,
+  /** A page of one recipient's inbox, from its home region. Queue group `ingest`. */
+  regionInbox: (region: string) => `region.${region}.inbox`,
   /** Heartbeat of a member, heard in every region. */
   beat: (region: string, memberId: string) => `beat.${region}.${memberId}`,
   beats: "beat.*.*",
@@ -85,9 +92,22 @@ export const recipientReadReplySchema = z.object({
 });
 
 export const statusRequestSchema = z.object({ tenantId: z.string(), notificationId: z.string() });
+/** What a region that holds a copy knows of the notification as a whole. */
+export const statusSummarySchema = z.object({
+  acceptedAtMs: z.number(),
+  acceptedRegion: z.string(),
+  priority: z.enum(PRIORITIES),
+  /** Target regions and unknown recipients: null where it was not accepted. */
+  targetRegions: z.array(z.string()).nullable(),
+  unknownCount: z.number().nullable(),
+});
+export type StatusSummary = z.infer<typeof statusSummarySchema>;
+
 export const statusReplySchema = z.object({
   state: z.enum(["waiting", "planned", "delivering", "finished"]),
   counts: countsSchema,
+  /** Null or absent: this region holds no copy. */
+  summary: statusSummarySchema.nullish(),
 });
 export type StatusReply = z.infer<typeof statusReplySchema>;
 
@@ -157,7 +177,11 @@ export type SessionOpen = z.infer<typeof sessionOpenSchema>;
 /** [sid, index, offset]: cumulative ack. */
 const ackTuple = z.tuple([z.number(), z.number(), z.number()]);
 export const partitionRequestSchema = z.discriminatedUnion("kind", [
-  z.object({ kind: z.literal("open"), gatewayId: z.string(), sessions: z.array(sessionOpenSchema) }),
+  z.object({
+    kind: z.literal("open"),
+    gatewayId: z.string(),
+    sessions: z.array(sessionOpenSchema),
+  }),
   z.object({
     kind: z.literal("report"),
     gatewayId: z.string(),

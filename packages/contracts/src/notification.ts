@@ -4,6 +4,7 @@ import { z } from "zod";
 import { audienceSchema, filterSchema } from "./audience.ts";
 import { LIMITS } from "./limits.ts";
 import { recipientIdSchema, regionSchema, tenantIdSchema } from "./places.ts";
+import { isStorable, textSchema } from "./text.ts";
 
 export const PRIORITIES = ["low", "normal", "high", "critical"] as const;
 export type Priority = (typeof PRIORITIES)[number];
@@ -11,15 +12,22 @@ export type Priority = (typeof PRIORITIES)[number];
 /** BCP 47, the part in use: language, optional script, optional region. */
 export const localeSchema = z
   .string()
-  .regex(/^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|\d{3}))?$/, "must be a locale such as en or de-AT");
+  .regex(
+    /^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|\d{3}))?$/,
+    "must be a locale such as en or de-AT",
+  );
 
 export const contentSchema = z
   .strictObject({
-    title: z.string().min(1).max(LIMITS.titleMaxCharacters),
-    body: z.string().max(LIMITS.bodyMaxCharacters).optional(),
-    link: z.url({ protocol: /^https?$/ }).max(LIMITS.linkMaxCharacters).optional(),
+    title: textSchema(LIMITS.titleMaxCharacters).min(1),
+    body: textSchema(LIMITS.bodyMaxCharacters).optional(),
+    link: z
+      .url({ protocol: /^https?$/, error: "must be an http or https URL" })
+      .max(LIMITS.linkMaxCharacters)
+      .refine(isStorable, { message: "must be an http or https URL" })
+      .optional(),
     data: z
-      .record(z.string().max(64), z.string().max(512))
+      .record(textSchema(LIMITS.dataKeyMaxCharacters), textSchema(LIMITS.dataTextMaxCharacters))
       .refine((data) => Object.keys(data).length <= LIMITS.dataKeysMax, {
         message: `must hold at most ${LIMITS.dataKeysMax} keys`,
       })
@@ -71,7 +79,10 @@ export const notificationSchema = z.object({
   acceptedAtMs: z.number(),
   expiresAtMs: z.number(),
   priority: z.enum(PRIORITIES),
-  content: z.record(z.string(), z.custom<Content>((value) => typeof value === "object")),
+  content: z.record(
+    z.string(),
+    z.custom<Content>((value) => typeof value === "object" && value !== null),
+  ),
   exclude: z.array(z.string()),
 });
 export type Notification = z.infer<typeof notificationSchema>;
@@ -114,7 +125,13 @@ export const TERMINAL_COUNT_NAMES = [
 ] as const satisfies readonly (keyof Counts)[];
 
 /** State of a notification in one region. `waiting`: the region has not confirmed its copy yet. */
-export const REGION_STATES = ["waiting", "planned", "delivering", "finished", "unreachable"] as const;
+export const REGION_STATES = [
+  "waiting",
+  "planned",
+  "delivering",
+  "finished",
+  "unreachable",
+] as const;
 export type RegionState = (typeof REGION_STATES)[number];
 
 export interface RegionStatus {

@@ -16,9 +16,12 @@ export const recipientIdSchema = z
   .string()
   .min(1)
   .max(LIMITS.recipientIdMaxCharacters)
-  .regex(/^[^\s/\p{C}]+$/u, "must not hold spaces, control characters or '/'");
+  // Not \p{C}: it holds unassigned code points, so that a node's Unicode version would decide.
+  .regex(/^[^\s/\p{Cc}\p{Cf}\p{Cs}]+$/u, "must not hold spaces, control characters or '/'");
 
-export const tenantIdSchema = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/);
+export const tenantIdSchema = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, "must be 1 to 63 lower-case letters, digits or -");
 
 /** Partition of a recipient in its home region, 0 … 255. Stable for ever: golden vectors. */
 export function partitionOf(tenantId: string, recipientId: string): number {
