@@ -1,1 +1,24 @@
-export {};
+export type { AcceptItem, AcceptResult, RelayResult } from "./accept.ts";
+export { OUTBOX_FIRST_POLL_MS } from "./accept-statement.ts";
+export type { RegionProgress } from "./counts.ts";
+export type { RecipientPlace, SqlDirectory, StoredRecipient } from "./directory.ts";
+export type { UpsertRequest, UpsertResult } from "./directory-upsert.ts";
+export type { StoreFaultCode } from "./faults.ts";
+export type { InboxItem, InboxPage, InboxPlace } from "./inbox.ts";
+export type { Lease, LeaseRow, SqlLeases } from "./leases.ts";
+export type { DirectoryRow, PartitionHead, SqlLedger, StoredNotification } from "./ledger.ts";
+export type { HeldPartition, LedgerUpdate, WriteOutcome } from "./ledger-flush.ts";
+export type { LedgerRow, LedgerRowState, LedgerSets } from "./ledger-rows.ts";
+export type { LedgerTail, TailOptions } from "./ledger-tail.ts";
+export type { NotificationDetails, SqlNotifications } from "./notifications.ts";
+export type { OutboxRow, SqlOutbox } from "./outbox.ts";
+export type { StoreOptions } from "./pool.ts";
+export { createStore, type Store } from "./store.ts";
+export {
+  API_KEY_SCOPES,
+  type ApiKeyRequest,
+  type ApiKeyScope,
+  type SqlTenants,
+  type VerifiedApiKey,
+} from "./tenants.ts";
+export { unstorableFieldOf } from "./text.ts";

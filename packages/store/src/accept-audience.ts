@@ -1,0 +1,86 @@
+// packages/store/src/accept-audience.ts
+// Which partitions an explicit audience comes to, and whom in each: one look-up for a whole batch.
+// It runs before the group commit, outside its locks: a recipient is never removed and its index
+// never reused, so an index that was found stays true, and the partition's directory version under
+// the lock is at least the one that created it.
+// Plan: unnest → nested loop on recipient_pkey.
+import { type Notification, LIMITS, type RegionAudience } from "@carillon/contracts";
+import { Bitset } from "@carillon/kernel";
+import { intsOf } from "./arrays.ts";
+import type { Statements } from "./pool.ts";
+
+/** Index numbers, ascending and without repeats. */
+export interface PartitionMembers {
+  readonly partition: number;
+  readonly members: readonly number[];
+}
+
+export interface ResolvedAudience {
+  readonly partitions: readonly PartitionMembers[]; // ascending
+  /** Ids that have no row here any more. */
+  readonly missingCount: number;
+}
+
+export interface AudienceItem {
+  readonly notification: Notification;
+  readonly audience: RegionAudience | null;
+}
+
+/** In the order of `items`; without partitions where the audience is not explicit. */
+export async function resolveAudiences(
+  sql: Statements,
+  home: string,
+  items: readonly AudienceItem[],
+): Promise<ResolvedAudience[]> {
+  const tenantIds: string[] = [];
+  const recipientIds: string[] = [];
+  const ords: number[] = [];
+  const missingCounts = items.map(({ notification, audience }, ord) => {
+    const wanted = explicitIdsOf(notification, audience);
+    for (const recipientId of wanted) {
+      ords.push(ord);
+      tenantIds.push(notification.tenantId);
+      recipientIds.push(recipientId);
+    }
+    return wanted.length;
+  });
+  if (ords.length === 0) return items.map(() => ({ partitions: [], missingCount: 0 }));
+  const rows = await sql<{ ord: number; partition: number; idx: number }[]>`
+    select wanted.ord, r.partition, r.idx
+    from unnest(${intsOf(ords)}::int[], ${tenantIds}::text[], ${recipientIds}::text[])
+      as wanted(ord, tenant_id, recipient_id)
+    join recipient r on r.home = ${home} and r.tenant_id = wanted.tenant_id
+      and r.recipient_id = wanted.recipient_id`;
+  const byItem = items.map(() => new Map<number, number[]>());
+  for (const { ord, partition, idx } of rows) {
+    const partitions = byItem[ord];
+    const members = partitions?.get(partition);
+    if (members === undefined) partitions?.set(partition, [idx]);
+    else members.push(idx);
+    missingCounts[ord] = (missingCounts[ord] ?? 0) - 1;
+  }
+  return byItem.map((partitions, ord) => ({
+    partitions: Array.from(partitions, ([partition, members]) => ({
+      partition,
+      members: members.toSorted((left, right) => left - right),
+    })).toSorted((left, right) => left.partition - right.partition),
+    missingCount: missingCounts[ord] ?? 0,
+  }));
+}
+
+/** A few are an array; more are a bitset (DESIGN §5). */
+export function isSmall(members: readonly number[]): boolean {
+  return members.length <= LIMITS.smallAudienceMax;
+}
+
+export function bitsetBytesOf(members: readonly number[]): Uint8Array {
+  return Bitset.of(members).toBytes();
+}
+
+/** Each once, without those excluded. */
+function explicitIdsOf(notification: Notification, audience: RegionAudience | null): string[] {
+  if (audience?.kind !== "recipients") return [];
+  const wanted = new Set(audience.recipientIds);
+  for (const excluded of notification.exclude) wanted.delete(excluded);
+  return [...wanted];
+}

@@ -1,0 +1,154 @@
+// packages/store/src/accept-statement.ts
+// Hot statement: the group commit (DESIGN §5, step 1 and 3). One statement is one transaction and
+// one round trip: Idempotency-Keys, notifications, outbox rows, and the ledger rows with the next
+// offsets of their partitions, all of a batch or none.
+//   D1   When it returns, everything it returned survives a power cut (synchronous_commit).
+//   ST13 Locks are got in one order by everybody: keys, notification ids, then partitions by n. The
+//        array_agg in `news` makes the keys and notifications complete before `locked` begins.
+//   ST14 Offsets of a partition are contiguous: they are dealt out under its row's lock, in the
+//        order of the batch, and next_offset moves with them.
+// `locked` reads the row as it is after the wait, not as the statement's snapshot had it (Postgres
+// checks a locked row again); so does `bumped`.
+// Plan (100 direct): unnest CTEs → insert on conflict (idempotency_pkey) → insert notification →
+// index scan of partition_pkey for the InitPlan's array → sort → LockRows → hash joins of ≤ 256
+// partitions with the rows wanted → insert ledger. Numbers: bench/RESULTS.md.
+import { LIMITS } from "@carillon/contracts";
+import type { Statements } from "./pool.ts";
+
+/** The fast path sends an outbox row straight after the commit; the poll finds it after this. */
+export const OUTBOX_FIRST_POLL_MS = 3_000;
+
+/** Columns of a batch: entry i of each array belongs to item i + 1 (`ord`). */
+export interface AcceptColumns {
+  readonly ids: string[];
+  readonly tenantIds: string[];
+  readonly acceptedRegions: string[];
+  readonly acceptedAtMs: string;
+  readonly expiresAtMs: string;
+  readonly priorities: string[];
+  readonly contents: string[];
+  readonly excludes: string[];
+  readonly audiences: (string | null)[];
+  readonly targetRegions: string[]; // joined by commas
+  readonly unknownCounts: (number | null)[];
+  readonly isForAll: string; // every partition gets a row, planned
+  readonly keys: (string | null)[];
+  readonly fingerprints: string;
+  readonly answers: (string | null)[];
+  /** Outbox rows. */
+  readonly remoteOrds: string;
+  readonly remoteRegions: string[];
+  readonly remotePayloads: string[];
+  /** Ledger rows for explicit recipients, open at once. */
+  readonly wantedOrds: string;
+  readonly wantedPartitions: string;
+  readonly wantedMembers: (string | null)[];
+  readonly wantedTargeted: string;
+}
+
+/** One per item that is new; others lost their key or were there already. */
+export interface AcceptedRecord {
+  ord: number;
+  partitions: number[] | null;
+  offsets: number[] | null;
+  versions: number[] | null;
+  outbox_ids: number[] | null;
+  outbox_regions: string[] | null;
+}
+
+export async function insertAccepted(
+  sql: Statements,
+  place: { readonly home: string; readonly isAcceptedHere: boolean },
+  columns: AcceptColumns,
+): Promise<AcceptedRecord[]> {
+  return sql<AcceptedRecord[]>`
+    with item as materialized (
+      select * from unnest(
+        ${columns.ids}::uuid[], ${columns.tenantIds}::text[], ${columns.acceptedRegions}::text[],
+        ${columns.acceptedAtMs}::float8[], ${columns.expiresAtMs}::float8[],
+        ${columns.priorities}::text[], ${columns.contents}::text[], ${columns.excludes}::text[],
+        ${columns.audiences}::text[], ${columns.targetRegions}::text[],
+        ${columns.unknownCounts}::int[], ${columns.isForAll}::boolean[],
+        ${columns.keys}::text[], ${columns.fingerprints}::bytea[], ${columns.answers}::text[]
+      ) with ordinality as item(id, tenant_id, accepted_region, accepted_at_ms, expires_at_ms,
+        priority, content, exclude, audience, target_regions, unknown_count, is_for_all, key,
+        fingerprint, answer, ord)
+    ), claimed as (
+      insert into idempotency (tenant_id, key, fingerprint, notification_id, answer)
+      select tenant_id, key, fingerprint, id, answer::json from item
+      where key is not null
+      order by tenant_id collate "C", key collate "C"
+      on conflict (tenant_id, key) do update set fingerprint = excluded.fingerprint,
+        notification_id = excluded.notification_id, answer = excluded.answer, created_at = now()
+      where idempotency.created_at <= now() - ${LIMITS.idempotencyTtlSeconds} * interval '1 s'
+      returning notification_id
+    ), inserted as (
+      insert into notification (id, tenant_id, accepted_region, accepted_at, expires_at, priority,
+        content, exclude, audience, target_regions, unknown_count, is_accepted_here)
+      select id, tenant_id, accepted_region, to_timestamp(accepted_at_ms / 1000),
+        to_timestamp(expires_at_ms / 1000), priority, content::json, exclude::jsonb,
+        audience::jsonb, string_to_array(target_regions, ','), unknown_count,
+        ${place.isAcceptedHere}
+      from item
+      where key is null or id = any(array(select notification_id from claimed))
+      order by id
+      on conflict (id) do nothing
+      returning id
+    ), news as materialized (
+      select array_agg(id) as ids from inserted
+    ), fresh as materialized (
+      select ord, id, is_for_all from item where id = any((select ids from news)::uuid[])
+    ), sent as (
+      insert into outbox (target_region, kind, notification_id, payload, next_attempt_at)
+      select remote.region, 'notification', fresh.id, remote.payload::jsonb,
+        now() + ${OUTBOX_FIRST_POLL_MS} * interval '1 ms'
+      from unnest(${columns.remoteOrds}::bigint[], ${columns.remoteRegions}::text[],
+        ${columns.remotePayloads}::text[]) as remote(ord, region, payload)
+      join fresh using (ord)
+      order by fresh.ord, remote.region
+      returning id, notification_id, target_region
+    ), wanted as materialized (
+      select fresh.ord, fresh.id, w.n, w.members::int[] as members, w.targeted, 1 as state
+      from unnest(${columns.wantedOrds}::bigint[], ${columns.wantedPartitions}::int[],
+        ${columns.wantedMembers}::text[], ${columns.wantedTargeted}::bytea[])
+        as w(ord, n, members, targeted)
+      join fresh using (ord)
+      union all
+      select fresh.ord, fresh.id, n, null, ''::bytea, 0
+      from fresh cross join generate_series(0, ${LIMITS.partitionCount - 1}::int) as n
+      where fresh.is_for_all
+    ), locked as materialized (
+      select n, next_offset, directory_version from partition
+      where home = ${place.home} and n = any(array(select distinct wanted.n from wanted))
+      order by n for no key update
+    ), bumped as (
+      update partition p set next_offset = p.next_offset + dealt.count
+      from (select n, count(*) as count from wanted group by n) as dealt
+      join locked using (n)
+      where p.home = ${place.home} and p.n = dealt.n
+    ), numbered as materialized (
+      select wanted.*, locked.directory_version,
+        locked.next_offset - 1 + row_number() over (partition by n order by ord) as at_offset
+      from wanted left join locked using (n) -- no such partition: not null refuses it all
+    ), planned as (
+      insert into ledger (home, partition, "offset", notification_id, directory_version, state,
+        members, targeted)
+      select ${place.home}, n, at_offset, id, directory_version, state, members, targeted
+      from numbered order by n, at_offset
+    )
+    select fresh.ord, entry.partitions, entry.offsets, entry.versions,
+      post.ids as outbox_ids, post.regions as outbox_regions
+    from fresh
+    left join (
+      select ord, array_agg(n::int order by n) as partitions,
+        array_agg(at_offset order by n) as offsets,
+        array_agg(directory_version order by n) as versions
+      from numbered group by ord
+    ) entry using (ord)
+    left join (
+      select notification_id, array_agg(id order by id) as ids,
+        array_agg(target_region order by id) as regions
+      from sent group by notification_id
+    ) post on post.notification_id = fresh.id
+    order by fresh.ord`;
+}

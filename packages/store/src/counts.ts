@@ -1,0 +1,51 @@
+// packages/store/src/counts.ts
+// How far notifications are in this region: popcounts over their ledger rows (DESIGN §5, step 7).
+// Plan: ledger_notification → one row per partition concerned; bit_count reads each set once.
+import { type Counts, zeroCounts } from "@carillon/contracts";
+import type { Statements } from "./pool.ts";
+
+/** `waiting`: this region has no copy (yet), or it belongs to another tenant. */
+export interface RegionProgress {
+  readonly state: "waiting" | "planned" | "delivering" | "finished";
+  readonly counts: Counts;
+}
+
+interface CountsRecord extends Counts {
+  id: string;
+  plannedRows: number;
+  openRows: number;
+}
+
+/** One entry per id asked for. */
+export async function readProgress(
+  sql: Statements,
+  scope: { readonly home: string; readonly tenantId: string },
+  notificationIds: readonly string[],
+): Promise<Map<string, RegionProgress>> {
+  const records = await sql<CountsRecord[]>`
+    select n.id,
+      count(*) filter (where l.state = 0) as "plannedRows",
+      count(*) filter (where l.state = 1) as "openRows",
+      coalesce(sum(coalesce(cardinality(l.members), bit_count(l.targeted))), 0)::bigint as targeted,
+      coalesce(sum(bit_count(l.delivered_socket)), 0)::bigint as "deliveredSocket",
+      coalesce(sum(bit_count(l.no_device)), 0)::bigint as "noDevice",
+      coalesce(sum(bit_count(l.unacked)), 0)::bigint as unacked,
+      coalesce(sum(bit_count(l.expired)), 0)::bigint as expired,
+      coalesce(sum(bit_count(l.failed)), 0)::bigint as failed,
+      coalesce(sum(bit_count(l.received_late)), 0)::bigint as "receivedLate",
+      coalesce(sum(bit_count(l.read)), 0)::bigint as read,
+      coalesce(sum(bit_count(l.acknowledged)), 0)::bigint as acknowledged
+    from notification n
+    left join ledger l on l.home = ${scope.home} and l.notification_id = n.id
+    where n.id = any(${notificationIds}::uuid[]) and n.tenant_id = ${scope.tenantId}
+      and n.audience is not null
+    group by n.id`;
+  const progress = new Map<string, RegionProgress>(
+    notificationIds.map((id) => [id, { state: "waiting", counts: zeroCounts() }]),
+  );
+  for (const { id, plannedRows, openRows, ...counts } of records) {
+    const state = plannedRows > 0 ? "planned" : openRows > 0 ? "delivering" : "finished";
+    progress.set(id, { state, counts });
+  }
+  return progress;
+}

@@ -1,0 +1,78 @@
+// packages/store/src/directory.ts
+// Who lives here, and which region is everybody's home (DESIGN §4).
+import type { HomesBatch, RecipientChange } from "@carillon/contracts";
+import {
+  learnHomes,
+  upsertRecipients,
+  type UpsertRequest,
+  type UpsertResult,
+} from "./directory-upsert.ts";
+import type { Pool } from "./pool.ts";
+
+export interface StoredRecipient extends RecipientChange {
+  readonly updatedAtMs: number;
+}
+
+/** A recipient's place in its home region. */
+export interface RecipientPlace {
+  readonly partition: number;
+  readonly index: number;
+}
+
+export class SqlDirectory {
+  readonly #pool: Pool;
+  constructor(pool: Pool) {
+    this.#pool = pool;
+  }
+
+  upsert(request: UpsertRequest): Promise<UpsertResult> {
+    if (request.changes.length === 0)
+      return Promise.resolve({ created: 0, updated: 0, partitions: [] });
+    return this.#pool.transaction("directory.upsert", (sql) => upsertRecipients(sql, request));
+  }
+
+  /** Home region by id; ids that are unknown here are left out. */
+  homesOf(tenantId: string, recipientIds: readonly string[]): Promise<Map<string, string>> {
+    return this.#pool.run("directory.homesOf", async (sql) => {
+      const rows = await sql<{ recipient_id: string; home: string }[]>`
+        select h.recipient_id, h.home from unnest(${recipientIds}::text[]) as wanted(recipient_id)
+        join recipient_home h on h.tenant_id = ${tenantId}
+          and h.recipient_id = wanted.recipient_id`;
+      return new Map(rows.map((row) => [row.recipient_id, row.home]));
+    });
+  }
+
+  /** Idempotent; returns how many of the ids were noted with another home before. */
+  learnHomes(batch: HomesBatch): Promise<number> {
+    return this.#pool.run("directory.learnHomes", (sql) => learnHomes(sql, batch));
+  }
+
+  /** Undefined when its home is not here. */
+  read(tenantId: string, recipientId: string): Promise<StoredRecipient | undefined> {
+    return this.#pool.run("directory.read", async (sql) => {
+      const [row] = await sql<StoredRecipient[]>`
+        select recipient_id as "recipientId", locale, time_zone as "timeZone", attributes,
+          floor(extract(epoch from updated_at) * 1000)::bigint as "updatedAtMs"
+        from recipient where tenant_id = ${tenantId} and recipient_id = ${recipientId}`;
+      return row;
+    });
+  }
+
+  /** Partition and index of those whose home this is; the others are left out. */
+  locate(
+    home: string,
+    tenantId: string,
+    recipientIds: readonly string[],
+  ): Promise<Map<string, RecipientPlace>> {
+    return this.#pool.run("directory.locate", async (sql) => {
+      const rows = await sql<{ recipient_id: string; partition: number; index: number }[]>`
+        select r.recipient_id, r.partition, r.idx as index
+        from unnest(${recipientIds}::text[]) as wanted(recipient_id)
+        join recipient r on r.tenant_id = ${tenantId} and r.recipient_id = wanted.recipient_id
+          and r.home = ${home}`;
+      return new Map(
+        rows.map(({ recipient_id, partition, index }) => [recipient_id, { partition, index }]),
+      );
+    });
+  }
+}

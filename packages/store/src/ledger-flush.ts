@@ -1,0 +1,92 @@
+// packages/store/src/ledger-flush.ts
+// Hot statement: an owner's dirty rows, replaced under the fence.
+//   D4   A second owner changes no state. `held` locks the partition rows for key share, and only
+//        where epoch and ownership still stand. A takeover locks them for update, which excludes
+//        key share both ways: a flush under way delays it, and a flush that waited for it reads the
+//        row again, finds another epoch and drops out. Accept and directory changes lock the same
+//        rows for no key update, which goes together with key share: they never wait for a flush.
+//   ST8  Ledger rows of a partition are updated only while its partition row is held, so two owners
+//        cannot be in one partition's rows at a time.
+// `held` is complete before the first ledger row is touched, since `updated` needs it as an array.
+// Not as a join: with no statistics yet Postgres then reads whole partitions (80 ms for 256 rows).
+// Plan (256 rows): partition_pkey → sort → LockRows (materialized); unnest → nested loop on
+// ledger_pkey by all three columns → update. Numbers: bench/RESULTS.md.
+import { assert } from "@carillon/kernel";
+import { bytesOf, intsOf } from "./arrays.ts";
+import { LEDGER_STATES, type LedgerRowState, type LedgerSets } from "./ledger-rows.ts";
+import type { Statements } from "./pool.ts";
+
+export interface HeldPartition {
+  readonly partition: number;
+  readonly epoch: number; // of the ownership; the fence of every write
+}
+
+/** At most one per partition and offset in a call, and one epoch per partition (assert). */
+export interface LedgerUpdate extends HeldPartition {
+  readonly offset: number;
+  readonly state: LedgerRowState;
+  readonly sets: LedgerSets;
+}
+
+/** Partitions whose rows were refused because another owner has a higher epoch (D4). */
+export interface WriteOutcome {
+  readonly fencedPartitions: readonly number[];
+}
+
+export async function flushRows(
+  sql: Statements,
+  home: string,
+  updates: readonly LedgerUpdate[],
+): Promise<WriteOutcome> {
+  const epochs = new Map<number, number>();
+  for (const { partition, epoch } of updates) {
+    assert((epochs.get(partition) ?? epoch) === epoch, "D4 one epoch per partition in a flush");
+    epochs.set(partition, epoch);
+  }
+  const partitions = [...epochs.keys()];
+  const bytes = (name: keyof LedgerSets) => bytesOf(updates.map((update) => update.sets[name]));
+  const rows = await sql<{ held: number[] | null; updated_count: number }[]>`
+    with held as materialized (
+      select n from partition
+      where home = ${home} and n = any(${intsOf(partitions)}::int[]) and owner_id is not null
+        and epoch = (${intsOf([...epochs.values()])}::bigint[])[
+          array_position(${intsOf(partitions)}::int[], n::int)]
+      order by n for key share
+    ), updated as (
+      update ledger l set
+        state = u.state,
+        targeted = u.targeted,
+        delivered_socket = u.delivered_socket,
+        no_device = u.no_device,
+        unacked = u.unacked,
+        expired = u.expired,
+        failed = u.failed,
+        received_late = u.received_late,
+        read = u.read,
+        acknowledged = u.acknowledged
+      from unnest(
+        ${intsOf(updates.map((update) => update.partition))}::int[],
+        ${intsOf(updates.map((update) => update.offset))}::bigint[],
+        ${intsOf(updates.map((update) => LEDGER_STATES.indexOf(update.state)))}::int[],
+        ${bytes("targeted")}::bytea[],
+        ${bytes("deliveredSocket")}::bytea[],
+        ${bytes("noDevice")}::bytea[],
+        ${bytes("unacked")}::bytea[],
+        ${bytes("expired")}::bytea[],
+        ${bytes("failed")}::bytea[],
+        ${bytes("receivedLate")}::bytea[],
+        ${bytes("read")}::bytea[],
+        ${bytes("acknowledged")}::bytea[]
+      ) as u(partition, at_offset, state, targeted, delivered_socket, no_device, unacked, expired,
+        failed, received_late, read, acknowledged)
+      where u.partition = any(array(select n from held)) and l.home = ${home}
+        and l.partition = u.partition and l.offset = u.at_offset
+      returning 1
+    )
+    select (select array_agg(n::int) from held) as held,
+      (select count(*) from updated) as updated_count`;
+  const held = new Set(rows[0]?.held);
+  const expectedCount = updates.filter(({ partition }) => held.has(partition)).length;
+  assert(rows[0]?.updated_count === expectedCount, "ST8 a flush names rows that exist, each once");
+  return { fencedPartitions: partitions.filter((partition) => !held.has(partition)) };
+}

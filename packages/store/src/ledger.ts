@@ -1,0 +1,191 @@
+// packages/store/src/ledger.ts
+// The ledger of a home region for the owners of its partitions: LedgerStore of @carillon/delivery.
+//   ST9   Reads that name many partitions are one statement, however many there are.
+//   ST10  A page of the directory never ends inside a version: `version > last` reads on without a
+//         gap.
+import type { RegionAudience, Notification } from "@carillon/contracts";
+import { intsOf } from "./arrays.ts";
+import { flushRows, type LedgerUpdate, type WriteOutcome } from "./ledger-flush.ts";
+import { type LedgerRecord, type LedgerRow, ledgerRowOf } from "./ledger-rows.ts";
+import { type LedgerTail, readTail, type TailOptions } from "./ledger-tail.ts";
+import {
+  NOTIFICATION_COLUMNS,
+  type NotificationRecord,
+  notificationOf,
+} from "./notification-rows.ts";
+import type { Pool, Statements } from "./pool.ts";
+
+export interface PartitionHead {
+  readonly partition: number;
+  readonly nextOffset: number; // the next row's offset; the first is 1
+  readonly directoryVersion: number; // 0: no recipient yet
+  readonly ledgerEpoch: string; // changes when history was lost or reset
+}
+
+/** One recipient in a partition's index. `version`: the partition's directory version it got. */
+export interface DirectoryRow {
+  readonly index: number;
+  readonly tenantId: string;
+  readonly recipientId: string;
+  readonly locale: string | null;
+  readonly attributes: Readonly<Record<string, unknown>>;
+  readonly version: number;
+}
+
+/** A notification as a home region keeps it, with whom it is meant for there. */
+export interface StoredNotification {
+  readonly notification: Notification;
+  readonly audience: RegionAudience;
+}
+
+const DIRECTORY_PAGE_COUNT = 5_000;
+
+export class SqlLedger {
+  readonly #pool: Pool;
+  constructor(pool: Pool) {
+    this.#pool = pool;
+  }
+
+  /** In order of partition. */
+  readHeads(home: string, partitions: readonly number[]): Promise<PartitionHead[]> {
+    return this.#pool.run("ledger.readHeads", async (sql) => [
+      ...(await sql<PartitionHead[]>`
+        select n as partition, next_offset as "nextOffset",
+          directory_version as "directoryVersion", ledger_epoch as "ledgerEpoch"
+        from partition where home = ${home} and n = any(${intsOf(partitions)}::int[])
+        order by n`),
+    ]);
+  }
+
+  /** Rows above `afterOffset`, ascending, at most `limitCount`. */
+  readRows(
+    home: string,
+    partition: number,
+    options: { readonly afterOffset: number; readonly limitCount: number },
+  ): Promise<LedgerRow[]> {
+    return this.#readLedger(
+      "ledger.readRows",
+      (sql) => sql<LedgerRecord[]>`
+      select * from ledger l
+      where l.home = ${home} and l.partition = ${partition}::int
+        and l.offset > ${options.afterOffset}::bigint
+      order by l.offset limit ${options.limitCount}::int`,
+    );
+  }
+
+  /** Rows of many partitions that are not closed, ascending by partition and offset. */
+  readUnclosedRows(home: string, partitions: readonly number[]): Promise<LedgerRow[]> {
+    return this.#readLedger(
+      "ledger.readUnclosedRows",
+      (sql) => sql<LedgerRecord[]>`
+      select * from ledger l
+      where l.home = ${home} and l.partition = any(${intsOf(partitions)}::int[]) and l.state <> 2
+      order by l.partition, l.offset`,
+    );
+  }
+
+  /** The newest `limitCount` rows of each partition, ascending by partition and offset. */
+  readTails(home: string, partitions: readonly number[], limitCount: number): Promise<LedgerRow[]> {
+    return this.#readLedger(
+      "ledger.readTails",
+      (sql) => sql<LedgerRecord[]>`
+      select l.* from unnest(${intsOf(partitions)}::int[]) as wanted(n)
+      cross join lateral (
+        select * from ledger l where l.home = ${home} and l.partition = wanted.n
+        order by l.offset desc limit ${limitCount}::int
+      ) l
+      order by l.partition, l.offset`,
+    );
+  }
+
+  /** Rows above `afterOffset` that target `index`, ascending; `planned` rows are left out. */
+  readTailOf(home: string, partition: number, options: TailOptions): Promise<LedgerTail> {
+    return this.#pool.run("ledger.readTailOf", (sql) =>
+      readTail(sql, { home, partition }, options),
+    );
+  }
+
+  /** In any order; ids that are unknown here, or not meant for this region, are left out. */
+  readNotifications(ids: readonly string[]): Promise<StoredNotification[]> {
+    return this.#pool.run("ledger.readNotifications", async (sql) => {
+      const records = await sql<(NotificationRecord & { audience: RegionAudience })[]>`
+        select ${sql.unsafe(NOTIFICATION_COLUMNS)}, n.audience from notification n
+        where n.id = any(${ids}::uuid[]) and n.audience is not null`;
+      return records.map((record) => ({
+        notification: notificationOf(record),
+        audience: record.audience,
+      }));
+    });
+  }
+
+  /**
+   * Recipients with version > afterVersion, ascending by version, then index. Limit: a page holds
+   * more than `limitCount` when its last version does (ST10); a version is one `upsert`.
+   */
+  readDirectory(
+    home: string,
+    partition: number,
+    options: { readonly afterVersion: number; readonly limitCount: number },
+  ): Promise<DirectoryRow[]> {
+    return this.#pool.run("ledger.readDirectory", async (sql) => [
+      ...(await sql<DirectoryRow[]>`
+        select * from (
+          select ${sql.unsafe(DIRECTORY_COLUMNS)} from recipient r
+          where r.home = ${home} and r.partition = ${partition}::int
+            and r.version > ${options.afterVersion}::bigint
+          order by r.version
+          fetch first (${options.limitCount}::int) rows with ties
+        ) page order by version, index`),
+    ]);
+  }
+
+  /**
+   * Whole directory of many partitions, in pages. Not one snapshot: whoever read the heads before
+   * gets every recipient of those versions here, and later ones from `readDirectory`.
+   */
+  async streamDirectory(
+    home: string,
+    partitions: readonly number[],
+    onPage: (rows: { partition: number; row: DirectoryRow }[]) => void,
+  ): Promise<void> {
+    let after = { partition: -1, index: -1 };
+    for (let isMore = true; isMore;) {
+      // oxlint-disable-next-line no-await-in-loop -- a page begins where the last one ended
+      const page = await this.#readDirectoryPage(home, partitions, after);
+      if (page.length > 0) onPage(page.map(({ partition, ...row }) => ({ partition, row })));
+      after = page.at(-1) ?? after;
+      isMore = page.length === DIRECTORY_PAGE_COUNT;
+    }
+  }
+
+  /** Sets and state of rows, replaced; refused per partition by the fence (D4), in one statement. */
+  writeRows(home: string, updates: readonly LedgerUpdate[]): Promise<WriteOutcome> {
+    if (updates.length === 0) return Promise.resolve({ fencedPartitions: [] });
+    return this.#pool.run("ledger.writeRows", (sql) => flushRows(sql, home, updates));
+  }
+
+  #readDirectoryPage(
+    home: string,
+    partitions: readonly number[],
+    after: { readonly partition: number; readonly index: number },
+  ): Promise<(DirectoryRow & { partition: number })[]> {
+    return this.#pool.run(
+      "ledger.streamDirectory",
+      (sql) => sql<(DirectoryRow & { partition: number })[]>`
+      select r.partition, ${sql.unsafe(DIRECTORY_COLUMNS)} from recipient r
+      where r.home = ${home} and r.partition = any(${intsOf(partitions)}::int[])
+        and (r.partition, r.idx) > (${after.partition}::int, ${after.index}::int)
+      order by r.partition, r.idx limit ${DIRECTORY_PAGE_COUNT}`,
+    );
+  }
+
+  #readLedger(
+    operation: string,
+    read: (sql: Statements) => PromiseLike<LedgerRecord[]>,
+  ): Promise<LedgerRow[]> {
+    return this.#pool.run(operation, async (sql) => (await read(sql)).map(ledgerRowOf));
+  }
+}
+
+const DIRECTORY_COLUMNS = `r.idx as index, r.tenant_id as "tenantId",
+  r.recipient_id as "recipientId", r.locale, r.attributes, r.version`;

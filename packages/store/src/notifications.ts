@@ -1,0 +1,89 @@
+// packages/store/src/notifications.ts
+// Notifications: accepting them, and what became of them.
+import type { Notification, RegionAudience, RelayItem } from "@carillon/contracts";
+import {
+  accept,
+  acceptRelayed,
+  type AcceptItem,
+  type AcceptResult,
+  type RelayResult,
+} from "./accept.ts";
+import { type RegionProgress, readProgress } from "./counts.ts";
+import { type InboxPage, type InboxPlace, readInbox } from "./inbox.ts";
+import {
+  NOTIFICATION_COLUMNS,
+  type NotificationRecord,
+  notificationOf,
+} from "./notification-rows.ts";
+import type { Pool } from "./pool.ts";
+
+export interface NotificationDetails {
+  readonly notification: Notification;
+  readonly audience: RegionAudience | null; // of this region
+  readonly targetRegions: readonly string[]; // empty unless accepted here
+  readonly unknownCount: number | null; // null: not asked for by name
+  readonly isAcceptedHere: boolean;
+}
+
+export class SqlNotifications {
+  readonly #pool: Pool;
+  constructor(pool: Pool) {
+    this.#pool = pool;
+  }
+
+  /**
+   * Commits a batch of posted notifications; results in their order. Errors: Fault, and then none
+   * of them is accepted as far as is known (a commit whose answer was lost may stand; the same
+   * Idempotency-Key finds it). Guarantee: D1 for every `accepted`.
+   */
+  accept(home: string, items: readonly AcceptItem[]): Promise<AcceptResult[]> {
+    return this.#pool.run("notifications.accept", (sql) => accept(sql, home, items));
+  }
+
+  /** Commits this region's copies of what another one accepted. Repeats change nothing. */
+  acceptRelayed(home: string, items: readonly RelayItem[]): Promise<RelayResult[]> {
+    return this.#pool.run("notifications.acceptRelayed", (sql) => acceptRelayed(sql, home, items));
+  }
+
+  /** Undefined when it is not here, or another tenant's. */
+  get(tenantId: string, id: string): Promise<NotificationDetails | undefined> {
+    return this.#pool.run("notifications.get", async (sql) => {
+      const [record] = await sql<DetailsRecord[]>`
+        select ${sql.unsafe(NOTIFICATION_COLUMNS)}, n.audience, n.target_regions, n.unknown_count,
+          n.is_accepted_here
+        from notification n where n.id = ${id} and n.tenant_id = ${tenantId}`;
+      return (
+        record && {
+          notification: notificationOf(record),
+          audience: record.audience,
+          targetRegions: record.target_regions,
+          unknownCount: record.unknown_count,
+          isAcceptedHere: record.is_accepted_here,
+        }
+      );
+    });
+  }
+
+  /** One entry per id; `waiting` with zeros for what is not here or another tenant's. */
+  countsOf(
+    scope: { readonly home: string; readonly tenantId: string },
+    ids: readonly string[],
+  ): Promise<Map<string, RegionProgress>> {
+    return this.#pool.run("notifications.countsOf", (sql) => readProgress(sql, scope, ids));
+  }
+
+  /** Newest first. `limit` ≥ 1. Rows still `planned` are left out. */
+  inboxOf(
+    place: InboxPlace,
+    options: { readonly limit: number; readonly beforeOffset: number | null },
+  ): Promise<InboxPage> {
+    return this.#pool.run("notifications.inboxOf", (sql) => readInbox(sql, place, options));
+  }
+}
+
+interface DetailsRecord extends NotificationRecord {
+  audience: RegionAudience | null;
+  target_regions: string[];
+  unknown_count: number | null;
+  is_accepted_here: boolean;
+}

@@ -1,0 +1,52 @@
+// packages/store/src/store.ts
+// One region's database, whole. Locks, and why nobody waits for the wrong thing: README.md.
+import { SqlDirectory } from "./directory.ts";
+import { SqlLeases } from "./leases.ts";
+import { SqlLedger } from "./ledger.ts";
+import { migrate } from "./migrate.ts";
+import { SqlNotifications } from "./notifications.ts";
+import { SqlOutbox } from "./outbox.ts";
+import { Pool, type StoreOptions } from "./pool.ts";
+import { SqlTenants } from "./tenants.ts";
+
+export interface Store {
+  readonly ledger: SqlLedger;
+  readonly leases: SqlLeases;
+  readonly directory: SqlDirectory;
+  readonly notifications: SqlNotifications;
+  readonly outbox: SqlOutbox;
+  readonly tenants: SqlTenants;
+  /** Operations now: for gauges. */
+  readonly load: { readonly runningCount: number; readonly waitingCount: number };
+  /** Brings the schema up to date; idempotent, safe for several nodes at once. Names applied. */
+  migrate(): Promise<string[]>;
+  /** Creates the 256 partition rows of a home region; idempotent. */
+  ensureHome(home: string): Promise<void>;
+  /** One round trip. Errors: Fault `store_unavailable`. */
+  ping(): Promise<void>;
+  /** Lets what runs end within the statement time-out, then cuts it off. Safe to call twice. */
+  close(): Promise<void>;
+}
+
+/** Connects on first use. Every method throws Fault `store_unavailable` or `store_rejected`. */
+export function createStore(options: StoreOptions): Store {
+  const pool = new Pool(options);
+  const leases = new SqlLeases(pool);
+  return {
+    ledger: new SqlLedger(pool),
+    leases,
+    directory: new SqlDirectory(pool),
+    notifications: new SqlNotifications(pool),
+    outbox: new SqlOutbox(pool),
+    tenants: new SqlTenants(pool, options.random),
+    get load() {
+      return { runningCount: pool.runningCount, waitingCount: pool.waitingCount };
+    },
+    migrate: () => migrate(pool),
+    ensureHome: (home) => leases.ensureHome(home),
+    ping: async () => {
+      await pool.run("store.ping", (sql) => sql`select 1`);
+    },
+    close: () => pool.close(options.statementTimeoutMs),
+  };
+}
