@@ -13,7 +13,7 @@ import {
   type Role,
   subjects,
 } from "@carillon/contracts";
-import type { Clock, Timer } from "@carillon/kernel";
+import type { Clock, Scheduler, Timer } from "@carillon/kernel";
 
 export interface MembershipOptions {
   readonly self: {
@@ -60,7 +60,12 @@ interface Seen {
 
 export function createMembership(
   options: MembershipOptions,
-  deps: { readonly bus: Bus; readonly clock: Clock; readonly onMalformed: () => void },
+  deps: {
+    readonly bus: Bus;
+    readonly clock: Clock;
+    readonly scheduler: Scheduler;
+    readonly onMalformed: () => void;
+  },
 ): Membership {
   const { self } = options;
   const { bus, clock } = deps;
@@ -74,9 +79,17 @@ export function createMembership(
   let subscription: Subscription | undefined;
   let timer: Timer | undefined;
 
-  const hear = (beat: Beat): void => {
+  const note = (beat: Beat): void => {
     seen.set(beat.memberId, { beat, heardAtMs: clock.monotonicMs() });
     claim(beat);
+  };
+
+  const hear = (beat: Beat): void => {
+    note(beat);
+    tell(beat);
+  };
+
+  const tell = (beat: Beat): void => {
     for (const listener of beatListeners) listener(beat);
   };
 
@@ -110,15 +123,15 @@ export function createMembership(
       owned: source.owned(),
       links: source.links(),
     };
-    hear(beat); // CL4: before, and independent of, NATS
+    note(beat); // CL4: before, and independent of, NATS
+    deps.scheduler.defer(() => tell(beat)); // after local deliveries that were sent before it
     bus.publish(subjects.beat(self.region, self.memberId), encodeMessage(beat));
   };
 
   const dropLost = (): void => {
     const nowMs = clock.monotonicMs();
     for (const [memberId, { beat, heardAtMs }] of seen) {
-      const limitMs =
-        beat.region === self.region ? options.lostAfterMs : options.lostAfterRemoteMs;
+      const limitMs = beat.region === self.region ? options.lostAfterMs : options.lostAfterRemoteMs;
       if (memberId === self.memberId || nowMs - heardAtMs <= limitMs) continue;
       seen.delete(memberId);
       forget(memberId, new Set());

@@ -87,7 +87,10 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
     );
     const isFenced = ([partition, epoch]: [number, number]): boolean =>
       held.get(partition) === epoch && still.get(partition) !== epoch;
-    lose([...before].filter(isFenced).map(([partition]) => partition), "fenced");
+    lose(
+      [...before].filter(isFenced).map(([partition]) => partition),
+      "fenced",
+    );
     refreshedAtMs = Math.max(refreshedAtMs, askedAtMs);
   };
 
@@ -129,7 +132,9 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
     const workers = deps.workers();
     if (phase !== "running" || !workers.includes(memberId)) return;
     const table = assignPartitions(workers, options.partitionCount);
-    const wanted = new Set(table.flatMap((owner, partition) => (owner === memberId ? [partition] : [])));
+    const wanted = new Set(
+      table.flatMap((owner, partition) => (owner === memberId ? [partition] : [])),
+    );
     await handOver([...held.keys()].filter((n) => !wanted.has(n) && !releasing.has(n)));
     await acquire(wanted);
   };

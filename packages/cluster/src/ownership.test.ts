@@ -1,0 +1,110 @@
+// packages/cluster/src/ownership.test.ts
+// Goal: CL7–CL9, C14, C17, C18, C20 of one region. Method: members on one fake clock over one lease
+// table; a member is frozen by giving it a clock of its own that stands still.
+import { FakeClock } from "@carillon/testkit";
+import { expect, test } from "vitest";
+import { FakeLeaseStore } from "./fake-lease-store.ts";
+import { createOwnership } from "./ownership.ts";
+
+const OPTIONS = {
+  home: "fra",
+  partitionCount: 32,
+  leaseMs: 10_000,
+  refreshEveryMs: 3_000,
+  selfStopMs: 8_000,
+  checkEveryMs: 1_000,
+};
+
+function region() {
+  const clock = new FakeClock();
+  const leases = new FakeLeaseStore(OPTIONS.partitionCount, clock.monotonicMs);
+  const live = new Set<string>();
+  const events: string[] = [];
+  const join = (memberId: string) => {
+    live.add(memberId);
+    const ownership = createOwnership(
+      { ...OPTIONS, memberId },
+      {
+        leases,
+        workers: () => [...live],
+        clock,
+        onAcquired: (taken) =>
+          void events.push(`${memberId} +${taken.length}${taken[0]?.isFirst ? " first" : ""}`),
+        onLost: (lost, reason) => void events.push(`${memberId} -${lost.length} ${reason}`),
+        onRelease: async (given) => void events.push(`${memberId} gives ${given.length}`),
+        onFault: () => void events.push(`${memberId} fault`),
+      },
+    );
+    ownership.start();
+    return ownership;
+  };
+  const owners = (): Record<string, number> => {
+    const counts: Record<string, number> = {};
+    for (let partition = 0; partition < OPTIONS.partitionCount; partition++) {
+      const owner = leases.ownerOf(partition) ?? "nobody";
+      counts[owner] = (counts[owner] ?? 0) + 1;
+    }
+    return counts;
+  };
+  return { clock, leases, live, events, join, owners };
+}
+
+test("C20 — a second member gets its share by handover, flushed before it is given back", async () => {
+  const { clock, events, join, owners } = region();
+  join("a");
+  await clock.advance(0);
+  expect(owners()).toEqual({ a: 32 });
+  join("b");
+  await clock.advance(2_000);
+  const { a = 0, b = 0 } = owners();
+  expect(a + b).toBe(32);
+  expect(Math.max(a, b)).toBeLessThanOrEqual(19);
+  expect(events).toEqual(["a +32 first", `a gives ${b}`, `b +${b}`]);
+});
+
+test("C18 — a member that dies: its partitions are owned again within 12 s", async () => {
+  const { clock, live, join, owners } = region();
+  const a = join("a");
+  join("b");
+  await clock.advance(4_000);
+  a.stop(); // as kill -9: leases are not given back
+  live.delete("a");
+  await clock.advance(12_000);
+  expect(owners()).toEqual({ b: 32 });
+});
+
+test("CL7 — a member that cannot refresh stops by itself before its leases run out", async () => {
+  const { clock, leases, events, join } = region();
+  const a = join("a");
+  await clock.advance(100);
+  leases.isDown = true;
+  await clock.advance(7_500);
+  expect(a.owned()).toHaveLength(32);
+  await clock.advance(1_500);
+  expect(a.owned()).toEqual([]);
+  expect(events.filter((event) => !event.endsWith("fault"))).toEqual([
+    "a +32 first",
+    "a -32 unrefreshed",
+  ]);
+  leases.isDown = false;
+  await clock.advance(3_000);
+  expect(a.owned()).toHaveLength(32);
+});
+
+test("CL9 — a member that slept gives everything up when it is asked, before any timer", async () => {
+  const { clock, events, join } = region();
+  const sleeper = join("a");
+  await clock.advance(100);
+  clock.block(9_000); // SIGSTOP: no timer ran
+  expect(sleeper.mayServe()).toBe(false);
+  expect(events.at(-1)).toBe("a -32 unrefreshed");
+});
+
+test("CL8 — drain gives everything back at once", async () => {
+  const { clock, events, join, owners } = region();
+  const a = join("a");
+  await clock.advance(0);
+  await a.drain();
+  expect(owners()).toEqual({ nobody: 32 });
+  expect(events).toEqual(["a +32 first", "a gives 32"]);
+});

@@ -1,0 +1,113 @@
+// packages/telemetry/src/catalogue.ts
+// Every metric, declared once: name, kind, help, closed labels (STYLE §6). No label is an id.
+
+export interface MetricSpec {
+  readonly kind: "counter" | "gauge" | "histogram";
+  readonly name: string;
+  readonly help: string;
+  readonly labels: readonly string[];
+  readonly buckets?: readonly number[];
+}
+
+const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+
+function counter<const L extends string = never>(
+  name: string,
+  help: string,
+  labels: readonly L[] = [],
+) {
+  return { kind: "counter", name, help, labels } as const;
+}
+function gauge<const L extends string = never>(
+  name: string,
+  help: string,
+  labels: readonly L[] = [],
+) {
+  return { kind: "gauge", name, help, labels } as const;
+}
+function histogram<const L extends string = never>(
+  name: string,
+  help: string,
+  labels: readonly L[] = [],
+) {
+  return { kind: "histogram", name, help, labels, buckets: SECONDS } as const;
+}
+
+export const CATALOGUE = {
+  // ingest
+  httpRequests: counter("carillon_http_requests_total", "HTTP requests answered", [
+    "route",
+    "status",
+  ]),
+  httpDuration: histogram("carillon_http_request_duration_seconds", "Time to answer", ["route"]),
+  notifications: counter(
+    "carillon_ingest_notifications_total",
+    "Posted notifications by what became of the request",
+    ["outcome"],
+  ),
+  commits: counter("carillon_ingest_commits_total", "Group commits"),
+  commitItems: counter("carillon_ingest_commit_items_total", "Notifications in group commits"),
+  commitDuration: histogram("carillon_ingest_commit_duration_seconds", "Time of a group commit"),
+  pokes: counter("carillon_ingest_pokes_total", "Ledger rows told to owners", ["outcome"]),
+  relayItems: counter("carillon_relay_items_total", "Outbox rows sent to regions", ["outcome"]),
+  relayBacklogs: gauge("carillon_relay_backlog_links_count", "Regions that are behind"),
+  outboxAge: gauge("carillon_outbox_oldest_age_seconds", "Age of the oldest row not confirmed"),
+  refusedRequests: counter(
+    "carillon_region_requests_refused_total",
+    "Requests of other regions not served",
+    ["reason"],
+  ),
+  oddities: counter("carillon_oddities_total", "Survived, but to be looked at", ["event"]),
+  failures: counter("carillon_failures_total", "Dependencies that broke, and bugs", ["component"]),
+  // worker
+  partitionsServed: gauge("carillon_worker_partitions_count", "Partitions served"),
+  partitionsLost: counter("carillon_worker_partitions_lost_total", "Partitions given up", [
+    "reason",
+  ]),
+  sessions: gauge("carillon_worker_sessions_count", "Sessions known to owners"),
+  recipients: gauge("carillon_worker_recipients_count", "Recipients in the indexes"),
+  openEntries: gauge("carillon_worker_open_entries_count", "Ledger rows with somebody pending"),
+  incomingEntries: gauge("carillon_worker_incoming_entries_count", "Ledger rows that wait"),
+  dirtyEntries: gauge("carillon_worker_dirty_entries_count", "Ledger rows not written yet"),
+  outcomes: counter("carillon_worker_outcomes_total", "Terminal outcomes", ["outcome"]),
+  receipts: counter("carillon_worker_receipts_total", "Receipts", ["receipt"]),
+  flushes: histogram("carillon_worker_ledger_flush_duration_seconds", "Time of a ledger flush"),
+  flushedRows: counter("carillon_worker_ledger_rows_flushed_total", "Ledger rows written"),
+  deliverMessages: counter("carillon_worker_deliver_messages_total", "Messages to gateways", [
+    "outcome",
+  ]),
+  acceptToAck: histogram(
+    "carillon_accept_to_ack_seconds",
+    "From accept to the acknowledgement of the first session, wall clocks of two nodes",
+  ),
+  messagesMalformed: counter("carillon_messages_malformed_total", "Dropped messages", ["subject"]),
+  // processes
+  processesResident: gauge("carillon_process_resident_count", "Processes with a state"),
+  processesQuarantined: gauge("carillon_process_quarantined_count", "Processes in quarantine"),
+  processesWaiting: gauge("carillon_process_mailbox_messages_count", "Messages in mailboxes"),
+  processCrashes: counter("carillon_process_crashes_total", "Crashes of processes"),
+  processDeadLetters: counter("carillon_process_dead_letters_total", "Messages given up"),
+  processRefused: counter("carillon_process_refused_total", "Messages a full mailbox refused"),
+  longestTurn: gauge("carillon_process_longest_turn_seconds", "Longest turn since the last look"),
+  // gateway
+  sockets: gauge("carillon_gateway_sockets_count", "Open sockets"),
+  gatewaySessions: gauge("carillon_gateway_sessions_count", "Joined inboxes"),
+  gatewayEvents: counter("carillon_gateway_events_total", "What the gateway counts", ["event"]),
+  gatewayBufferedBytes: gauge(
+    "carillon_gateway_buffered_bytes",
+    "Bytes that wait for slow sockets",
+  ),
+  // bus
+  busEvents: counter("carillon_bus_events_total", "Reconnects, refused publishes …", ["event"]),
+  busConnected: gauge("carillon_bus_connected_count", "1 while the connection stands"),
+} as const satisfies Record<string, MetricSpec>;
+
+export type MetricName = keyof typeof CATALOGUE;
+
+/** Rows of docs/metrics.md. */
+export function catalogueTable(): string {
+  const rows = Object.values<MetricSpec>(CATALOGUE).map(
+    ({ name, kind, labels, help }) => `| \`${name}\` | ${kind} | ${labels.join(", ")} | ${help} |`,
+  );
+  return ["| Metric | Kind | Labels | What |", "|---|---|---|---|", ...rows].join("\n");
+}
