@@ -5,7 +5,12 @@
 //   WK2  A partition is heard on its subject exactly while it is served here.
 //   WK3  Drain hands partitions over: flushed, released, and said so in a beat (C20).
 import type { Bus, Message, Subscription } from "@carillon/bus";
-import { createOwnership, type LeaseStore, type Membership, type Ownership } from "@carillon/cluster";
+import {
+  createOwnership,
+  type LeaseStore,
+  type Membership,
+  type Ownership,
+} from "@carillon/cluster";
 import {
   decodeMessage,
   encodeMessage,
@@ -19,7 +24,7 @@ import { type DeliveryLimits, DeliveryNode, type LedgerStore } from "@carillon/d
 import type { Clock, Random, Scheduler } from "@carillon/kernel";
 import { createRuntime, type ProcessRuntime } from "@carillon/process";
 import type { Logger, Metrics } from "@carillon/telemetry";
-import { createObserver, publishStats } from "./worker-metrics.ts";
+import { createObserver, publishStats, reasonOf } from "./worker-metrics.ts";
 
 export interface WorkerOptions {
   readonly home: string;

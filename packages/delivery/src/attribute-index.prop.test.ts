@@ -50,7 +50,8 @@ function matches(of: Attributes, wanted: Filter): boolean {
   const found = of[wanted.key];
   if (found === undefined) return false;
   if (wanted.cmp === "exists") return !Array.isArray(found) || found.length > 0;
-  if (Array.isArray(found)) return wanted.cmp === "contains" && found.includes(wanted.val as string);
+  if (Array.isArray(found))
+    return wanted.cmp === "contains" && found.includes(wanted.val as string);
   if (wanted.cmp === "in") return wanted.vals.includes(found);
   const { cmp, val } = wanted;
   if (cmp === "ne") return found !== val;

@@ -72,7 +72,7 @@ function start(options: { store?: FakeLedgerStore; epoch?: number; isFirst?: boo
     return answer?.results[0];
   };
   const ack = async (sid: number, index: number, offset: number) => {
-    const report = { kind: "report", gatewayId: GATEWAY, reads: [], acknowledges: [] } as const;
+    const report = { kind: "report" as const, gatewayId: GATEWAY, reads: [], acknowledges: [] };
     node.report(0, { ...report, acks: [[sid, index, offset]], closed: [] });
     await clock.advance(0);
   };
@@ -135,8 +135,7 @@ test("SD1 — a session resumes from its offset: all that it missed, in order, n
   const ada = store.addRecipient(0, "ada");
   await clock.advance(0);
   await open({ recipientId: "ada", sid: 7 });
-  for (const n of [1, 2, 3])
-    poke(store.plan(0, notificationOf({ id: id(n) }), { members: [ada] }));
+  for (const n of [1, 2, 3]) poke(store.plan(0, notificationOf({ id: id(n) }), { members: [ada] }));
   await clock.advance(100);
   expect(taken()).toEqual(["1→7", "2→7", "3→7"]);
   const again = await open({ recipientId: "ada", sid: 8, position: { offset: 1, epoch: "e1" } });

@@ -83,7 +83,11 @@ export class FakeLedgerStore implements LedgerStore {
     return row;
   }
 
-  addRecipient(partition: number, recipientId: string, options: Partial<DirectoryRow> = {}): number {
+  addRecipient(
+    partition: number,
+    recipientId: string,
+    options: Partial<DirectoryRow> = {},
+  ): number {
     const known = this.directory.get(partition) ?? [];
     this.directory.set(partition, known);
     const version = this.#directoryVersion(partition) + 1;

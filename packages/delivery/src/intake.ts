@@ -108,9 +108,8 @@ export class Intake {
       });
       for (const row of rows) directory.put(row);
       const last = rows.at(-1);
-      // A full page may end inside a version, whose other rows are read again with the next one.
-      if (rows.length < limitCount) directory.completeUpTo(Math.max(wanted, last?.version ?? 0));
-      else if (last !== undefined) directory.completeUpTo(last.version - 1);
+      const isLastPage = rows.length < limitCount;
+      directory.completeUpTo(Math.max(isLastPage ? wanted : 0, last?.version ?? 0));
     }
   }
 

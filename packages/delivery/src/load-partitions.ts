@@ -46,7 +46,9 @@ async function loadOnce(held: readonly Acquired[], deps: LoadDeps): Promise<void
   const heads = new Map(
     (await store.readHeads(home, numbers)).map((head) => [head.partition, head]), // LP1
   );
-  const tails = byPartition(await intake.entriesOf(await store.readTails(home, numbers, limits.tailMax)));
+  const tails = byPartition(
+    await intake.entriesOf(await store.readTails(home, numbers, limits.tailMax)),
+  );
   const unclosed = byPartition(await intake.entriesOf(await store.readUnclosedRows(home, numbers)));
   const graceEndsAtMs = clock.monotonicMs() + limits.graceMs;
   const loaded = new Map<number, Partition>();

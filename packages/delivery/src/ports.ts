@@ -80,11 +80,7 @@ export interface LedgerStore {
   /** Rows of many partitions that are not closed, ascending by partition and offset. */
   readUnclosedRows(home: string, partitions: readonly number[]): Promise<LedgerRow[]>;
   /** The newest `limitCount` rows of each partition, ascending by partition and offset. */
-  readTails(
-    home: string,
-    partitions: readonly number[],
-    limitCount: number,
-  ): Promise<LedgerRow[]>;
+  readTails(home: string, partitions: readonly number[], limitCount: number): Promise<LedgerRow[]>;
   /**
    * Rows above `afterOffset` that target `index`, ascending, at most `limitCount`; looks at no
    * more than `scanMax` rows. `tooFar`: there are more rows than that.
@@ -95,7 +91,10 @@ export interface LedgerStore {
     options: { index: number; afterOffset: number; limitCount: number; scanMax: number },
   ): Promise<{ kind: "rows"; rows: LedgerRow[] } | { kind: "tooFar" }>;
   readNotifications(ids: readonly string[]): Promise<StoredNotification[]>;
-  /** Recipients with version > afterVersion, ascending by version, then index. */
+  /**
+   * Recipients with version > afterVersion, ascending by version. About `limitCount` of them: a
+   * page never ends inside a version, and a shorter one is the last.
+   */
   readDirectory(
     home: string,
     partition: number,

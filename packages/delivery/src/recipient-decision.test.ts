@@ -18,8 +18,7 @@ const situation: RecipientSituation = {
   ackMaxMs: 30_000,
   resendMax: 3,
 };
-const entry = (offset: number, expiresAtMs = 1e9) =>
-  entryOf({ offset, members: [0], expiresAtMs });
+const entry = (offset: number, expiresAtMs = 1e9) => entryOf({ offset, members: [0], expiresAtMs });
 const pending = (offset: number, sendCount: number, dueAtMs = 31_000): Pending => ({
   entry: entry(offset),
   sendCount,

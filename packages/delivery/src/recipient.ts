@@ -108,8 +108,7 @@ export function createRecipientBehaviour(
       if (event.kind === "entry") {
         if (!event.entry.isPending(context.slot)) return; // it has an outcome already (D2)
         if (context.state === undefined && isUnreachable(context.slot)) {
-          const isExpired =
-            event.entry.envelope.notification.expiresAtMs <= clock.wallClockMs();
+          const isExpired = event.entry.envelope.notification.expiresAtMs <= clock.wallClockMs();
           record(context.slot, event.entry, isExpired ? "expired" : "noDevice"); // RE2
           return;
         }

@@ -68,8 +68,7 @@ export class SessionDesk {
     const unpin = partition.pin();
     try {
       const prepared: (Prepared | undefined)[] = [];
-      for (const wanted of request.sessions)
-        prepared.push(await this.#prepare(partition, wanted));
+      for (const wanted of request.sessions) prepared.push(await this.#prepare(partition, wanted));
       // From here on synchronous: nothing is handed between the tail and the session (SD2).
       const seq = this.#deps.outbox.seqAfterFlush(request.gatewayId);
       const openings: Opening[] = [];
@@ -201,7 +200,8 @@ export class SessionDesk {
     if (offset <= session.ackedOffset) return;
     session.ackedOffset = Math.min(offset, session.sentOffset); // no ack for what was not sent
     for (const late of session.lateOffsets)
-      if (late <= offset) this.#receipt(partition, { index, offset: late, receipt: "receivedLate" });
+      if (late <= offset)
+        this.#receipt(partition, { index, offset: late, receipt: "receivedLate" });
     session.lateOffsets = session.lateOffsets.filter((late) => late > offset);
     partition.table.send(index, { kind: "acked", offset: session.ackedOffset }, "control");
   }
@@ -216,7 +216,9 @@ export class SessionDesk {
       if (entry.receive(index, receipt)) this.#deps.onReceipt(receipt);
       this.#deps.onChanged(partition, entry);
     } else if (offset > 0 && offset <= partition.tailFloor) {
-      this.#receiptFromStore(partition, wanted).catch((cause: unknown) => this.#deps.onFault(cause));
+      this.#receiptFromStore(partition, wanted).catch((cause: unknown) =>
+        this.#deps.onFault(cause),
+      );
     }
   }
 

@@ -30,9 +30,7 @@ export class SessionTable {
   }
 
   find(index: number, gatewayId: string, sid: number): Session | undefined {
-    return this.of(index).find(
-      (session) => session.sid === sid && session.gatewayId === gatewayId,
-    );
+    return this.of(index).find((session) => session.sid === sid && session.gatewayId === gatewayId);
   }
 
   mayOpen(index: number, gatewayId: string, sid: number): boolean {

@@ -1,0 +1,191 @@
+// apps/worker/src/worker.pg.test.ts
+// Goal: WK1–WK3, C20, D1. Method: two workers over one real Postgres and a network in memory; the
+// test is the ingest that pokes and the gateway that opens sessions and acks.
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createMemoryNetwork } from "@carillon/bus";
+import { createMembership } from "@carillon/cluster";
+import {
+  decodeMessage,
+  deliverSchema,
+  encodeMessage,
+  openReplySchema,
+  partitionOf,
+  subjects,
+} from "@carillon/contracts";
+import { createUuidV7, systemClock, systemRandom, systemScheduler } from "@carillon/kernel";
+import { dropPostgres, startPostgres, type PostgresServer } from "@carillon/local";
+import { createStore, type Store } from "@carillon/store";
+import { createLogger, createMetrics } from "@carillon/telemetry";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { createWorker } from "./worker.ts";
+
+const HOME = "fra";
+const TENANT = "acme";
+const folder = mkdtempSync(join(tmpdir(), "carillon-worker-"));
+let server: PostgresServer;
+let store: Store;
+
+beforeAll(async () => {
+  server = await startPostgres({ folder, databases: [HOME], isDurable: false });
+  store = createStore({
+    url: server.urlOf(HOME),
+    poolMax: 8,
+    applicationName: "worker-test",
+    connectTimeoutMs: 20_000,
+    statementTimeoutMs: 20_000,
+  });
+  await store.migrate();
+  await store.ensureHome(HOME);
+});
+afterAll(async () => {
+  await store.close();
+  await server.stop();
+  dropPostgres(folder);
+});
+
+async function until(what: string, isTrue: () => boolean | Promise<boolean>): Promise<void> {
+  const endsAtMs = performance.now() + 30_000;
+  while (!(await isTrue())) {
+    if (performance.now() > endsAtMs) throw new Error(`not within 30 s: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+function region() {
+  const nats = createMemoryNetwork();
+  const join = (memberId: string) => {
+    const bus = nats.connect(memberId);
+    const deps = { bus, clock: systemClock, scheduler: systemScheduler, random: systemRandom };
+    const membership = createMembership(
+      {
+        self: { memberId, region: HOME, roles: ["worker"], build: "test" },
+        beatEveryMs: 100,
+        lostAfterMs: 2_000,
+        lostAfterRemoteMs: 4_000,
+      },
+      { ...deps, onMalformed: () => undefined },
+    );
+    const log = createLogger({
+      region: HOME,
+      node: memberId,
+      component: "test",
+      level: "fatal",
+    });
+    const metrics = createMetrics({ region: HOME, hasDefaults: false });
+    const worker = createWorker(
+      { home: HOME, memberId, limits: { graceMs: 1_000 } },
+      { ...deps, store, membership, log, metrics },
+    );
+    membership.start();
+    worker.start();
+    return { membership, worker, metrics };
+  };
+  return { join, gateway: nats.connect("gw") };
+}
+
+test("WK2, WK3 — drain hands over within 2 s, and what is open goes on at the next owner", async () => {
+  const { join: joinRegion, gateway } = region();
+  const first = joinRegion("w-1");
+  await until("the first serves all", () => first.worker.servedCount === 256);
+  const changes = [{ recipientId: "ada", locale: "en", timeZone: null, attributes: {} }];
+  await store.directory.upsert({ home: HOME, tenantId: TENANT, changes, otherRegions: [] });
+  const partition = partitionOf(TENANT, "ada");
+  const sessions = subjects.partitionSessions(HOME, partition);
+  const shown: string[] = [];
+  gateway.subscribe(subjects.memberDeliver("gw"), ({ data }) => {
+    const decoded = decodeMessage(deliverSchema, data);
+    if (decoded.kind === "malformed") throw new Error("malformed delivery");
+    for (const { groups } of decoded.message.items)
+      for (const { offset, sids } of groups)
+        shown.push(`${decoded.message.ownerId}:${offset}→${sids.join()}`);
+  });
+  const open = async (sid: number, ackedOffset: number, offset: number | null) => {
+    const position = offset === null ? null : { offset, epoch };
+    const asked = { sid, tenantId: TENANT, recipientId: "ada", position, ackedOffset, device: "" };
+    const request = { kind: "open", gatewayId: "gw", sessions: [asked] };
+    const outcome = await gateway.request(sessions, encodeMessage(request), 2_000);
+    if (outcome.kind !== "reply") return outcome.kind;
+    const decoded = decodeMessage(openReplySchema, outcome.data);
+    if (decoded.kind === "malformed") throw new Error("malformed answer");
+    return decoded.message;
+  };
+  let epoch = "";
+  const opened = await open(1, 0, null);
+  if (typeof opened === "string") throw new Error(opened);
+  const result = opened.results[0]!;
+  if (result.kind === "refused") throw new Error(result.code);
+  epoch = result.epoch;
+
+  const notification = {
+    id: createUuidV7(systemClock, systemRandom),
+    tenantId: TENANT,
+    acceptedRegion: HOME,
+    acceptedAtMs: Date.now(),
+    expiresAtMs: Date.now() + 600_000,
+    priority: "normal" as const,
+    content: { en: { title: "Hello" } },
+    exclude: [],
+  };
+  const audience = { kind: "broadcast" as const };
+  const [accepted] = await store.notifications.accept(HOME, [
+    {
+      notification,
+      audience,
+      remotes: [],
+      idempotency: null,
+      answer: { id: notification.id, acceptedAt: "", regions: [HOME] },
+    },
+  ]);
+  if (accepted?.kind !== "accepted") throw new Error("not accepted");
+  const items = [{ notification, audience, entries: [...accepted.ledgerEntries] }];
+  const poke = encodeMessage({ home: HOME, items, directory: [] });
+  gateway.publish(subjects.memberPoke("w-1"), poke);
+  await until("it is shown", () => shown.length === 1);
+  expect(shown).toEqual(["w-1:1→1"]);
+
+  const second = joinRegion("w-2");
+  await until("both serve", () => {
+    const counts = [first.worker.servedCount, second.worker.servedCount];
+    return counts[0]! + counts[1]! === 256 && counts.every((count) => count >= 100);
+  });
+  const startedAtMs = performance.now();
+  first.membership.drain();
+  await first.worker.drain();
+  expect(first.worker.servedCount).toBe(0);
+  await until("the second serves all", () => second.worker.servedCount === 256);
+  expect(performance.now() - startedAtMs).toBeLessThan(2_000); // C20
+  first.worker.stop();
+  first.membership.stop();
+
+  // The gateway resumes the session it still holds, with the ack that nobody took.
+  const resumed = await open(1, 1, 1);
+  expect(resumed).toMatchObject({ ownerId: "w-2", results: [{ recovered: true, missed: 0 }] });
+  await until("delivered", async () => {
+    const progress = await store.notifications.countsOf({ home: HOME, tenantId: TENANT }, [
+      notification.id,
+    ]);
+    return progress.get(notification.id)?.counts.deliveredSocket === 1;
+  });
+  expect(shown).toEqual(["w-1:1→1"]); // once
+  second.worker.stop();
+  second.membership.stop();
+  expect(await open(2, 0, null)).toBe("no_responders"); // WK2
+});
+
+test("WK1 — a malformed message is counted and changes nothing", async () => {
+  const { join: joinRegion, gateway } = region();
+  const { worker, membership, metrics } = joinRegion("w-3");
+  await until("it serves all", () => worker.servedCount === 256);
+  gateway.publish(subjects.memberPoke("w-3"), encodeMessage({ home: 7 }));
+  gateway.publish(subjects.partitionSessions(HOME, 0), encodeMessage("nonsense"));
+  await until("both are counted", async () => {
+    const { text } = await metrics.render();
+    return ["poke", "sessions"].every((subject) =>
+      text.includes(`carillon_messages_malformed_total{subject="${subject}",region="fra"} 1`),
+    );
+  });
+  worker.stop();
+  membership.stop();
+});
