@@ -1,0 +1,40 @@
+// test/e2e/inbox-log.ts
+// An employee with our client: remembers every notification it was shown, in order.
+import { createInbox, type Inbox } from "@carillon/client";
+import type { NtfPayload } from "@carillon/contracts";
+import { until } from "./api.ts";
+
+export class InboxLog {
+  readonly seen: NtfPayload[] = [];
+  resetCount = 0;
+  readonly inbox: Inbox;
+
+  constructor(socketUrl: string, token: () => Promise<string> | string) {
+    this.inbox = createInbox({
+      url: socketUrl,
+      token,
+      onNotification: (notification) => void this.seen.push(notification),
+      onReset: () => void this.resetCount++,
+    });
+  }
+
+  async live(limitMs = 30_000): Promise<void> {
+    await until("the inbox is live", limitMs, () => this.inbox.state === "live" || undefined);
+  }
+
+  get titles(): string[] {
+    return this.seen.map(({ title }) => title);
+  }
+
+  async has(count: number, limitMs = 30_000): Promise<void> {
+    await until(
+      `${count} shown, have ${this.titles.join()}`,
+      limitMs,
+      () => this.seen.length >= count || undefined,
+    );
+  }
+
+  close(): void {
+    this.inbox.close();
+  }
+}

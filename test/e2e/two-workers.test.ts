@@ -1,0 +1,131 @@
+// test/e2e/two-workers.test.ts
+// Two workers in one region: partitions are shared, move when one dies, and a stopped owner that
+// wakes up changes nothing (D4, C18, C19).
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DevCluster } from "@carillon/cli";
+import { createStore, type Store } from "@carillon/store";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { RegionApi, until } from "./api.ts";
+import { InboxLog } from "./inbox-log.ts";
+
+let folder: string;
+let cluster: DevCluster;
+let store: Store;
+const inboxes: InboxLog[] = [];
+
+const api = (): RegionApi => {
+  const region = cluster.regions.get("fra");
+  if (region === undefined) throw new Error("no region fra");
+  return new RegionApi(region.ingestUrl, cluster.apiKey);
+};
+
+/** owner → number of its partitions, by valid leases. */
+const owners = async (): Promise<Map<string, number>> => {
+  const counts = new Map<string, number>();
+  for (const { ownerId, isExpired } of await store.leases.list("fra")) {
+    const owner = isExpired || ownerId === null ? "nobody" : ownerId;
+    counts.set(owner, (counts.get(owner) ?? 0) + 1);
+  }
+  return counts;
+};
+const shared = (memberId: string, limitMs = 30_000) =>
+  until(`${memberId} owns its share`, limitMs, async () => {
+    const counts = await owners();
+    const own = counts.get(memberId) ?? 0;
+    return counts.size === 2 && own >= 100 && own <= 156 ? counts : undefined;
+  });
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "carillon-workers-"));
+  cluster = await DevCluster.start({ dataFolder: folder, regions: ["fra"], isDurable: false });
+  store = createStore({
+    url: cluster.storeUrl("fra"),
+    poolMax: 2,
+    applicationName: "test",
+    connectTimeoutMs: 5_000,
+    statementTimeoutMs: 5_000,
+  });
+});
+afterAll(async () => {
+  for (const inbox of inboxes) inbox.close();
+  await store?.close();
+  await cluster?.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const team = Array.from({ length: 64 }, (_, n) => `worker-test-${n}`);
+const post = (title: string) => api().post({ recipients: team }, title);
+
+test("C18 — partitions are shared, and move to the survivor within 12 s of a kill -9", async () => {
+  for (const id of team) await api().register(id, "fra");
+  const url = cluster.regions.get("fra")!.socketUrl;
+  for (const id of team) inboxes.push(new InboxLog(url, () => api().token(id)));
+  await Promise.all(inboxes.map((inbox) => inbox.live()));
+  const second = await cluster.addWorker("fra");
+  await shared(second.memberId);
+  const before = await post("shared by two");
+  expect((await api().finished(before)).counts.deliveredSocket).toBe(64);
+
+  second.kill("SIGKILL");
+  const killedAtMs = performance.now();
+  const during = await post("half of the owners are dead");
+  await until("one owner again", 30_000, async () => {
+    const counts = await owners();
+    return (
+      (counts.size === 1 && !counts.has("nobody") && !counts.has(second.memberId)) || undefined
+    );
+  });
+  const takeoverMs = performance.now() - killedAtMs;
+  expect(takeoverMs).toBeLessThan(12_500);
+  expect((await api().finished(during)).counts).toMatchObject({
+    targeted: 64,
+    deliveredSocket: 64,
+    pending: 0,
+  });
+  for (const inbox of inboxes)
+    expect(inbox.titles).toEqual(["shared by two", "half of the owners are dead"]);
+});
+
+test("D4, C19 — an owner stopped for 20 s and continued: nothing of it is written, nothing twice", async () => {
+  const sleeper = await cluster.addWorker("fra");
+  await shared(sleeper.memberId);
+  const epochsBefore = new Map(
+    (await store.leases.list("fra")).map(({ partition, epoch }) => [partition, epoch]),
+  );
+  const seenBefore = inboxes[0]!.titles.length;
+  // It is stopped with work in hand: posted, and not yet written back.
+  const inHand = await post("in hand");
+  sleeper.kill("SIGSTOP");
+  const stoppedAtMs = performance.now();
+  const id = await post("while the owner sleeps");
+  await until("the sleeper owns nothing", 30_000, async () =>
+    (await owners()).has(sleeper.memberId) ? undefined : true,
+  );
+  for (const posted of [inHand, id])
+    expect((await api().finished(posted)).counts).toMatchObject({
+      targeted: 64,
+      deliveredSocket: 64,
+      pending: 0,
+    });
+  const settled = await api().status(inHand);
+  await new Promise((resolve) =>
+    setTimeout(resolve, Math.max(0, 20_000 - (performance.now() - stoppedAtMs))),
+  );
+  sleeper.kill("SIGCONT");
+  await shared(sleeper.memberId); // it comes back as a member, with new epochs
+  expect((await api().status(inHand)).counts).toEqual(settled.counts);
+  const epochsAfter = await store.leases.list("fra");
+  const again = epochsAfter.filter(({ ownerId }) => ownerId === sleeper.memberId);
+  for (const { partition, epoch } of again)
+    expect(epoch).toBeGreaterThan(epochsBefore.get(partition) ?? 0);
+  const last = await post("after it woke");
+  expect((await api().finished(last)).counts.deliveredSocket).toBe(64);
+  for (const inbox of inboxes)
+    expect(inbox.titles.slice(seenBefore)).toEqual([
+      "in hand",
+      "while the owner sleeps",
+      "after it woke",
+    ]);
+});
