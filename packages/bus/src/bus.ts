@@ -5,6 +5,11 @@
 //   BU3  A subject with a sole subscriber in this process is delivered without NATS, so that a node
 //        serves its own people while its NATS server is away (D5).
 //   BU4  Everything that waits has a limit: requests have a time-out, output a byte limit.
+//   BU5  Whoever awaits a request runs before messages are handed over that arrived after its reply:
+//        a peer that replies and then publishes is heard in that order. (Between regions with
+//        several servers each, reply and message may take different ways: there it may not hold.)
+//   BU6  `onMessage` is never called inside `publish`, `request` or `subscribe`.
+//   BU7  A subject is whole: no spaces, no control characters, no empty tokens (assert).
 
 export interface Message {
   readonly subject: string;
@@ -15,9 +20,11 @@ export interface Message {
 
 export type PublishOutcome =
   | { readonly kind: "sent" }
-  | { readonly kind: "disconnected" } // dropped: no connection now
+  /** Dropped: no connection now, or its output is full (the server takes nothing, BU4). */
+  | { readonly kind: "disconnected" }
   | { readonly kind: "too_large"; readonly maxBytes: number };
 
+/** After `timeout` and `disconnected` nobody knows whether the peer did what was asked. */
 export type RequestOutcome =
   | { readonly kind: "reply"; readonly data: Uint8Array }
   | { readonly kind: "no_responders" }
@@ -40,6 +47,7 @@ export interface Bus {
   readonly isConnected: boolean;
   /** Largest message in bytes that `publish` and `request` take. */
   readonly payloadMaxBytes: number;
+  /** `data` belongs to the bus from here on: do not change it. */
   publish(subject: string, data: Uint8Array): PublishOutcome;
   /** Never rejects. Default limits are the caller's: there is no default time-out. */
   request(subject: string, data: Uint8Array, timeoutMs: number): Promise<RequestOutcome>;
@@ -51,6 +59,6 @@ export interface Bus {
   ): Subscription;
   /** Called with true and false as the connection comes and goes. */
   onConnection(listener: (isConnected: boolean) => void): void;
-  /** Delivers what is under way, then closes. Safe to call twice. */
+  /** Delivers what is under way (bounded), then closes. Safe to call twice. */
   drain(): Promise<void>;
 }

@@ -6,3 +6,11 @@ export type {
   SubscribeOptions,
   Subscription,
 } from "./bus.ts";
+export type { BusEvent } from "./events.ts";
+export {
+  createMemoryNetwork,
+  type MemoryNetwork,
+  type MemoryNetworkOptions,
+} from "./memory-network.ts";
+export { connectBus, type BusLimits, type ConnectBusOptions } from "./nats-bus.ts";
+export type { NatsCredentials } from "./nats-link.ts";

@@ -5,6 +5,12 @@ export {
   type MembershipOptions,
 } from "./membership.ts";
 export {
+  type NatsClientAuth,
+  type NatsConfOptions,
+  type NatsUser,
+  renderNatsConf,
+} from "./nats-conf.ts";
+export {
   type AcquiredPartition,
   createOwnership,
   type LossReason,

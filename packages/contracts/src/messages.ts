@@ -197,6 +197,8 @@ export type SessionReport = Extract<PartitionRequest, { kind: "report" }>;
 /** Answer to `open`, results in the order asked. */
 export const openReplySchema = z.object({
   ownerId: z.string(),
+  /** Under which the partition was owned; absent: the gateway learns it from the next beat. */
+  ownershipEpoch: z.number().optional(),
   /** The last delivery to this gateway before the sessions were opened. */
   seq: z.number(),
   results: z.array(

@@ -115,6 +115,10 @@ export function createRecipientBehaviour(
       } else if (context.state === undefined && event.kind !== "resume") return;
       run(context, event);
     },
+    /** After a crash: what init gave back is sent, and its timer armed again. */
+    onContinue(context) {
+      if (context.state !== undefined) run(context, { kind: "due" });
+    },
     onTimer(context) {
       run(context, { kind: "due" });
     },

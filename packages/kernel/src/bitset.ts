@@ -32,7 +32,8 @@ export class Bitset {
     const set = new Bitset(bytes.length * 8);
     for (let index = 0; index < bytes.length; index++) {
       const byte = bytes[index] ?? 0;
-      if (byte !== 0) set.#words[index >> 2]! |= byte << ((index & 3) * 8);
+      if (byte !== 0)
+        set.#words[index >> 2] = (set.#words[index >> 2] ?? 0) | (byte << ((index & 3) * 8));
     }
     return set;
   }
@@ -80,22 +81,26 @@ export class Bitset {
   /** In place; returns this. */
   or(other: Bitset): this {
     if (other.#words.length > this.#words.length) this.#grow(other.#words.length);
-    for (let index = 0; index < other.#words.length; index++)
-      this.#words[index]! |= other.#words[index] ?? 0;
+    const [words, others] = [this.#words, other.#words];
+    for (let index = 0; index < others.length; index++)
+      words[index] = (words[index] ?? 0) | (others[index] ?? 0);
     return this;
   }
 
   /** In place; returns this. */
   and(other: Bitset): this {
-    for (let index = 0; index < this.#words.length; index++)
-      this.#words[index]! &= other.#words[index] ?? 0;
+    const [words, others] = [this.#words, other.#words];
+    for (let index = 0; index < words.length; index++)
+      words[index] = (words[index] ?? 0) & (others[index] ?? 0);
     return this;
   }
 
   /** Removes the members of `other`, in place; returns this. */
   andNot(other: Bitset): this {
-    const length = Math.min(this.#words.length, other.#words.length);
-    for (let index = 0; index < length; index++) this.#words[index]! &= ~(other.#words[index] ?? 0);
+    const [words, others] = [this.#words, other.#words];
+    const length = Math.min(words.length, others.length);
+    for (let index = 0; index < length; index++)
+      words[index] = (words[index] ?? 0) & ~(others[index] ?? 0);
     return this;
   }
 

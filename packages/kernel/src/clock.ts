@@ -16,3 +16,9 @@ export interface Clock {
   /** Resolves after at least `delayMs`; rejects never. */
   sleep(delayMs: number): Promise<void>;
 }
+
+/** Turns of the event loop, for work that must give the thread to I/O now and then. */
+export interface Scheduler {
+  /** Runs `callback` once, soon, after I/O that is ready now has been served. In order. */
+  defer(callback: () => void): void;
+}

@@ -1,7 +1,7 @@
 // packages/kernel/src/system.ts
 // The real clock and the real randomness: the only place that may touch them (STYLE §7).
 import { randomBytes, randomInt } from "node:crypto";
-import type { Clock } from "./clock.ts";
+import type { Clock, Scheduler } from "./clock.ts";
 import type { Random } from "./random.ts";
 
 export const systemClock: Clock = {
@@ -14,6 +14,8 @@ export const systemClock: Clock = {
   },
   sleep: (delayMs) => new Promise((resolve) => setTimeout(resolve, delayMs)),
 };
+
+export const systemScheduler: Scheduler = { defer: (callback) => void setImmediate(callback) };
 
 const RANDOM_STEPS = 2 ** 47; // randomInt takes a range below 2^48
 

@@ -1,1 +1,21 @@
-export {};
+export {
+  DEFAULT_RUNTIME_LIMITS,
+  type Behaviour,
+  type CrashReason,
+  type CrashReport,
+  type DrainOutcome,
+  type Lane,
+  type ProcessContext,
+  type ProcessInspection,
+  type ProcessPhase,
+  type ProcessRuntime,
+  type ProcessTable,
+  type Refusal,
+  type RuntimeLimits,
+  type RuntimeObserver,
+  type RuntimeStats,
+  type SendOutcome,
+  type Slots,
+  type TableOptions,
+} from "./behaviour.ts";
+export { createRuntime, type RuntimeOptions } from "./runtime.ts";

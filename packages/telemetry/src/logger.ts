@@ -27,9 +27,11 @@ export interface LoggerOptions {
   readonly stream?: DestinationStream;
 }
 
-/** Never printed, at any of the first three depths of a field. */
+/** Never printed, at any of the first three depths of a field; fields are flat, so one is usual. */
 export const REDACTED_KEYS = [
   "authorization",
+  "Authorization",
+  "key",
   "token",
   "tokens",
   "secret",
@@ -69,7 +71,7 @@ function wrap(root: Pino, component: string): Logger {
   const write =
     (level: "debug" | "info" | "warn" | "error") =>
     (event: string, fields: LogFields = {}): void =>
-      own[level](fields, event);
+      own[level](printable(fields), event);
   return {
     debug: write("debug"),
     info: write("info"),
@@ -77,4 +79,13 @@ function wrap(root: Pino, component: string): Logger {
     error: write("error"),
     child: (name) => wrap(root, name),
   };
+}
+
+/** Errors as their text; fields that would stand twice in the line get another name. */
+function printable(fields: LogFields): LogFields {
+  const entries = Object.entries(fields).map(([name, value]) => [
+    name === "event" || name === "level" ? `${name}_` : name,
+    value instanceof Error ? String(value) : value,
+  ]);
+  return Object.fromEntries(entries) as LogFields;
 }

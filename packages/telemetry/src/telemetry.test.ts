@@ -35,7 +35,7 @@ test("TE1 — what may be secret or personal is not printed, at three depths", (
 
 test("TE2 — an event's name, flat fields, and where it comes from", () => {
   const [line, quiet] = logged((log) => {
-    log.child("relay").warn("relay.behind", { target: "dub" });
+    log.child("relay").warn("relay.behind", { target: "dub", level: 3, cause: new Error("why") });
     log.debug("not printed");
   });
   expect(line).toMatchObject({
@@ -45,6 +45,8 @@ test("TE2 — an event's name, flat fields, and where it comes from", () => {
     component: "relay",
     event: "relay.behind",
     target: "dub",
+    level_: 3,
+    cause: "Error: why",
   });
   expect(quiet).toBeUndefined();
 });

@@ -1,0 +1,199 @@
+// packages/bus/src/nats-link.ts
+// One connection of the `nats` client. Facts of 2.29.3 that shape this file (read and tried):
+//   - With `reconnect` the client keeps what is published while it dials and sends it afterwards; a
+//     link here never reconnects, so that nothing comes out late (BU1).
+//   - The client's own stale check waits for the last write to be flushed before it closes, which a
+//     stopped server with full socket buffers never allows: the heartbeat here closes by itself.
+//   - A dial that times out leaks its socket: a server is asked for its greeting first.
+//   - Output is unbounded: bytes that the server has not confirmed by a PONG are counted here (BU4).
+//   - A subscriber that throws ends the client's reader silently: bus-core.ts catches (BU2).
+import { createConnection } from "node:net";
+import { Fault, type Clock, type Timer } from "@carillon/kernel";
+import { connect, NatsError, type NatsConnection } from "nats";
+import type { BusEvent } from "./events.ts";
+import type { Link, LinkSubscription, LostReason, OnArrival, SendOutcome } from "./link.ts";
+
+export interface NatsLinkOptions {
+  readonly url: string;
+  readonly name: string; // shown by the server's monitoring
+  readonly credentials: NatsCredentials;
+  readonly dialMaxMs: number;
+  readonly pingIntervalMs: number;
+  readonly pingsOutMax: number;
+  readonly outputMaxBytes: number;
+  readonly clock: Clock;
+  readonly onEvent: (event: BusEvent) => void;
+}
+
+export type NatsCredentials =
+  | { readonly kind: "none" }
+  | { readonly kind: "token"; readonly token: string }
+  | { readonly kind: "user"; readonly user: string; readonly password: string };
+
+/** Throws Fault `unreachable`, `unauthorized` or `protocol`, all of them worth another try. */
+export async function dialNats(options: NatsLinkOptions): Promise<Link> {
+  await waitForGreeting(options);
+  try {
+    const connection = await connect({
+      servers: [options.url],
+      name: options.name,
+      ...authOf(options.credentials),
+      timeout: options.dialMaxMs,
+      reconnect: false,
+      ignoreClusterUpdates: true, // discovery says which servers there are
+      noEcho: false,
+      noAsyncTraces: true,
+      resolve: false, // its own resolver reads no /etc/hosts
+    });
+    return new NatsLink(connection, options);
+  } catch (cause) {
+    const isAuth = cause instanceof NatsError && cause.isAuthError();
+    throw dialFault(isAuth ? "unauthorized" : "protocol", options.url, cause);
+  }
+}
+
+export function hostOf(url: string): string {
+  return new URL(url).host;
+}
+
+const MARK_BYTES = 256 * 1024; // a confirmation is asked for this often; costs a PING and a PONG
+const COMMAND_BYTES = 32; // PUB, lengths and line ends around subject and data; an estimate
+
+class NatsLink implements Link {
+  readonly server: string;
+  readonly payloadMaxBytes: number;
+  readonly lost: Promise<LostReason>;
+  readonly #connection: NatsConnection;
+  readonly #options: NatsLinkOptions;
+  #heartbeat: Timer;
+  #pingsOutCount = 0;
+  #lostReason: LostReason = "closed";
+  #sentBytes = 0;
+  #markedBytes = 0; // a confirmation was asked for when so much was sent
+  #confirmedBytes = 0;
+
+  constructor(connection: NatsConnection, options: NatsLinkOptions) {
+    this.#connection = connection;
+    this.#options = options;
+    this.server = hostOf(options.url);
+    this.payloadMaxBytes = connection.info?.max_payload ?? 0;
+    this.#heartbeat = this.#armHeartbeat();
+    this.lost = connection.closed().then(() => {
+      this.#heartbeat.cancel();
+      return this.#lostReason;
+    });
+  }
+
+  send(subject: string, data: Uint8Array, replySubject: string): SendOutcome {
+    const bytes = COMMAND_BYTES + subject.length + data.length;
+    if (this.#sentBytes + bytes - this.#confirmedBytes > this.#options.outputMaxBytes) {
+      this.#askForConfirmation();
+      return "full";
+    }
+    try {
+      if (replySubject === "") this.#connection.publish(subject, data);
+      else this.#connection.publish(subject, data, { reply: replySubject });
+    } catch (cause) {
+      if (cause instanceof NatsError) return "gone"; // closed, and `lost` not yet heard
+      throw cause;
+    }
+    this.#sentBytes += bytes;
+    if (this.#sentBytes - this.#markedBytes >= MARK_BYTES) this.#askForConfirmation();
+    return "sent";
+  }
+
+  subscribe(subject: string, queue: string | undefined, onArrival: OnArrival): LinkSubscription {
+    try {
+      return this.#connection.subscribe(subject, {
+        ...(queue === undefined ? {} : { queue }),
+        callback: (error, message) => {
+          if (error) return this.#options.onEvent({ kind: "subscription_denied", subject });
+          const isNoResponders = message.data.length === 0 && message.headers?.code === 503;
+          onArrival(message.subject, message.data, message.reply ?? "", isNoResponders);
+        },
+      });
+    } catch (cause) {
+      // Closed or draining: the next link subscribes again, a drained bus never.
+      if (cause instanceof NatsError) return { unsubscribe: () => undefined };
+      throw cause;
+    }
+  }
+
+  async sync(): Promise<void> {
+    try {
+      await this.#connection.flush();
+    } catch {
+      await new Promise<never>(() => undefined); // lost: `lost` says so
+    }
+  }
+
+  drain(): Promise<void> {
+    return this.#connection.drain().catch(() => undefined); // closed already
+  }
+
+  close(): void {
+    this.#heartbeat.cancel();
+    void this.#connection.close();
+  }
+
+  #askForConfirmation(): void {
+    if (this.#markedBytes === this.#sentBytes) return; // asked already
+    const markBytes = this.#sentBytes;
+    this.#markedBytes = markBytes;
+    const confirm = (): void => {
+      this.#confirmedBytes = Math.max(this.#confirmedBytes, markBytes);
+    };
+    this.#connection.flush().then(confirm, () => undefined); // lost: nothing left to count
+  }
+
+  #armHeartbeat(): Timer {
+    const { clock, pingIntervalMs } = this.#options;
+    return clock.setTimer(pingIntervalMs, () => this.#beat());
+  }
+
+  #beat(): void {
+    if (this.#pingsOutCount >= this.#options.pingsOutMax) {
+      this.#lostReason = "stale";
+      return this.close();
+    }
+    this.#pingsOutCount++;
+    const answered = (): void => {
+      this.#pingsOutCount = 0;
+    };
+    this.#connection.flush().then(answered, () => undefined); // lost: `lost` says so
+    this.#heartbeat = this.#armHeartbeat();
+  }
+}
+
+/** A server that accepts but does not speak (stopped, or not NATS) must cost no client. */
+function waitForGreeting(options: NatsLinkOptions): Promise<void> {
+  const { hostname, port } = new URL(options.url);
+  return new Promise((resolve, reject) => {
+    const socket = createConnection({ host: hostname, port: Number(port || 4222) });
+    const timer = options.clock.setTimer(options.dialMaxMs, () => fail("no greeting in time"));
+    const finish = (settle: () => void): void => {
+      timer.cancel();
+      socket.destroy();
+      settle();
+    };
+    const fail = (cause: unknown): void =>
+      finish(() => reject(dialFault("unreachable", options.url, cause)));
+    socket.once("error", fail);
+    socket.once("close", () => fail("closed without a greeting"));
+    socket.once("data", () => finish(resolve));
+  });
+}
+
+function authOf(credentials: NatsCredentials): { token?: string; user?: string; pass?: string } {
+  if (credentials.kind === "token") return { token: credentials.token };
+  if (credentials.kind === "user") return { user: credentials.user, pass: credentials.password };
+  return {};
+}
+
+function dialFault(
+  code: "unreachable" | "unauthorized" | "protocol",
+  url: string,
+  cause: unknown,
+): Fault {
+  return new Fault(`no NATS link to ${hostOf(url)}`, { code, isRetryable: true, cause });
+}

@@ -1,0 +1,112 @@
+// packages/process/src/restart.ts
+// What happens after a crash: a pure decision over the process's recent crashes (S40, S41).
+//   RS1  A message that crashed its process `poisonMax` times is dead-lettered; its crashes are
+//        forgiven. After `crashMax` dead letters in a row with nothing handled in between the fault
+//        is the process's, not the messages': quarantine.
+//   RS2  More than `crashMax` crashes inside `crashWindowMs` otherwise lead to quarantine.
+//   RS3  Everything else is tried again, each time later, with jitter.
+import { backoffDelayMs, type Random } from "@carillon/kernel";
+import type { RuntimeLimits } from "./behaviour.ts";
+
+interface Crash {
+  readonly atMs: number;
+  /** What it handled; undefined for the timer and init, or once the message went through. */
+  message: object | undefined;
+}
+
+/** Of a process that has crashed lately; the others have none. */
+export interface CrashRecord<State> {
+  crashes: Crash[];
+  deadLettersInRow: number;
+  quarantinesInRow: number;
+  /** Wheel handle of the back-off or the quarantine; 0: neither. */
+  holdHandle: number;
+  holdUntilMs: number;
+  /** In quarantine: for a person to look at. */
+  keptState: State | undefined;
+}
+
+export type CrashDecision =
+  | { readonly kind: "retry"; readonly delayMs: number }
+  | { readonly kind: "dead_letter" }
+  | { readonly kind: "quarantine"; readonly delayMs: number };
+
+const QUARANTINE_SPREAD_SHARE = 0.1; // never earlier, up to a tenth later: no herd after 5 min
+
+export function createCrashRecord<State>(): CrashRecord<State> {
+  return {
+    crashes: [],
+    deadLettersInRow: 0,
+    quarantinesInRow: 0,
+    holdHandle: 0,
+    holdUntilMs: 0,
+    keptState: undefined,
+  };
+}
+
+/** Adds the crash to the record and decides. Undefined `message`: the timer, init or onContinue. */
+export function decideCrash(
+  record: CrashRecord<unknown>,
+  message: object | undefined,
+  nowMs: number,
+  limits: RuntimeLimits,
+  random: Random,
+): CrashDecision {
+  record.crashes.push({ atMs: nowMs, message });
+  // Crashes of a message that still waits do not expire: a handler may take half a minute to fail.
+  record.crashes = record.crashes.filter(
+    (crash) => crash.message !== undefined || isRecent(crash, nowMs, limits),
+  );
+  const isPoison =
+    message !== undefined &&
+    record.crashes.filter((crash) => crash.message === message).length >= limits.poisonMax;
+  if (isPoison && record.deadLettersInRow < limits.crashMax) {
+    record.deadLettersInRow++;
+    record.crashes = record.crashes.filter((crash) => crash.message !== message);
+    return { kind: "dead_letter" };
+  }
+  const recentCount = recentCrashCount(record, nowMs, limits);
+  if (isPoison || recentCount > limits.crashMax) {
+    record.quarantinesInRow++;
+    const plainMs = limits.quarantineMs * 2 ** (record.quarantinesInRow - 1);
+    const spread = 1 + QUARANTINE_SPREAD_SHARE * random.next();
+    return {
+      kind: "quarantine",
+      delayMs: Math.min(limits.quarantineMaxMs, plainMs) * spread,
+    };
+  }
+  const backoff = {
+    baseMs: limits.backoffBaseMs,
+    factor: limits.backoffFactor,
+    maxMs: limits.crashWindowMs,
+    jitterShare: limits.backoffJitterShare,
+  };
+  return { kind: "retry", delayMs: backoffDelayMs(backoff, Math.max(1, recentCount), random) };
+}
+
+/** Something was handled. True: nothing is left to remember. */
+export function forgiveAfterSuccess(
+  record: CrashRecord<unknown>,
+  message: object | undefined,
+  nowMs: number,
+  limits: RuntimeLimits,
+): boolean {
+  record.deadLettersInRow = 0;
+  for (const crash of record.crashes)
+    if (message !== undefined && crash.message === message) crash.message = undefined;
+  return record.crashes.every(
+    (crash) => crash.message === undefined && !isRecent(crash, nowMs, limits),
+  );
+}
+
+export function recentCrashCount(
+  record: CrashRecord<unknown>,
+  nowMs: number,
+  limits: RuntimeLimits,
+): number {
+  return record.crashes.filter((crash) => isRecent(crash, nowMs, limits)).length;
+}
+
+function isRecent(crash: Crash, nowMs: number, limits: RuntimeLimits): boolean {
+  return nowMs - crash.atMs < limits.crashWindowMs;
+}
