@@ -1,34 +1,17 @@
 // test/e2e/crossing.test.ts
 // A notification crosses Europe: four regions of real processes, Postgres and nats-servers.
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { DevCluster } from "@carillon/cli";
 import type { NotificationStatus } from "@carillon/contracts";
 import { createStore } from "@carillon/store";
 import { Socket } from "phoenix";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { RegionApi, until } from "./api.ts";
-import { InboxLog } from "./inbox-log.ts";
+import { until } from "./api.ts";
+import { startTestCluster, type TestCluster } from "./cluster.ts";
 import { startTcpProxy } from "./tcp-proxy.ts";
 
 const REGIONS = ["fra", "lon", "par", "dub"];
-let folder: string;
-let cluster: DevCluster;
-const inboxes: InboxLog[] = [];
+let system: TestCluster;
+const api = (region: string) => system.api(region);
 
-const place = (region: string) => {
-  const found = cluster.regions.get(region);
-  if (found === undefined) throw new Error(`no region ${region}`);
-  return found;
-};
-const api = (region: string): RegionApi => new RegionApi(place(region).ingestUrl, cluster.apiKey);
-const connect = async (recipientId: string, region: string): Promise<InboxLog> => {
-  const log = new InboxLog(place(region).socketUrl, () => api(region).token(recipientId));
-  inboxes.push(log);
-  await log.live();
-  return log;
-};
 const summary = ({ counts }: NotificationStatus) => ({
   targeted: counts.targeted,
   deliveredSocket: counts.deliveredSocket,
@@ -38,14 +21,9 @@ const summary = ({ counts }: NotificationStatus) => ({
 });
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "carillon-crossing-"));
-  cluster = await DevCluster.start({ dataFolder: folder, regions: REGIONS, isDurable: false });
+  system = await startTestCluster(REGIONS);
 });
-afterAll(async () => {
-  for (const inbox of inboxes) inbox.close();
-  await cluster?.stop();
-  await rm(folder, { recursive: true, force: true });
-});
+afterAll(() => system?.stop());
 
 test("D1, D2 — posted in each region, homed in each, connected in any: 16 pairs, once each", async () => {
   const people = REGIONS.flatMap((home) =>
@@ -53,7 +31,7 @@ test("D1, D2 — posted in each region, homed in each, connected in any: 16 pair
   );
   for (const { id, home } of people) await api("par").register(id, home, { group: "pairs" });
   await api("par").register("pair-offline", "dub", { group: "pairs" });
-  const logs = await Promise.all(people.map(({ id, connected }) => connect(id, connected)));
+  const logs = await Promise.all(people.map(({ id, connected }) => system.connect(id, { region: connected })));
   const audience = { recipients: [...people.map(({ id }) => id), "pair-offline", "nobody"] };
   for (const region of REGIONS) {
     const explicit = await api(region).post(audience, `explicit from ${region}`);
@@ -99,12 +77,12 @@ test("D1, D2 — posted in each region, homed in each, connected in any: 16 pair
 
 test("A2 — one Idempotency-Key posted 50 times at once: one notification; another body: 422", async () => {
   await api("lon").register("once", "lon");
-  const log = await connect("once", "lon");
+  const log = await system.connect("once", { region: "lon" });
   const body = (title: string) => ({
     audience: { recipients: ["once"] },
     content: { en: { title } },
   });
-  const headers = { "idempotency-key": "fifty at once" };
+  const headers = { "idempotency-key": "fifty-at-once" };
   const answers = await Promise.all(
     Array.from({ length: 50 }, () =>
       api("lon").call<{ id: string }>("POST", "/v1/notifications", body("one"), headers),
@@ -130,7 +108,7 @@ test("W1, W2 — the stock phoenix client receives, acks, and resumes after a dr
   const seen: { offset: number; epoch: string; title: string }[] = [];
   const joins: { recovered: boolean; missed: number }[] = [];
   const position = () => seen.at(-1);
-  const direct = new URL(place("lon").socketUrl);
+  const direct = new URL(system.socketUrl("lon"));
   const proxy = await startTcpProxy(Number(direct.port));
   const socket = new Socket(`ws://127.0.0.1:${proxy.port}${direct.pathname}`, {
     authToken: token,
@@ -182,13 +160,13 @@ test("D8 — a recipient's attributes are stored in the home region's database o
   const found = await Promise.all(
     REGIONS.map(async (region) => {
       const store = createStore({
-        url: cluster.storeUrl(region),
+        url: system.cluster.storeUrl(region),
         poolMax: 1,
         applicationName: "test",
         connectTimeoutMs: 5_000,
         statementTimeoutMs: 5_000,
       });
-      const stored = await store.directory.read(cluster.tenantId, "private");
+      const stored = await store.directory.read(system.cluster.tenantId, "private");
       await store.close();
       return [region, stored?.attributes];
     }),

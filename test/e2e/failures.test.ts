@@ -1,31 +1,16 @@
 // test/e2e/failures.test.ts
 // What must hold when things die: kill -9 of a node and of a nats-server, a region cut off.
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { DevCluster } from "@carillon/cli";
 import type { NotificationStatus } from "@carillon/contracts";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { RegionApi, until } from "./api.ts";
-import { InboxLog } from "./inbox-log.ts";
+import { until } from "./api.ts";
+import { startTestCluster, type TestCluster } from "./cluster.ts";
+import type { InboxLog } from "./inbox-log.ts";
 
 const REGIONS = ["fra", "lon", "par"];
-let folder: string;
-let cluster: DevCluster;
-const inboxes: InboxLog[] = [];
-
-const place = (region: string) => {
-  const found = cluster.regions.get(region);
-  if (found === undefined) throw new Error(`no region ${region}`);
-  return found;
-};
-const api = (region: string): RegionApi => new RegionApi(place(region).ingestUrl, cluster.apiKey);
-const connect = async (recipientId: string, region: string, issuer = region) => {
-  const log = new InboxLog(place(region).socketUrl, () => api(issuer).token(recipientId));
-  inboxes.push(log);
-  await log.live();
-  return log;
-};
+let system: TestCluster;
+const api = (region: string) => system.api(region);
+const connect = (recipientId: string, region: string, issuer = region) =>
+  system.connect(recipientId, { region, issuer });
 const people = async (prefix: string) => {
   const ids = REGIONS.map((region) => `${prefix}-${region}`);
   for (const [at, id] of ids.entries()) await api(REGIONS[at]!).register(id, REGIONS[at]!);
@@ -50,14 +35,9 @@ const onceInOrder = (log: InboxLog, titles: string[]): void => {
 };
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "carillon-failures-"));
-  cluster = await DevCluster.start({ dataFolder: folder, regions: REGIONS, isDurable: false });
+  system = await startTestCluster(REGIONS);
 });
-afterAll(async () => {
-  for (const inbox of inboxes) inbox.close();
-  await cluster?.stop();
-  await rm(folder, { recursive: true, force: true });
-});
+afterAll(() => system?.stop());
 
 test("D1, D2 — kill -9 of a region's process between accept and delivery: all arrive, once", async () => {
   const ids = await people("kill-node");
@@ -78,7 +58,7 @@ test("D1, D2 — kill -9 of a region's process between accept and delivery: all 
   await api("par").finished(posted[0]!);
   await post("fra", "accepted, then killed 1");
   await post("fra", "accepted, then killed 2");
-  cluster.killNode("fra", "SIGKILL"); // straight after the 202
+  system.cluster.killNode("fra", "SIGKILL"); // straight after the 202
   await post("lon", "while it is dead");
   for (const id of posted) deliveredOnce(await api("par").finished(id, 90_000), 3);
   logs.forEach((log) => onceInOrder(log, titles));
@@ -90,7 +70,7 @@ test("D1, D2 — kill -9 of a region's nats-server: all arrive, once", async () 
   const titles = Array.from({ length: 6 }, (_, n) => `around the kill ${n}`);
   const posted: string[] = [];
   for (const [at, title] of titles.entries()) {
-    if (at === 2) cluster.killNats("par", "SIGKILL");
+    if (at === 2) system.cluster.killNats("par", "SIGKILL");
     posted.push(await api(REGIONS[at % 3]!).post({ recipients: ids }, title));
   }
   for (const id of posted) deliveredOnce(await api("lon").finished(id, 90_000), 3);
@@ -103,7 +83,7 @@ test("D5 — a region cut off for 10 s serves its own; what waited arrives after
   const local = await connect(par, "par");
   const abroad = await connect(lon, "par"); // homed in London, connected in the region cut off
   const outside = await connect(fra, "fra");
-  await cluster.stopNats("par");
+  await system.cluster.stopNats("par");
   const cutAtMs = performance.now();
 
   const own = await api("par").post({ recipients: [par] }, "own people");
@@ -119,7 +99,7 @@ test("D5 — a region cut off for 10 s serves its own; what waited arrives after
   await new Promise((resolve) =>
     setTimeout(resolve, Math.max(0, 10_000 - (performance.now() - cutAtMs))),
   );
-  await cluster.startNats("par");
+  await system.cluster.startNats("par");
   const healedAtMs = performance.now();
   await Promise.all([local.has(3, 60_000), abroad.has(2, 60_000), outside.has(2, 60_000)]);
   const healMs = performance.now() - healedAtMs;

@@ -1,25 +1,16 @@
 // test/e2e/two-workers.test.ts
 // Two workers in one region: partitions are shared, move when one dies, and a stopped owner that
 // wakes up changes nothing (D4, C18, C19).
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { DevCluster } from "@carillon/cli";
 import { createStore, type Store } from "@carillon/store";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { RegionApi, until } from "./api.ts";
-import { InboxLog } from "./inbox-log.ts";
+import { until } from "./api.ts";
+import { startTestCluster, type TestCluster } from "./cluster.ts";
+import type { InboxLog } from "./inbox-log.ts";
 
-let folder: string;
-let cluster: DevCluster;
+let system: TestCluster;
 let store: Store;
 const inboxes: InboxLog[] = [];
-
-const api = (): RegionApi => {
-  const region = cluster.regions.get("fra");
-  if (region === undefined) throw new Error("no region fra");
-  return new RegionApi(region.ingestUrl, cluster.apiKey);
-};
+const api = () => system.api("fra");
 
 /** owner → number of its partitions, by valid leases. */
 const owners = async (): Promise<Map<string, number>> => {
@@ -38,10 +29,9 @@ const shared = (memberId: string, limitMs = 30_000) =>
   });
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "carillon-workers-"));
-  cluster = await DevCluster.start({ dataFolder: folder, regions: ["fra"], isDurable: false });
+  system = await startTestCluster(["fra"]);
   store = createStore({
-    url: cluster.storeUrl("fra"),
+    url: system.cluster.storeUrl("fra"),
     poolMax: 2,
     applicationName: "test",
     connectTimeoutMs: 5_000,
@@ -49,10 +39,8 @@ beforeAll(async () => {
   });
 });
 afterAll(async () => {
-  for (const inbox of inboxes) inbox.close();
   await store?.close();
-  await cluster?.stop();
-  await rm(folder, { recursive: true, force: true });
+  await system?.stop();
 });
 
 const team = Array.from({ length: 64 }, (_, n) => `worker-test-${n}`);
@@ -60,10 +48,9 @@ const post = (title: string) => api().post({ recipients: team }, title);
 
 test("C18 — partitions are shared, and move to the survivor within 12 s of a kill -9", async () => {
   for (const id of team) await api().register(id, "fra");
-  const url = cluster.regions.get("fra")!.socketUrl;
-  for (const id of team) inboxes.push(new InboxLog(url, () => api().token(id)));
+  for (const id of team) inboxes.push(system.inbox(id, { region: "fra" }));
   await Promise.all(inboxes.map((inbox) => inbox.live()));
-  const second = await cluster.addWorker("fra");
+  const second = await system.cluster.addWorker("fra");
   await shared(second.memberId);
   const before = await post("shared by two");
   expect((await api().finished(before)).counts.deliveredSocket).toBe(64);
@@ -89,7 +76,7 @@ test("C18 — partitions are shared, and move to the survivor within 12 s of a k
 });
 
 test("D4, C19 — an owner stopped for 20 s and continued: nothing of it is written, nothing twice", async () => {
-  const sleeper = await cluster.addWorker("fra");
+  const sleeper = await system.cluster.addWorker("fra");
   await shared(sleeper.memberId);
   const epochsBefore = new Map(
     (await store.leases.list("fra")).map(({ partition, epoch }) => [partition, epoch]),

@@ -1,0 +1,62 @@
+// test/e2e/cluster.ts
+// A cluster of real processes in a temporary folder, for one test file.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DevCluster } from "@carillon/cli";
+import { RegionApi } from "./api.ts";
+import { InboxLog } from "./inbox-log.ts";
+
+export interface TestCluster {
+  readonly cluster: DevCluster;
+  api(region: string): RegionApi;
+  socketUrl(region: string): string;
+  /** An employee with our client; its token comes from `issuer`. Not live yet. */
+  inbox(recipientId: string, place: { region: string; issuer?: string }): InboxLog;
+  /** As `inbox`, and live. */
+  connect(recipientId: string, place: { region: string; issuer?: string }): Promise<InboxLog>;
+  stop(): Promise<void>;
+}
+
+export async function startTestCluster(
+  regions: readonly string[],
+  nodeOptions: Readonly<Record<string, string>> = {},
+): Promise<TestCluster> {
+  const folder = await mkdtemp(join(tmpdir(), "carillon-e2e-"));
+  const cluster = await DevCluster.start({
+    dataFolder: folder,
+    regions,
+    isDurable: false,
+    isFresh: false,
+    nodeOptions,
+    log: () => undefined,
+  });
+  const inboxes: InboxLog[] = [];
+  const placeOf = (region: string) => {
+    const place = cluster.regions.get(region);
+    if (place === undefined) throw new Error(`no region ${region}`);
+    return place;
+  };
+  const api = (region: string) => new RegionApi(placeOf(region).ingestUrl, cluster.apiKey);
+  const inbox: TestCluster["inbox"] = (recipientId, { region, issuer = region }) => {
+    const log = new InboxLog(placeOf(region).socketUrl, () => api(issuer).token(recipientId));
+    inboxes.push(log);
+    return log;
+  };
+  return {
+    cluster,
+    api,
+    inbox,
+    socketUrl: (region) => placeOf(region).socketUrl,
+    async connect(recipientId, place) {
+      const log = inbox(recipientId, place);
+      await log.live();
+      return log;
+    },
+    async stop() {
+      for (const log of inboxes) log.close();
+      await cluster.stop();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
