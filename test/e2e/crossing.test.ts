@@ -31,7 +31,9 @@ test("D1, D2 — posted in each region, homed in each, connected in any: 16 pair
   );
   for (const { id, home } of people) await api("par").register(id, home, { group: "pairs" });
   await api("par").register("pair-offline", "dub", { group: "pairs" });
-  const logs = await Promise.all(people.map(({ id, connected }) => system.connect(id, { region: connected })));
+  const logs = await Promise.all(
+    people.map(({ id, connected }) => system.connect(id, { region: connected })),
+  );
   const audience = { recipients: [...people.map(({ id }) => id), "pair-offline", "nobody"] };
   for (const region of REGIONS) {
     const explicit = await api(region).post(audience, `explicit from ${region}`);

@@ -14,48 +14,11 @@ import {
   type NtfPayload,
 } from "@carillon/contracts";
 import { directedDelayMs, reconnectDelayMs, STABLE_AFTER_MS } from "./backoff.ts";
+import type { Inbox, InboxOptions, InboxState, Position } from "./options.ts";
 import { type Receipt, type ReceiptEvent, Receipts } from "./receipts.ts";
 import { parseServerFrame, type ReplyPayload } from "./server-frame.ts";
-import { type Connect, openSocket, type SocketLike } from "./socket.ts";
+import { openSocket, type SocketLike } from "./socket.ts";
 import { systemRandom, systemTimers, type Timers } from "./timers.ts";
-
-export interface Position {
-  readonly offset: number;
-  readonly epoch: string;
-}
-
-/** `waiting`: not connected, a retry is due. `stopped`: for good; a new inbox must be made. */
-export type InboxState = "connecting" | "joining" | "live" | "waiting" | "stopped";
-
-export interface InboxOptions {
-  /** The gateway's endpoint, such as `wss://push.example/socket`. */
-  readonly url: string;
-  /** Asked before every connection, so that a fresh token is used. */
-  readonly token: () => Promise<string> | string;
-  readonly device?: string;
-  /** Where the last session ended; without it only what is not yet delivered comes. */
-  readonly position?: Position;
-  readonly onNotification: (notification: NtfPayload) => void;
-  readonly onStateChange?: (state: InboxState) => void;
-  /** The tail could not be served whole: load the inbox over HTTP; live ones follow (W2). */
-  readonly onReset?: (joined: InboxJoined) => void;
-  readonly random?: () => number;
-  readonly timers?: Timers;
-  readonly connect?: Connect | undefined;
-}
-
-export interface Inbox {
-  readonly state: InboxState;
-  /** To be stored, and given to the next inbox; null before the first join. */
-  readonly position: Position | null;
-  /** Code of the last close, for people; null: none yet. */
-  readonly closeCode: number | null;
-  /** For one notification; kept and repeated until the server has answered (CN4). */
-  read(offset: number): void;
-  acknowledge(offset: number): void;
-  /** Acks what was received, then ends. Safe to call twice. */
-  close(): void;
-}
 
 const HEARTBEAT_MS = 25_000;
 const ACK_EVERY_MS = 250;

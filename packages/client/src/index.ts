@@ -1,9 +1,4 @@
-export {
-  createInbox,
-  type Inbox,
-  type InboxOptions,
-  type InboxState,
-  type Position,
-} from "./inbox.ts";
+export { createInbox } from "./inbox.ts";
+export type { Inbox, InboxOptions, InboxState, Position } from "./options.ts";
 export type { Connect, SocketLike } from "./socket.ts";
 export { createSharedTimers, type Timers } from "./timers.ts";

@@ -78,7 +78,7 @@ test("CF3 — a secret does not print, and comes from a file as well", () => {
     printConfig(config),
     JSON.stringify(config),
     inspect(config),
-    `${config.CARILLON_TEST_KEY}`,
+    String(config.CARILLON_TEST_KEY),
   ];
   for (const print of prints) expect(print).toContain("[secret]");
   for (const print of prints) expect(print).not.toContain("from the file");

@@ -90,5 +90,5 @@ function shown(value: unknown): string {
   if (value instanceof Secret) return value.toString();
   if (Array.isArray(value)) return value.join(",");
   if (typeof value === "boolean") return value ? "on" : "off";
-  return value === undefined ? "" : String(value);
+  return typeof value === "string" || typeof value === "number" ? String(value) : "";
 }

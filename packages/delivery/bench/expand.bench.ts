@@ -87,7 +87,10 @@ await timed("hydrate directory", total, async () => {
   );
   await until(() => servingCount === PARTITIONS);
 });
-const post = async (audience: Parameters<FakeLedgerStore["plan"]>[2], id: number): Promise<void> => {
+const post = async (
+  audience: Parameters<FakeLedgerStore["plan"]>[2],
+  id: number,
+): Promise<void> => {
   const notification = notificationOf({
     id: `00000000-0000-7000-8000-${String(id).padStart(12, "0")}`,
     expiresAtMs: systemClock.wallClockMs() + 600_000,
@@ -137,6 +140,8 @@ for (let partition = 0; partition < PARTITIONS; partition++) {
 await timed("broadcast, a quarter connected and acking", total, () =>
   post({ kind: "broadcast" }, 3),
 );
-console.log(`\nrss ${(process.memoryUsage.rss() / 2 ** 20).toFixed(0)} MiB, node ${process.version}`);
+console.log(
+  `\nrss ${(process.memoryUsage.rss() / 2 ** 20).toFixed(0)} MiB, node ${process.version}`,
+);
 node.stop();
 runtime.stop();

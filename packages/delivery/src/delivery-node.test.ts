@@ -6,12 +6,20 @@ import { createSeededRandom } from "@carillon/kernel";
 import { createRuntime } from "@carillon/process";
 import { FakeClock } from "@carillon/testkit";
 import { expect, test } from "vitest";
+import type { DeliveryLimits } from "./delivery-limits.ts";
 import { DeliveryNode } from "./delivery-node.ts";
 import { FakeLedgerStore, notificationOf } from "./fake-ledger-store.ts";
 
 const GATEWAY = "gw-1";
 
-function start(options: { store?: FakeLedgerStore; epoch?: number; isFirst?: boolean } = {}) {
+interface StartOptions {
+  store?: FakeLedgerStore;
+  epoch?: number;
+  isFirst?: boolean;
+  limits?: Partial<DeliveryLimits>;
+}
+
+function start(options: StartOptions = {}) {
   const clock = new FakeClock();
   const store = options.store ?? new FakeLedgerStore();
   const epoch = options.epoch ?? 1;
@@ -25,7 +33,7 @@ function start(options: { store?: FakeLedgerStore; epoch?: number; isFirst?: boo
     onCrash: (report) => node.onCrash(report),
   });
   const node: DeliveryNode = new DeliveryNode(
-    { home: "fra", memberId: `w-${epoch}`, limits: { graceMs: 5_000 } },
+    { home: "fra", memberId: `w-${epoch}`, limits: { graceMs: 5_000, ...options.limits } },
     {
       store,
       gateways: { deliver: (_, message) => sent.push(message) > 0 },
@@ -81,7 +89,7 @@ function start(options: { store?: FakeLedgerStore; epoch?: number; isFirst?: boo
 
 const id = (n: number) => `00000000-0000-7000-8000-00000000000${n}`;
 
-test("D1 — a broadcast: no device for those without a session, the session is sent it", async () => {
+test("D1, LF1, RE2 — a broadcast: no device for those without a session, the session is sent it", async () => {
   const { clock, store, events, taken, poke, open, ack } = start();
   const [ada, bob] = ["ada", "bob"].map((name) => store.addRecipient(0, name));
   await clock.advance(0);
@@ -98,7 +106,7 @@ test("D1 — a broadcast: no device for those without a session, the session is 
   expect(events).toEqual(["serves 0", "noDevice 1", "deliveredSocket 1"]);
 });
 
-test("D3 — a small audience behind a broadcast waits until that is committed", async () => {
+test("D3, IN2, PA1, PA2 — a small audience behind a broadcast waits until that is committed", async () => {
   const { clock, store, taken, poke, open } = start();
   const ada = store.addRecipient(0, "ada");
   await clock.advance(0);
@@ -130,7 +138,7 @@ test("IN3 — a recipient stored before the broadcast is in it, though no poke t
   expect(store.setOf(0, 1, "noDevice")).toEqual([0, 1]);
 });
 
-test("SD1 — a session resumes from its offset: all that it missed, in order, nothing twice", async () => {
+test("SD1, SD2, SD3, SE2 — a session resumes from its offset: all that it missed, in order, nothing twice", async () => {
   const { clock, store, taken, poke, open, ack } = start();
   const ada = store.addRecipient(0, "ada");
   await clock.advance(0);
@@ -161,7 +169,7 @@ test("SD1 — another epoch, or an offset from the future: nothing is recovered"
     });
 });
 
-test("D1 — after a crash the next owner goes on with targeted AND NOT terminal", async () => {
+test("D1, D4, LP2, DN1, DN2, LF2 — after a crash the next owner goes on with targeted AND NOT terminal", async () => {
   const before = start();
   const ada = before.store.addRecipient(0, "ada");
   const bob = before.store.addRecipient(0, "bob");
@@ -221,7 +229,7 @@ test("W3 — no ack: three resends 30 s apart, then unacked; a late ack is a rec
   expect(store.setOf(0, 1, "deliveredSocket")).toEqual([]);
 });
 
-test("LF3 — the store is down for a while: nothing is lost, nothing is sent before the commit", async () => {
+test("LF3, IN2 — the store is down for a while: nothing is lost, nothing is sent before the commit", async () => {
   const { clock, store, taken, poke, open, events } = start();
   store.addRecipient(0, "ada");
   await clock.advance(0);
@@ -263,4 +271,83 @@ test("W8 — an eleventh session of one recipient is refused", async () => {
     kind: "refused",
     code: "unknown_recipient",
   });
+});
+
+test("PA4 — a mailbox that is full: what is refused comes later, in order, nothing is lost", async () => {
+  const { clock, store, taken, poke, open, ack } = start();
+  const ada = store.addRecipient(0, "ada");
+  await clock.advance(0);
+  await open({ recipientId: "ada", sid: 7 });
+  const rows = Array.from({ length: 600 }, (_, n) => {
+    const notification = notificationOf({
+      id: `00000000-0000-7000-8000-${String(n).padStart(12, "0")}`,
+    });
+    return store.plan(0, notification, { members: [ada] });
+  });
+  poke(...rows); // 600 for one mailbox of 256
+  await clock.advance(5_000);
+  const offsets = taken().map((line) => Number(line.split("→")[0]));
+  expect(offsets).toEqual(Array.from({ length: 600 }, (_, n) => n + 1));
+  await ack(7, ada, 600);
+  await clock.advance(300);
+  expect([...store.rows.values()].filter(({ state }) => state !== "closed")).toEqual([]);
+});
+
+test("IN4 — more open entries than memory may hold: the rest waits in the ledger, then comes", async () => {
+  const { clock, store, node, taken, open, ack } = start({
+    limits: { openMax: 8, incomingMax: 8 },
+  });
+  const ada = store.addRecipient(0, "ada");
+  await clock.advance(0);
+  await open({ recipientId: "ada", sid: 7 });
+  for (let n = 1; n <= 200; n++) {
+    const id = `00000000-0000-7000-8000-${String(n).padStart(12, "0")}`;
+    store.plan(0, notificationOf({ id }), { members: [ada] });
+  }
+  let shown = 0;
+  let openMax = 0;
+  for (let round = 0; shown < 200 && round < 500; round++) {
+    await clock.advance(500);
+    openMax = Math.max(openMax, node.stats().openEntryCount);
+    shown += taken().length;
+    if (shown > 0) await ack(7, ada, shown);
+  }
+  expect(shown).toBe(200);
+  expect(openMax).toBeLessThanOrEqual(8 + 64); // one batch may be under way
+  expect(node.stats().incomingCount).toBe(0);
+});
+
+test("LP1 — rows committed while a partition is loaded are not missed", async () => {
+  const store = new FakeLedgerStore();
+  const ada = store.addRecipient(0, "ada");
+  store.plan(0, notificationOf({ id: id(1) }), { members: [ada] });
+  const { clock, poke } = start({ store });
+  poke(store.plan(0, notificationOf({ id: id(2) }), { members: [ada] })); // nobody hears it yet
+  await clock.advance(2_500);
+  expect([1, 2].map((offset) => store.setOf(0, offset, "noDevice"))).toEqual([[0], [0]]);
+});
+
+test("RE1, S41 — a process that crashes comes back with what is open; the poison is given up", async () => {
+  const { clock, store, events, taken, poke, open, ack } = start();
+  const ada = store.addRecipient(0, "ada");
+  await clock.advance(0);
+  await open({ recipientId: "ada", sid: 7 });
+  poke(store.plan(0, notificationOf({ id: id(1) }), { members: [ada] }));
+  await clock.advance(10);
+  const poison = {
+    title: "cannot be encoded",
+    toJSON: () => {
+      throw new Error("poison");
+    },
+  };
+  poke(
+    store.plan(0, notificationOf({ id: id(2), content: { en: poison } }), { members: [ada] }),
+    store.plan(0, notificationOf({ id: id(3) }), { members: [ada] }),
+  );
+  await clock.advance(10_000);
+  await ack(7, ada, 3);
+  await clock.advance(300);
+  expect(new Set(taken())).toEqual(new Set(["1→7", "3→7"]));
+  expect(events).toEqual(["serves 0", "failed 2", "deliveredSocket 1", "deliveredSocket 3"]);
+  expect(store.setOf(0, 2, "failed")).toEqual([ada]);
 });

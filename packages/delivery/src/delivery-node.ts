@@ -13,7 +13,7 @@ import {
   type Scheduler,
   type Timer,
 } from "@carillon/kernel";
-import type { ProcessRuntime } from "@carillon/process";
+import type { CrashReport, ProcessRuntime } from "@carillon/process";
 import { DELIVERY_DEFAULTS, type DeliveryLimits } from "./delivery-limits.ts";
 import { EnvelopeCache } from "./envelope.ts";
 import { GatewayOutbox } from "./gateway-outbox.ts";
@@ -253,9 +253,11 @@ export class DeliveryNode {
   }
 
   /** To be called for every crash of a process of this node's tables, before it is restarted. */
-  onCrash(report: { readonly table: string; readonly slot: number }): void {
+  onCrash(report: Pick<CrashReport, "table" | "slot" | "next">): void {
     const number = Number(report.table.slice(report.table.lastIndexOf("/") + 1));
-    this.#partitions.get(number)?.crashed.add(report.slot); // RE1
+    const partition = this.#partitions.get(number);
+    partition?.crashed.add(report.slot); // RE1
+    if (report.next === "forgotten") partition?.spilled.add(report.slot); // its mailbox is lost
   }
 
   /** For the beat: what is served here, and the last delivery to each gateway. */

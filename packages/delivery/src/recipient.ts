@@ -100,9 +100,19 @@ export function createRecipientBehaviour(
     partition.sessions.of(index).length === 0 && graceEndsAtMs(index) <= clock.monotonicMs();
 
   return {
+    /**
+     * After a crash: what was sent is awaited again, without being sent again. What was not sent is
+     * still in the mailbox, the message that crashed included, or is given back by the sweep.
+     */
     init(index) {
       if (!partition.crashed.remove(index)) return undefined;
-      return partition.openEntriesOf(index).map((entry) => ({ entry, sendCount: 0, dueAtMs: 0 }));
+      const sessions = partition.sessions.of(index);
+      const sentOffset = Math.max(0, ...sessions.map((session) => session.sentOffset));
+      const dueAtMs = clock.monotonicMs() + limits.ackMaxMs;
+      return partition
+        .openEntriesOf(index)
+        .filter((entry) => sessions.length === 0 || entry.offset <= sentOffset)
+        .map((entry) => ({ entry, sendCount: sessions.length === 0 ? 0 : 1, dueAtMs }));
     },
     onMessage(context, event) {
       if (event.kind === "entry") {
@@ -115,7 +125,7 @@ export function createRecipientBehaviour(
       } else if (context.state === undefined && event.kind !== "resume") return;
       run(context, event);
     },
-    /** After a crash: what init gave back is sent, and its timer armed again. */
+    /** After a crash: the timer of what init gave back is armed again. */
     onContinue(context) {
       if (context.state !== undefined) run(context, { kind: "due" });
     },
@@ -124,6 +134,7 @@ export function createRecipientBehaviour(
     },
     onDeadLetter(index, event) {
       if (event.kind === "entry") record(index, event.entry, "failed");
+      else partition.spilled.add(index); // what is open is looked at again by the sweep
     },
     onQuarantine(index) {
       partition.spilled.add(index); // what is open stays open, and is given back on release

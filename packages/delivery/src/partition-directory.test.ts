@@ -1,0 +1,53 @@
+// packages/delivery/src/partition-directory.test.ts
+// Goal: DI1, DI2. Method: examples.
+import { expect, test } from "vitest";
+import { PartitionDirectory } from "./partition-directory.ts";
+import type { DirectoryRow } from "./ports.ts";
+
+const row = (index: number, version: number, more: Partial<DirectoryRow> = {}): DirectoryRow => ({
+  index,
+  tenantId: "acme",
+  recipientId: `r${index}`,
+  locale: null,
+  attributes: {},
+  version,
+  ...more,
+});
+
+test("DI1 — of two rows of one index the higher version stays, in whatever order they come", () => {
+  const directory = new PartitionDirectory();
+  directory.put(row(0, 2, { locale: "de", attributes: { team: "new" } }));
+  directory.put(row(0, 1, { locale: "en", attributes: { team: "old" } }));
+  directory.put(row(0, 2, { locale: "de", attributes: { team: "new" } }));
+  expect(directory.localeOf(0)).toBe("de");
+  const select = (val: string) => {
+    const filter = { key: "team", cmp: "eq", val } as const;
+    return directory.select("acme", { kind: "filter", filter }, []).toArray();
+  };
+  expect([select("new"), select("old")]).toEqual([[0], []]);
+  expect(directory.recipientCount).toBe(1);
+});
+
+test("DI2 — the version only grows, and only when told", () => {
+  const directory = new PartitionDirectory();
+  directory.put(row(0, 7));
+  expect(directory.version).toBe(0);
+  directory.completeUpTo(7);
+  directory.completeUpTo(3);
+  expect(directory.version).toBe(7);
+});
+
+test("D8 — an audience stays inside its tenant; who is excluded is not in it", () => {
+  const directory = new PartitionDirectory();
+  directory.put(row(0, 1));
+  directory.put(row(1, 2, { tenantId: "other", recipientId: "r0" }));
+  directory.put(row(2, 3));
+  const select = (tenantId: string, exclude: string[] = []) =>
+    directory.select(tenantId, { kind: "broadcast" }, exclude).toArray();
+  expect(select("acme")).toEqual([0, 2]);
+  expect(select("acme", ["r0", "nobody"])).toEqual([2]);
+  expect(select("other")).toEqual([1]);
+  expect(select("stranger")).toEqual([]);
+  const explicit = { kind: "recipients" as const, recipientIds: ["r2", "nobody", "r0"] };
+  expect(directory.select("acme", explicit, []).toArray()).toEqual([0, 2]);
+});
