@@ -1,1 +1,11 @@
-export {};
+export { type AuthOptions, type ParsedKeySet, parseKeySet } from "./authenticate.ts";
+export {
+  createGateway,
+  type Gateway,
+  type GatewayConfig,
+  type GatewayDeps,
+  type GatewayStats,
+} from "./gateway.ts";
+export { GATEWAY_LIMITS, type GatewayLimits } from "./limits.ts";
+export type { GatewayLog } from "./log.ts";
+export type { MemberEvents } from "./session-hub.ts";

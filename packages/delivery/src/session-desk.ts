@@ -75,7 +75,8 @@ export class SessionDesk {
       const results = prepared.map((one) =>
         this.#openOne(partition, { gatewayId: request.gatewayId, prepared: one, openings }),
       );
-      reply({ ownerId: this.#deps.ownerId, seq, results });
+      const { ownerId } = this.#deps;
+      reply({ ownerId, ownershipEpoch: partition.epoch, seq, results });
       for (const opening of openings) this.#sendMissed(partition, opening);
     } finally {
       unpin();

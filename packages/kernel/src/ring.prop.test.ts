@@ -1,4 +1,6 @@
 // Goal: RG1–RG2 of ring.ts for any sequence of operations. Method: the same on an array.
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { Ring } from "./ring.ts";
@@ -34,4 +36,20 @@ test("RG1, RG2 — first in, first out, and never more than the limit is pushed"
       },
     ),
   );
+});
+
+test("RG3 — what was taken out can be collected, though the ring lives on", async () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  const ring = new Ring<object>(8);
+  const taken = ((): WeakRef<object> => {
+    for (let count = 0; count < 5; count++) ring.push({ count });
+    const first = ring.shift();
+    if (first === undefined) throw new Error("the ring was not empty");
+    return new WeakRef(first);
+  })();
+  await new Promise((resolve) => setImmediate(resolve)); // a WeakRef lives to the end of its turn
+  collect();
+  expect(taken.deref()).toBeUndefined();
+  expect(ring.length).toBe(4);
 });

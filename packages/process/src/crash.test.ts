@@ -63,7 +63,7 @@ test("P10 — a rejected promise crashes like a throw; stop, kill of nothing and
   expect(crashes.length).toBe(1);
 });
 
-test("S41 — the message that crashes its process three times is dead-lettered, the process lives", async () => {
+test("S41, RS1 — the message that crashes its process three times is dead-lettered, the process lives", async () => {
   const dead: string[] = [];
   const { clock, runtime, table, handled, crashes } = start({
     behaviour: {
@@ -151,7 +151,7 @@ function startFragile(seed = 1) {
   return { ...harness, spilled, released, crashFourTimes };
 }
 
-test("S40 — back-off 0.1, 0.4, 1.6 s ± 50 %; the 4th crash in 60 s is quarantine", async () => {
+test("S40, RS2, RS3 — back-off 0.1, 0.4, 1.6 s ± 50 %; the 4th crash in 60 s is quarantine", async () => {
   for (const seed of [1, 2, 3, 4, 5]) {
     const { clock, runtime, table, handled, crashes, spilled } = startFragile(seed);
     table.send(9, say("sibling"));

@@ -153,3 +153,31 @@ test("P17 — 100,000 starts and stops: the heap returns within 10 %", async () 
   expect(heapBytes() / beforeBytes).toBeLessThan(1.1);
   expect(handled).toEqual([]);
 });
+
+test("RW1 — an idle process without state costs its row: under 40 bytes each at 1,000,000", async () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  const bytes = (): number => {
+    collect();
+    const { heapUsed, arrayBuffers } = process.memoryUsage();
+    return heapUsed + arrayBuffers;
+  };
+  const beforeBytes = bytes();
+  const { clock, table } = start({
+    behaviour: {
+      onMessage: (context) => {
+        context.state = undefined;
+      },
+    },
+  });
+  const everybody = { forEach: (visit: (slot: number) => void) => forSlots(1_000_000, visit) };
+  expect(table.sendEach(everybody, say("hello"))).toBe(1_000_000);
+  await clock.advance(0);
+  expect(table.residentCount).toBe(0);
+  expect((bytes() - beforeBytes) / 1_000_000).toBeLessThan(40);
+  expect(table.inspect(999_999).phase).toBe("idle");
+});
+
+function forSlots(count: number, visit: (slot: number) => void): void {
+  for (let slot = 0; slot < count; slot++) visit(slot);
+}

@@ -169,7 +169,7 @@ test("P21 — the timer dies with a process that forgets its state", async () =>
   expect(fired).toEqual([1]);
 });
 
-test("P14 — the 257th message is refused, others are unaffected, control has its own lane", async () => {
+test("P14, RW2 — the 257th message is refused, others are unaffected, control has its own lane", async () => {
   const { clock, runtime, table, handled } = start();
   const outcomes = Array.from({ length: 257 }, (_, index) => table.send(1, say(`n${index}`)));
   expect(outcomes.filter((outcome) => outcome === "accepted").length).toBe(256);
@@ -276,7 +276,7 @@ test("P15 — a process flooded with 1,000,000 messages: others answer within th
   expect(p99Ms).toBeLessThanOrEqual(9);
 });
 
-test("P15 — a slice ends after 3 ms and its listeners run before the next", async () => {
+test("P15, RT1, RT2 — a slice ends after 3 ms and its listeners run before the next", async () => {
   const events: string[] = [];
   const { clock, runtime, table } = start({
     behaviour: {
@@ -332,7 +332,7 @@ test("P19 — 10,000 messages racing with passivation: none lost or doubled, the
   expect(runtime.stats()).toMatchObject({ residentCount: 0, waitingCount: 0, timersCount: 0 });
 });
 
-test("P19 — an idle process is asked after idleMs, told, and forgotten; a busy one is not asked", async () => {
+test("P19, PS1 — an idle process is asked after idleMs, told, and forgotten; a busy one is not asked", async () => {
   const asked: string[] = [];
   const { clock, runtime, table, told } = start({
     limits: { idleMs: 1_000 },

@@ -1,0 +1,55 @@
+// apps/gateway/src/limits.ts
+// Every limit of this app, with the reason for the number. Durations in milliseconds.
+import { LIMITS } from "@carillon/contracts";
+import type { OpenLimits } from "./opener.ts";
+
+export interface ConnectionLimits {
+  readonly authenticationMaxMs: number;
+  readonly joinMaxMs: number;
+  readonly pingEveryMs: number;
+  readonly halfOpenMaxMs: number; // neither frame nor pong
+  readonly silenceMaxMs: number; // no frame
+  readonly inboundPerSecond: number;
+  readonly inboundBurst: number;
+  readonly outboundMaxBytes: number;
+  readonly outboundMaxMs: number; // bytes wait and none leaves
+  readonly closeMaxMs: number; // from our close frame to the end of the socket
+}
+
+export interface GatewayLimits extends ConnectionLimits, OpenLimits {
+  readonly inboundFrameMaxBytes: number;
+  readonly socketsMax: number;
+  readonly acceptsPerSecond: number;
+  readonly sweepEveryMs: number;
+  readonly reportEveryMs: number;
+  readonly drainMs: number;
+  readonly drainStepMs: number;
+  readonly reconnectMaxMs: number; // of a drained client, at random below it
+}
+
+export const GATEWAY_LIMITS: GatewayLimits = {
+  authenticationMaxMs: LIMITS.authenticationMaxMs,
+  /** A little less than phoenix.js waits, so that it hears a reason instead of timing out. */
+  joinMaxMs: LIMITS.joinMaxMs - 500,
+  pingEveryMs: 25_000, // W4
+  halfOpenMaxMs: 38_000, // W4: noticed within 40 s, sweep included
+  silenceMaxMs: LIMITS.silenceMaxMs,
+  inboundPerSecond: LIMITS.inboundMessagesPerSecond,
+  inboundBurst: 100, // acks cost a tenth: a whole recovered tail acked one by one passes
+  outboundMaxBytes: LIMITS.outboundMaxBytes,
+  outboundMaxMs: 10_000, // W6
+  closeMaxMs: 5_000,
+  inboundFrameMaxBytes: LIMITS.inboundFrameMaxBytes,
+  socketsMax: 130_000, // DESIGN: 120,000 on one node
+  acceptsPerSecond: 3_000, // half of what one core was measured to accept (DESIGN §11)
+  sweepEveryMs: 1_000,
+  inFlightMax: 32,
+  batchMax: 500, // about 125 KB, far below NATS' 1 MB
+  timeoutMs: 2_000,
+  retryMinMs: 250,
+  retryMaxMs: 500,
+  reportEveryMs: 20,
+  drainMs: 60_000,
+  drainStepMs: 100,
+  reconnectMaxMs: 2_000,
+};

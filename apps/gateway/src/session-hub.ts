@@ -1,0 +1,249 @@
+// apps/gateway/src/session-hub.ts
+// All sessions of this gateway, and the messages between them and the owners of their partitions.
+// Decisions are PartitionLinks' and InboxSession's; here they are carried out. Invariants:
+//   GW15  A session that crashes ends alone (W11).
+//   GW16  A loss that was noticed is repaired at once: what depends on it is opened again.
+import type { Bus, Message, Subscription } from "@carillon/bus";
+import {
+  type Beat,
+  decodeMessage,
+  type Deliver,
+  deliverSchema,
+  type OpenReply,
+  type OpenResult,
+  subjects,
+} from "@carillon/contracts";
+import type { Clock, Random, Scheduler } from "@carillon/kernel";
+import type { DeliverGroup, InboxSession } from "./inbox-session.ts";
+import type { GatewayLog } from "./log.ts";
+import { encodeNtfFrame } from "./ntf-frame.ts";
+import { type OpenLimits, Opener } from "./opener.ts";
+import { partitionKey } from "./owner-view.ts";
+import {
+  isAccepted,
+  type OpenBatch,
+  type PartitionLink,
+  PartitionLinks,
+} from "./partition-links.ts";
+import { type ReceiptKind, Reports } from "./reports.ts";
+
+/** Beats of all members, own region and others; packages/cluster's Membership is one. */
+export interface MemberEvents {
+  onBeat(listener: (beat: Beat) => void): void;
+  onMemberLost(listener: (memberId: string) => void): void;
+}
+
+export interface HubDeps {
+  readonly memberId: string;
+  readonly bus: Bus;
+  readonly members: MemberEvents;
+  readonly clock: Clock;
+  readonly scheduler: Scheduler;
+  readonly random: Random;
+  readonly log: GatewayLog;
+  readonly openLimits: OpenLimits;
+  readonly reportEveryMs: number;
+}
+
+export interface HubStats {
+  readonly sessionsCount: number;
+  readonly partitionsCount: number;
+  readonly partitionsUnsyncedCount: number;
+  readonly openRequestsTotal: number;
+  readonly writtenTotal: number; // notifications put on sockets
+  readonly resyncsTotal: number; // partitions that became unsynced
+  readonly strayDeliveriesTotal: number; // for sessions that are gone or not synced
+  readonly heldTotal: number;
+  readonly malformedTotal: number;
+  readonly crashesTotal: number;
+  readonly receiptsDroppedTotal: number;
+}
+
+export class SessionHub {
+  readonly #deps: HubDeps;
+  readonly #links: PartitionLinks<InboxSession>;
+  readonly #reports: Reports;
+  readonly #opener: Opener;
+  readonly #sessions = new Map<number, InboxSession>();
+  readonly #counts = { written: 0, resyncs: 0, strays: 0, held: 0, malformed: 0, crashes: 0 };
+  #subscription: Subscription | undefined;
+
+  constructor(deps: HubDeps) {
+    this.#deps = deps;
+    const { bus, clock, scheduler, random, memberId: gatewayId } = deps;
+    const links = new PartitionLinks<InboxSession>(gatewayId);
+    this.#links = links;
+    const mayTell = (home: string, partition: number): boolean =>
+      links.get(home, partition)?.ownerId !== null; // no link: nobody to wait for
+    const everyMs = deps.reportEveryMs;
+    this.#reports = new Reports({ gatewayId, everyMs, mayTell }, bus, clock);
+    this.#opener = new Opener({
+      gatewayId,
+      bus,
+      clock,
+      scheduler,
+      random,
+      limits: deps.openLimits,
+      links,
+      onAnswer: (batch, reply) => this.#onAnswer(batch, reply),
+      onMalformed: () => void this.#counts.malformed++,
+    });
+  }
+
+  start(): void {
+    const { bus, members, memberId } = this.#deps;
+    const subject = subjects.memberDeliver(memberId);
+    const onMessage = (message: Message): void => this.#onDeliver(message);
+    this.#subscription = bus.subscribe(subject, onMessage, { isSole: true });
+    members.onBeat((beat) => {
+      const { unsynced, ready } = this.#links.onBeat(beat);
+      this.#resync(unsynced, "beat");
+      for (const link of ready) this.#opener.hurry(link);
+    });
+    members.onMemberLost((id) => this.#resync(this.#links.onMemberLost(id), "owner_lost"));
+    bus.onConnection((isConnected) => {
+      if (isConnected) this.#resync(this.#links.onReconnected(), "reconnected");
+    });
+  }
+
+  stop(): void {
+    this.#subscription?.unsubscribe();
+    this.#opener.stop();
+    this.#reports.stop();
+  }
+
+  /** Opens the session at its partition's owner; the answer is written when it comes. */
+  open(session: InboxSession): void {
+    this.#sessions.set(session.sid, session);
+    this.#opener.request(this.#links.join(session));
+  }
+
+  /** The session is over, whoever ended it. Safe to call twice. */
+  close(session: InboxSession): void {
+    if (!this.#sessions.delete(session.sid)) return;
+    session.end();
+    this.#links.leave(session);
+    if (session.index >= 0) this.#reports.closed(session);
+    const { home, partition } = session;
+    if (this.#links.get(home, partition) === undefined) {
+      this.#opener.forget(partitionKey(home, partition));
+      this.#reports.release(home, partition);
+    }
+  }
+
+  /** Cumulative; the owner hears of it soon, and again after a loss. */
+  ack(session: InboxSession, offset: number): void {
+    session.ackedOffset = Math.max(session.ackedOffset, offset);
+    this.#reports.ack(session, session.ackedOffset);
+  }
+
+  receipt(kind: ReceiptKind, session: InboxSession, offset: number): void {
+    this.#reports.receipt(kind, session, offset);
+  }
+
+  stats(): HubStats {
+    const counts = this.#counts;
+    return {
+      sessionsCount: this.#sessions.size,
+      partitionsCount: this.#links.size,
+      partitionsUnsyncedCount: this.#links.unsyncedCount,
+      openRequestsTotal: this.#opener.requestsTotal,
+      writtenTotal: counts.written,
+      resyncsTotal: counts.resyncs,
+      strayDeliveriesTotal: counts.strays,
+      heldTotal: counts.held,
+      malformedTotal: counts.malformed,
+      crashesTotal: counts.crashes,
+      receiptsDroppedTotal: this.#reports.droppedTotal,
+    };
+  }
+
+  #onDeliver(message: Message): void {
+    const decoded = decodeMessage(deliverSchema, message.data);
+    if (decoded.kind === "malformed") {
+      this.#counts.malformed++; // its seq is missing now, which is noticed like a loss
+      return;
+    }
+    const { ownerId, seq, items } = decoded.message;
+    this.#resync(this.#links.observe(ownerId, seq), "gap");
+    for (const item of items) this.#deliverItem(item, ownerId, seq);
+  }
+
+  #deliverItem({ payload, groups }: Deliver["items"][number], ownerId: string, seq: number): void {
+    const bytes = Buffer.from(payload);
+    for (const group of groups) {
+      let frame: Buffer | undefined; // built for the first who gets it
+      for (const sid of group.sids) {
+        const session = this.#sessions.get(sid);
+        if (session !== undefined && isAccepted(session, ownerId, seq)) {
+          frame ??= encodeNtfFrame(bytes, group.offset, group.epoch);
+          this.#accept(session, group, frame);
+        } else if (session?.isOpening === true) {
+          frame ??= encodeNtfFrame(bytes, group.offset, group.epoch);
+          session.hold({ ownerId, seq, group, frame });
+          this.#counts.held++;
+        } else this.#counts.strays++;
+      }
+    }
+  }
+
+  #accept(session: InboxSession, group: DeliverGroup, frame: Buffer): void {
+    try {
+      const accepted = session.accept(group, frame);
+      if (accepted === "written") this.#counts.written++;
+      else if (accepted === "reack") this.#reports.ack(session, session.ackedOffset);
+    } catch (cause) {
+      this.#crash(session, cause);
+    }
+  }
+
+  #onAnswer(batch: OpenBatch<InboxSession>, reply: OpenReply): void {
+    const { members, link } = batch;
+    const isOpened = reply.results.map(
+      (result, index) => result.kind === "opened" && members[index]?.mustReopen === false,
+    );
+    const settled = this.#links.settle(batch, reply, isOpened);
+    reply.results.forEach((result, index) => {
+      const session = members[index];
+      if (session === undefined) return;
+      try {
+        this.#onResult(session, result, settled === "synced" && isOpened[index] === true);
+      } catch (cause) {
+        this.#crash(session, cause);
+      }
+    });
+    if (settled === "synced") this.#reports.release(link.home, link.partition);
+    if (settled === "stale") this.#opener.hurry(link);
+  }
+
+  #onResult(session: InboxSession, result: OpenResult, isSynced: boolean): void {
+    if (result.kind === "refused") {
+      if (result.code === "not_owner" || result.code === "overloaded") return; // asked again
+      if (session.phase === "joined") session.fail();
+      else if (session.phase === "joining") session.refuse(result.code);
+      return;
+    }
+    if (session.phase === "ended") {
+      session.index = result.index;
+      this.#reports.closed(session); // closed while it was being opened
+      return;
+    }
+    if (!isSynced || !session.onOpened(result)) return;
+    for (const { group, frame } of session.takeHeld()) this.#accept(session, group, frame);
+  }
+
+  #resync(links: readonly PartitionLink<InboxSession>[], reason: string): void {
+    if (links.length === 0) return;
+    this.#counts.resyncs += links.length;
+    this.#deps.log.warn("gateway.resync", { reason, partitionsCount: links.length });
+    for (const link of links) this.#opener.hurry(link);
+  }
+
+  /** GW15: the topic ends with phx_error, its client joins again; nobody else notices. */
+  #crash(session: InboxSession, cause: unknown): void {
+    this.#counts.crashes++;
+    const message = cause instanceof Error ? cause.message : "not an Error";
+    this.#deps.log.error("gateway.session_crashed", { home: session.home, message });
+    session.fail();
+  }
+}
