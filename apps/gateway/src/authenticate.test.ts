@@ -108,7 +108,7 @@ describe("W8, GW17 — tokens", () => {
     ["RS256", () => issuers.rs256.sign(claims)],
     ["no kid, the first of two keys", () => issuers.eddsa.sign(claims, "")],
     ["no kid, the second of two keys", () => issuers.twin.sign(claims, "")],
-  ])("%s is let in, by subprotocol and by the first frame", async (_, sign) => {
+  ])("GW22 — %s is let in, by subprotocol and by the first frame, frames in order", async (_, sign) => {
     const token = await sign();
     const client = await fixture.connect({ token });
     client.join();
