@@ -43,6 +43,19 @@ afterAll(async () => {
   await system?.stop();
 });
 
+const nobody = new Uint8Array();
+const NOBODY_ANYTHING = {
+  targeted: nobody,
+  deliveredSocket: nobody,
+  noDevice: nobody,
+  unacked: nobody,
+  expired: nobody,
+  failed: nobody,
+  receivedLate: nobody,
+  read: nobody,
+  acknowledged: nobody,
+};
+
 const team = Array.from({ length: 64 }, (_, n) => `worker-test-${n}`);
 const post = (title: string) => api().post({ recipients: team }, title);
 
@@ -81,6 +94,11 @@ test("D4, C19 — an owner stopped for 20 s and continued: nothing of it is writ
   const epochsBefore = new Map(
     (await store.leases.list("fra")).map(({ partition, epoch }) => [partition, epoch]),
   );
+  const ownedBefore = new Map(
+    (await store.leases.list("fra"))
+      .filter(({ ownerId }) => ownerId === sleeper.memberId)
+      .map(({ partition, epoch }) => [partition, epoch]),
+  );
   const seenBefore = inboxes[0]!.titles.length;
   // It is stopped with work in hand: posted, and not yet written back.
   const inHand = await post("in hand");
@@ -97,6 +115,25 @@ test("D4, C19 — an owner stopped for 20 s and continued: nothing of it is writ
       pending: 0,
     });
   const settled = await api().status(inHand);
+  // What the sleeper may still have in hand: a write under the epochs it had. Refused, all of it.
+  const held = (await store.leases.list("fra")).flatMap(({ partition, epoch, ownerId }) => {
+    const before = ownedBefore.get(partition);
+    expect(ownerId).not.toBe(sleeper.memberId);
+    return before === undefined ? [] : [{ partition, before, epoch }];
+  });
+  expect(held.length).toBeGreaterThanOrEqual(100);
+  const lateWrites = held.map(({ partition, before }) => ({
+    partition,
+    epoch: before,
+    offset: 1,
+    state: "closed" as const,
+    sets: NOBODY_ANYTHING,
+  }));
+  const { fencedPartitions } = await store.ledger.writeRows("fra", lateWrites);
+  expect(fencedPartitions.toSorted((a, b) => a - b)).toEqual(
+    held.map(({ partition }) => partition).toSorted((a, b) => a - b),
+  );
+  expect((await api().status(inHand)).counts).toEqual(settled.counts);
   await new Promise((resolve) =>
     setTimeout(resolve, Math.max(0, 20_000 - (performance.now() - stoppedAtMs))),
   );
