@@ -1,1 +1,14 @@
-export {};
+// apps/ingest/src/index.ts
+// The door: what main.ts, `carillon dev` and tests build an ingest node from.
+export { createEvents } from "./create-events.ts";
+export type { IngestEvents } from "./events.ts";
+export {
+  createIngest,
+  type Ingest,
+  type IngestConfig,
+  type IngestDeps,
+  type IngestLoad,
+} from "./ingest.ts";
+export { INGEST_LIMITS, type IngestLimits } from "./limits.ts";
+export type { Owners } from "./poke.ts";
+export { publicJwkOf, TOKEN_ALGORITHM, type TokenKeys } from "./tokens.ts";

@@ -3,7 +3,8 @@
 // It runs before the group commit, outside its locks: a recipient is never removed and its index
 // never reused, so an index that was found stays true, and the partition's directory version under
 // the lock is at least the one that created it.
-// Plan: unnest → nested loop on recipient_pkey.
+// Plan: unnest → nested loop on recipient_pkey. `home || ''` keeps recipient_version out of it, which
+// a table without statistics (just imported) would be read whole by.
 import { type Notification, LIMITS, type RegionAudience } from "@carillon/contracts";
 import { Bitset } from "@carillon/kernel";
 import { intsOf } from "./arrays.ts";
@@ -49,8 +50,8 @@ export async function resolveAudiences(
     select wanted.ord, r.partition, r.idx
     from unnest(${intsOf(ords)}::int[], ${tenantIds}::text[], ${recipientIds}::text[])
       as wanted(ord, tenant_id, recipient_id)
-    join recipient r on r.home = ${home} and r.tenant_id = wanted.tenant_id
-      and r.recipient_id = wanted.recipient_id`;
+    join recipient r on r.tenant_id = wanted.tenant_id and r.recipient_id = wanted.recipient_id
+    where r.home || '' = ${home}`;
   const byItem = items.map(() => new Map<number, number[]>());
   for (const { ord, partition, idx } of rows) {
     const partitions = byItem[ord];

@@ -69,7 +69,7 @@ export class SqlDirectory {
         select r.recipient_id, r.partition, r.idx as index
         from unnest(${recipientIds}::text[]) as wanted(recipient_id)
         join recipient r on r.tenant_id = ${tenantId} and r.recipient_id = wanted.recipient_id
-          and r.home = ${home}`;
+        where r.home || '' = ${home}`; // by the primary key: see accept-audience.ts
       return new Map(
         rows.map(({ recipient_id, partition, index }) => [recipient_id, { partition, index }]),
       );

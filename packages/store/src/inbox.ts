@@ -18,6 +18,8 @@ export interface InboxPage {
   /** Pass as `beforeOffset` for the next page; null: this was the last. May follow an empty page. */
   readonly nextBeforeOffset: number | null;
   readonly ledgerEpoch: string;
+  /** Everything up to it is in the pages; rows still `planned`, and later ones, come live. */
+  readonly headOffset: number;
 }
 
 export interface InboxItem {
@@ -36,6 +38,7 @@ export interface InboxPlace {
 interface InboxRecord extends NotificationRecord {
   floor: number;
   ledger_epoch: string;
+  head_offset: number;
   offset: number | null; // null: the page is empty
   is_read: boolean;
   is_acknowledged: boolean;
@@ -73,7 +76,12 @@ export async function readInbox(
       select mine.* from mine, scan where mine.at_offset >= scan.floor
       order by at_offset desc limit ${options.limit}
     )
-    select scan.floor, p.ledger_epoch, page.at_offset as offset, bit_is_set(page.read, page.bit) as is_read,
+    select scan.floor, p.ledger_epoch,
+      coalesce((
+        select min(l.offset) from ledger l
+        where l.home = ${home} and l.partition = ${partition}::int and l.state <> 2 and l.state = 0
+      ), p.next_offset) - 1 as head_offset,
+      page.at_offset as offset, bit_is_set(page.read, page.bit) as is_read,
       bit_is_set(page.acknowledged, page.bit) as is_acknowledged,
       ${sql.unsafe(NOTIFICATION_COLUMNS)}
     from partition p cross join scan
@@ -90,8 +98,14 @@ export async function readInbox(
           isAcknowledged: row.is_acknowledged,
         },
   );
-  const floor = rows[0]?.floor ?? 0;
+  const [first] = rows;
+  const floor = first?.floor ?? 0;
   const isFull = items.length === options.limit;
   const nextBeforeOffset = isFull ? (items.at(-1)?.offset ?? null) : floor > 0 ? floor : null;
-  return { items, nextBeforeOffset, ledgerEpoch: rows[0]?.ledger_epoch ?? "" };
+  return {
+    items,
+    nextBeforeOffset,
+    ledgerEpoch: first?.ledger_epoch ?? "",
+    headOffset: first?.head_offset ?? 0,
+  };
 }

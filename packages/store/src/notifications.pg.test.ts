@@ -141,6 +141,7 @@ test("W2 — an inbox shows one recipient's rows newest first, page by page, wit
   const place = { home: HOME, partition: 5, index: me };
   const all = await store.notifications.inboxOf(place, { limit: 10, beforeOffset: null });
   expect(all.nextBeforeOffset).toBeNull();
+  expect(all.headOffset).toBe(4); // 5 is planned: it, and what follows, comes over the socket
   const item = (offset: number, isRead = false, isAcknowledged = false) => ({
     offset,
     notification: items[offset - 1]!.notification,

@@ -1,0 +1,259 @@
+// apps/ingest/src/accept.ts
+// The way in (DESIGN §5, steps 1 and 2): who is meant where, one group commit, then pokes and relay.
+//   IN14 An answer 202 is given only after the commit (D1); everything after it, poke and relay,
+//        may be lost without loss: rows in Postgres stand for it.
+//   IN15 A region's audience holds only ids whose home it is, each once, without excluded ones.
+import type { Bus } from "@carillon/bus";
+import type { Notification, NotificationRequest, RegionAudience } from "@carillon/contracts";
+import {
+  assertNever,
+  type Batcher,
+  type Clock,
+  createBatcher,
+  createUuidV7,
+  Fault,
+  ItemFailure,
+  type Random,
+} from "@carillon/kernel";
+import type { AcceptItem, AcceptResult, Store } from "@carillon/store";
+import { type Answer, invalidField, ok, problem } from "./answer.ts";
+import type { Homes } from "./homes.ts";
+import { type Poker, type PokeSource, push } from "./poke.ts";
+import type { RelayEntry } from "./relay-link.ts";
+import { type Relay, relayItemJson } from "./relay.ts";
+
+export interface AcceptLimits {
+  readonly batchItemsMax: number;
+  readonly batchWaitMs: number;
+  readonly batchesAtOnceMax: number;
+  readonly queueMax: number;
+}
+
+export interface AcceptRequest {
+  readonly tenantId: string;
+  readonly request: NotificationRequest;
+  readonly idempotency: AcceptItem["idempotency"];
+}
+
+export interface Acceptor {
+  accept(request: AcceptRequest): Promise<Answer>;
+  readonly waitingCount: number;
+  drain(): Promise<void>;
+}
+
+export interface AcceptOptions {
+  readonly region: string;
+  readonly regions: readonly string[];
+  readonly limits: AcceptLimits;
+  readonly onCommit: (itemCount: number, durationMs: number) => void;
+  readonly onAccepted: (outcome: AcceptResult["kind"] | "overloaded") => void;
+}
+
+export interface AcceptDeps {
+  readonly store: Store;
+  readonly bus: Bus;
+  readonly homes: Homes;
+  readonly poker: Poker;
+  readonly relay: Relay;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+interface Pending {
+  readonly item: AcceptItem;
+  readonly notificationJson: string;
+}
+
+const RETRY_AFTER = { "retry-after": "1" };
+const RELAY_ENVELOPE_BYTES = 512;
+
+export function createAcceptor(options: AcceptOptions, deps: AcceptDeps): Acceptor {
+  const { region } = options;
+  const { store, bus, clock } = deps;
+
+  const commit = async (batch: readonly Pending[]): Promise<AcceptResult[]> => {
+    const startedAtMs = clock.monotonicMs();
+    const items = batch.map(({ item }) => item);
+    const results = await store.notifications.accept(region, items);
+    options.onCommit(batch.length, clock.monotonicMs() - startedAtMs);
+    announce(batch, results, deps);
+    return results;
+  };
+
+  const batcher: Batcher<Pending, AcceptResult> = createBatcher(
+    {
+      itemsMax: options.limits.batchItemsMax,
+      waitMs: options.limits.batchWaitMs,
+      concurrencyMax: options.limits.batchesAtOnceMax,
+      queueMax: options.limits.queueMax,
+      async run(batch) {
+        try {
+          return await commit(batch);
+        } catch (cause) {
+          // Refused, not lost: one of them is at fault, and must not take the others with it.
+          if (!(cause instanceof Fault) || cause.isRetryable || batch.length === 1) throw cause;
+          return await oneByOne(batch, commit);
+        }
+      },
+    },
+    clock,
+  );
+
+  return {
+    get waitingCount() {
+      return batcher.waitingCount;
+    },
+    drain: () => batcher.drain(),
+    async accept(request) {
+      const pending = await pendingOf(request, options, deps);
+      if (pending.item.remotes.length > 0 && !fitsBus(pending, bus.payloadMaxBytes))
+        return problem("body_too_large", { detail: "It does not fit a message between regions." });
+      const result = await batcher.add(pending);
+      options.onAccepted(result.kind === "full" ? "overloaded" : result.kind);
+      return answerOf(result);
+    },
+  };
+}
+
+function answerOf(result: AcceptResult | { kind: "full" }): Answer {
+  switch (result.kind) {
+    case "accepted":
+      return ok(202, result.answer);
+    case "replayed":
+      return ok(202, result.answer, { "idempotency-replayed": "true" });
+    case "mismatch":
+      return problem("idempotency_mismatch", {
+        errors: [{ field: "Idempotency-Key", message: "was used with another body" }],
+      });
+    case "unstorable":
+      return invalidField(result.field, "must not hold NUL or half a surrogate pair");
+    case "full":
+      return problem("overloaded", { headers: RETRY_AFTER });
+    default:
+      return assertNever(result);
+  }
+}
+
+async function pendingOf(
+  { tenantId, request, idempotency }: AcceptRequest,
+  { region, regions }: AcceptOptions,
+  deps: AcceptDeps,
+): Promise<Pending> {
+  const { audiences, unknownCount, exclude } = await audiencesOf(tenantId, request, regions, deps);
+  const acceptedAtMs = deps.clock.wallClockMs();
+  const notification: Notification = {
+    id: createUuidV7(deps.clock, deps.random),
+    tenantId,
+    acceptedRegion: region,
+    acceptedAtMs,
+    expiresAtMs: acceptedAtMs + request.ttlSeconds * 1_000,
+    priority: request.priority,
+    content: request.content,
+    exclude,
+  };
+  const remotes = [...audiences].filter(([target]) => target !== region);
+  const item: AcceptItem = {
+    notification,
+    audience: audiences.get(region) ?? null,
+    remotes: remotes.map(([target, audience]) => ({ region: target, audience })),
+    idempotency,
+    answer: {
+      id: notification.id,
+      acceptedAt: new Date(acceptedAtMs).toISOString(),
+      regions: [...audiences.keys()],
+      ...(unknownCount === undefined ? {} : { unknownCount }),
+    },
+  };
+  return { item, notificationJson: JSON.stringify(notification) };
+}
+
+interface TargetAudiences {
+  readonly audiences: ReadonlyMap<string, RegionAudience>; // by target region
+  readonly unknownCount: number | undefined; // of explicit recipients
+  readonly exclude: string[];
+}
+
+async function audiencesOf(
+  tenantId: string,
+  request: NotificationRequest,
+  regions: readonly string[],
+  deps: AcceptDeps,
+): Promise<TargetAudiences> {
+  const { audience } = request;
+  const exclude = [...new Set(request.exclude)];
+  if (!("recipients" in audience)) {
+    const everywhere: RegionAudience =
+      "filter" in audience ? { kind: "filter", filter: audience.filter } : { kind: "broadcast" };
+    const audiences = new Map(regions.map((target) => [target, everywhere]));
+    return { audiences, unknownCount: undefined, exclude };
+  }
+  const wanted = new Set(audience.recipients);
+  for (const recipientId of exclude) wanted.delete(recipientId);
+  const recipientIds = [...wanted];
+  const { homes } = await deps.homes.find(tenantId, recipientIds);
+  const byRegion = new Map<string, string[]>();
+  let unknownCount = 0;
+  for (const recipientId of recipientIds) {
+    const home = homes.get(recipientId);
+    if (home === undefined || !regions.includes(home)) unknownCount++;
+    else push(byRegion, home, recipientId);
+  }
+  const audiences = new Map<string, RegionAudience>();
+  for (const target of regions) {
+    const ids = byRegion.get(target);
+    if (ids !== undefined) audiences.set(target, { kind: "recipients", recipientIds: ids });
+  }
+  return { audiences, unknownCount, exclude: [] }; // the excluded are gone already
+}
+
+function fitsBus({ item, notificationJson }: Pending, maxBytes: number): boolean {
+  const roomBytes = maxBytes - RELAY_ENVELOPE_BYTES - Buffer.byteLength(notificationJson);
+  return item.remotes.every(
+    ({ audience }) => Buffer.byteLength(JSON.stringify(audience)) <= roomBytes,
+  );
+}
+
+/** Pokes of one commit are merged per owner, relay rows per target. */
+function announce(
+  batch: readonly Pending[],
+  results: readonly AcceptResult[],
+  { poker, relay }: AcceptDeps,
+): void {
+  const sources: PokeSource[] = [];
+  const entries = new Map<string, RelayEntry[]>();
+  for (const [index, { item, notificationJson }] of batch.entries()) {
+    const result = results[index];
+    if (result?.kind !== "accepted") continue;
+    if (item.audience !== null && result.ledgerEntries.length > 0)
+      sources.push({
+        tenantId: item.notification.tenantId,
+        notificationJson,
+        audience: item.audience,
+        entries: result.ledgerEntries,
+      });
+    for (const { region, audience } of item.remotes) {
+      const outboxId = result.outboxIds[region];
+      if (outboxId === undefined) continue;
+      const json = relayItemJson(notificationJson, audience);
+      push(entries, region, { outboxId, kind: "notification", json });
+    }
+  }
+  poker.notifications(sources);
+  for (const [target, queued] of entries) relay.offer(target, queued);
+}
+
+async function oneByOne(
+  batch: readonly Pending[],
+  commit: (batch: readonly Pending[]) => Promise<AcceptResult[]>,
+): Promise<(AcceptResult | ItemFailure)[]> {
+  const results: (AcceptResult | ItemFailure)[] = [];
+  for (const pending of batch) {
+    try {
+      const [result] = await commit([pending]);
+      results.push(result ?? new ItemFailure(undefined));
+    } catch (cause) {
+      results.push(new ItemFailure(cause));
+    }
+  }
+  return results;
+}

@@ -1,0 +1,23 @@
+// apps/ingest/src/events.ts
+// What ingest tells of itself. One place, so that no component knows logs or metrics (STYLE §6).
+//   IN28 No event carries content, recipients, keys or tokens.
+
+export interface IngestEvents {
+  readonly answered: (route: string, status: number, durationMs: number) => void;
+  readonly committed: (itemCount: number, durationMs: number) => void;
+  readonly accepted: (
+    outcome: "accepted" | "replayed" | "mismatch" | "unstorable" | "overloaded",
+  ) => void;
+  readonly poked: (outcome: "sent" | "lost" | "no_owner", count: number) => void;
+  readonly relayed: (
+    outcome: "committed" | "failed" | "refused" | "left_behind",
+    itemCount: number,
+  ) => void;
+  readonly linkChanged: (target: string, state: "direct" | "backlog") => void;
+  /** Another region's request was not served. */
+  readonly refused: (subject: string, reason: "malformed" | "overloaded") => void;
+  /** Something a person should look at, which heals by itself or was survived. */
+  readonly odd: (event: "homes.conflict" | "relay.unstorable", count: number) => void;
+  /** A dependency broke, or there is a bug (`request.failed`); the caller was told. */
+  readonly failed: (event: string, cause: unknown) => void;
+}

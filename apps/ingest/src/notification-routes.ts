@@ -1,0 +1,32 @@
+// apps/ingest/src/notification-routes.ts
+// POST /v1/notifications (A2): header and body checked, then accepted.
+import { fieldErrorsOf, LIMITS, notificationRequestSchema } from "@carillon/contracts";
+import type { Acceptor } from "./accept.ts";
+import { type Answer, invalidField, problem } from "./answer.ts";
+import type { KeyCaller } from "./api-keys.ts";
+import { fingerprintOf } from "./canonical-json.ts";
+import type { Call } from "./http-server.ts";
+
+const VISIBLE_ASCII = /^[\x21-\x7e]+$/;
+
+export async function postNotification(
+  { caller, body, header }: Call<KeyCaller>,
+  acceptor: Acceptor,
+): Promise<Answer> {
+  const key = header("idempotency-key") ?? null;
+  if (key !== null && !isIdempotencyKey(key))
+    return invalidField(
+      "Idempotency-Key",
+      `must be 1 to ${LIMITS.idempotencyKeyMaxCharacters} visible ASCII characters`,
+    );
+  const parsed = notificationRequestSchema.safeParse(body);
+  if (!parsed.success)
+    return problem("invalid_field", { errors: fieldErrorsOf(parsed.error, body) });
+  const request = parsed.data;
+  const idempotency = key === null ? null : { key, fingerprint: fingerprintOf(request) };
+  return await acceptor.accept({ tenantId: caller.tenantId, request, idempotency });
+}
+
+function isIdempotencyKey(text: string): boolean {
+  return text.length <= LIMITS.idempotencyKeyMaxCharacters && VISIBLE_ASCII.test(text);
+}

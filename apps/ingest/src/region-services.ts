@@ -1,0 +1,101 @@
+// apps/ingest/src/region-services.ts
+// What this region does for the others: keeps copies of notifications, learns homes, stores and
+// reads its own people, tells counts (DESIGN §5.2, §5.7).
+//   IN24 `committed` is answered after the commit only; a repeat is `committed` too (D1, D2).
+import {
+  directoryRequestSchema,
+  homesBatchSchema,
+  inboxRequestSchema,
+  locateRequestSchema,
+  recipientReadRequestSchema,
+  relayBatchSchema,
+  type RelayItem,
+  type RelayReply,
+  statusRequestSchema,
+  subjects,
+} from "@carillon/contracts";
+import type { RelayResult, Store } from "@carillon/store";
+import type { DirectoryWriter } from "./directory-writer.ts";
+import type { Inbox } from "./inbox.ts";
+import type { Intake } from "./intake.ts";
+import type { Poker } from "./poke.ts";
+import type { Statuses } from "./status.ts";
+
+export interface RegionServicesDeps {
+  readonly region: string;
+  readonly intake: Intake;
+  readonly store: Store;
+  readonly poker: Poker;
+  readonly writer: DirectoryWriter;
+  readonly statuses: Statuses;
+  readonly inbox: Inbox;
+  /** Ids that two regions made at once, or rows that cannot be stored: a person should look. */
+  readonly onOddity: (event: "homes.conflict" | "relay.unstorable", count: number) => void;
+}
+
+export function serveRegion(deps: RegionServicesDeps): void {
+  const { region, intake, store, poker } = deps;
+
+  intake.serve(subjects.regionNotify(region), relayBatchSchema, async ({ items }) => {
+    const results = await store.notifications.acceptRelayed(region, items);
+    poker.notifications(pokesOf(items, results));
+    const unstorableCount = results.filter(({ kind }) => kind === "unstorable").length;
+    if (unstorableCount === 0) return { kind: "committed" } satisfies RelayReply;
+    deps.onOddity("relay.unstorable", unstorableCount);
+    return { kind: "failed", code: "store_rejected" } satisfies RelayReply;
+  });
+
+  intake.serve(subjects.regionHomes(region), homesBatchSchema, async (batch) => {
+    const conflictCount = await store.directory.learnHomes(batch);
+    if (conflictCount > 0) deps.onOddity("homes.conflict", conflictCount);
+    return { kind: "committed" } satisfies RelayReply;
+  });
+
+  intake.serve(
+    subjects.regionLocate(region),
+    locateRequestSchema,
+    async ({ tenantId, recipientIds }) => {
+      const homes = await store.directory.homesOf(tenantId, recipientIds);
+      return { recipientIds: recipientIds.filter((id) => homes.get(id) === region) };
+    },
+  );
+
+  intake.serve(
+    subjects.regionDirectory(region),
+    directoryRequestSchema,
+    async ({ tenantId, changes }) => ({
+      kind: "stored",
+      ...(await deps.writer.writeHere(tenantId, changes)),
+    }),
+  );
+
+  intake.serve(
+    subjects.regionRecipient(region),
+    recipientReadRequestSchema,
+    async ({ tenantId, recipientId }) => ({
+      recipient: (await store.directory.read(tenantId, recipientId)) ?? null,
+    }),
+  );
+
+  intake.serve(
+    subjects.regionStatus(region),
+    statusRequestSchema,
+    async ({ tenantId, notificationId }) => await deps.statuses.readHere(tenantId, notificationId),
+  );
+
+  intake.serve(
+    subjects.regionInbox(region),
+    inboxRequestSchema,
+    async (request) => await deps.inbox.readHere(request),
+  );
+}
+
+function pokesOf(items: readonly RelayItem[], results: readonly RelayResult[]) {
+  return items.flatMap(({ notification, audience }, index) => {
+    const result = results[index];
+    if (result?.kind !== "accepted" || result.ledgerEntries.length === 0) return [];
+    const { tenantId } = notification;
+    const notificationJson = JSON.stringify(notification);
+    return [{ tenantId, notificationJson, audience, entries: result.ledgerEntries }];
+  });
+}

@@ -1,0 +1,104 @@
+// apps/ingest/src/routes.ts
+// The table of routes: method, path, who may, what it takes.
+import type { Acceptor } from "./accept.ts";
+import { ok } from "./answer.ts";
+import type { KeyCaller, Scope } from "./api-keys.ts";
+import type { DirectoryRoutes } from "./directory-routes.ts";
+import type { Health } from "./health.ts";
+import type { Authenticated, Route } from "./http-server.ts";
+import { importRecipients, type ImportDeps } from "./import.ts";
+import type { Inbox } from "./inbox.ts";
+import { postNotification } from "./notification-routes.ts";
+import type { Statuses } from "./status.ts";
+import type { Employee } from "./tokens.ts";
+
+type Authenticate<Caller> = (authorization: string | undefined) => Promise<Authenticated<Caller>>;
+
+export interface RoutesDeps {
+  readonly keyed: (scope: Scope) => Authenticate<KeyCaller>;
+  readonly employee: Authenticate<Employee>;
+  readonly acceptor: Acceptor;
+  readonly directory: DirectoryRoutes;
+  readonly imports: ImportDeps;
+  readonly statuses: Statuses;
+  readonly inbox: Inbox;
+  readonly health: Health;
+  readonly metricsText: () => Promise<{ readonly contentType: string; readonly text: string }>;
+}
+
+/** A route whose kind of caller is its own affair. */
+export type AnyRoute = Route<KeyCaller> | Route<Employee> | Route<null>;
+
+const anybody: Authenticate<null> = () => Promise.resolve({ kind: "caller", caller: null });
+
+export function routesOf(deps: RoutesDeps): AnyRoute[] {
+  const { keyed, employee, acceptor, directory, statuses, inbox, health } = deps;
+  const withKey: Route<KeyCaller>[] = [
+    {
+      method: "POST",
+      path: "/v1/notifications",
+      body: "json",
+      isWrite: true,
+      authenticate: keyed("notifications:write"),
+      handle: (call) => postNotification(call, acceptor),
+    },
+    {
+      ...reading("/v1/notifications/:id"),
+      authenticate: keyed("read"),
+      handle: (call) => statuses.get(call),
+    },
+    {
+      method: "PUT",
+      path: "/v1/recipients/:id",
+      body: "json",
+      isWrite: true,
+      authenticate: keyed("recipients:write"),
+      handle: (call) => directory.put(call),
+    },
+    {
+      ...reading("/v1/recipients/:id"),
+      authenticate: keyed("read"),
+      handle: (call) => directory.get(call),
+    },
+    {
+      method: "POST",
+      path: "/v1/recipients/import",
+      body: "ndjson",
+      isWrite: true,
+      authenticate: keyed("recipients:write"),
+      handle: (call) => importRecipients(call, deps.imports),
+    },
+    {
+      method: "POST",
+      path: "/v1/tokens",
+      body: "json",
+      isWrite: false,
+      authenticate: keyed("recipients:write"),
+      handle: (call) => directory.issueTokens(call),
+    },
+  ];
+  const withToken: Route<Employee>[] = [
+    {
+      ...reading("/v1/inbox"),
+      authenticate: employee,
+      handle: (call) => inbox.get(call),
+    },
+  ];
+  const open: Route<null>[] = [
+    { ...reading("/livez"), authenticate: anybody, handle: () => health.live() },
+    { ...reading("/readyz"), authenticate: anybody, handle: () => health.ready() },
+    {
+      ...reading("/metrics"),
+      authenticate: anybody,
+      async handle() {
+        const { contentType, text } = await deps.metricsText();
+        return ok(200, text, { "content-type": contentType });
+      },
+    },
+  ];
+  return [...withKey, ...withToken, ...open];
+}
+
+function reading(path: string) {
+  return { method: "GET", path, body: "none", isWrite: false } as const;
+}

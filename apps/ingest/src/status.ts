@@ -1,0 +1,145 @@
+// apps/ingest/src/status.ts
+// What became of a notification (A4, DESIGN §5.7): popcounts of every target region, added up.
+//   IN25 Any region answers: one without a copy asks the others before it says 404.
+//   IN26 A region that does not answer in time is named `unreachable`, with zeros; never left out.
+import type { Bus } from "@carillon/bus";
+import {
+  COUNT_NAMES,
+  decodeMessage,
+  encodeMessage,
+  type NotificationStatus,
+  type RegionStatus,
+  statusReplySchema,
+  type StatusReply,
+  type StatusSummary,
+  subjects,
+  TERMINAL_COUNT_NAMES,
+  zeroCounts,
+} from "@carillon/contracts";
+import type { Store } from "@carillon/store";
+import { type Answer, invalidField, ok, problem } from "./answer.ts";
+import type { KeyCaller } from "./api-keys.ts";
+import type { Call } from "./http-server.ts";
+
+export interface Statuses {
+  get(call: Call<KeyCaller>): Promise<Answer>;
+  /** This region's part; `summary` null when it holds no copy. Throws Fault. */
+  readHere(tenantId: string, notificationId: string): Promise<StatusReply>;
+}
+
+export interface StatusOptions {
+  readonly region: string;
+  readonly regions: readonly string[];
+  readonly requestTimeoutMs: number; // 2,000
+}
+
+/** By region; null: no answer. */
+type Replies = ReadonlyMap<string, StatusReply | null>;
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+const EMPTY_ID = "00000000-0000-0000-0000-000000000000";
+
+export function createStatuses(
+  options: StatusOptions,
+  deps: { readonly store: Store; readonly bus: Bus },
+): Statuses {
+  const { region, regions } = options;
+  const { store, bus } = deps;
+
+  const readHere: Statuses["readHere"] = async (tenantId, notificationId) => {
+    if (!UUID.test(notificationId)) return { state: "waiting", counts: zeroCounts() };
+    const [details, progress] = await Promise.all([
+      store.notifications.get(tenantId, notificationId),
+      store.notifications.countsOf({ home: region, tenantId }, [notificationId]),
+    ]);
+    const own = progress.get(notificationId) ?? { state: "waiting", counts: zeroCounts() };
+    if (details === undefined) return { ...own, summary: null };
+    const { notification, isAcceptedHere, targetRegions, unknownCount } = details;
+    const summary: StatusSummary = {
+      acceptedAtMs: notification.acceptedAtMs,
+      acceptedRegion: notification.acceptedRegion,
+      priority: notification.priority,
+      targetRegions: isAcceptedHere ? [...targetRegions] : null,
+      unknownCount: isAcceptedHere ? unknownCount : null,
+    };
+    return { ...own, summary };
+  };
+
+  const readThere = async (
+    target: string,
+    tenantId: string,
+    notificationId: string,
+  ): Promise<StatusReply | null> => {
+    const data = encodeMessage({ tenantId, notificationId });
+    const subject = subjects.regionStatus(target);
+    const outcome = await bus.request(subject, data, options.requestTimeoutMs);
+    if (outcome.kind !== "reply") return null;
+    const decoded = decodeMessage(statusReplySchema, outcome.data);
+    return decoded.kind === "message" ? decoded.message : null;
+  };
+
+  return {
+    readHere,
+    async get({ caller, params }) {
+      const id = params["id"]?.toLowerCase() ?? "";
+      if (!UUID.test(id) || id === EMPTY_ID) return invalidField("id", "must be a notification id");
+      const { tenantId } = caller;
+      const own = await readHere(tenantId, id);
+      const asked = (own.summary?.targetRegions ?? regions).filter((target) => target !== region);
+      const others = await Promise.all(
+        asked.map(async (target) => [target, await readThere(target, tenantId, id)] as const),
+      );
+      return answerOf(id, new Map([[region, own], ...others]), regions);
+    },
+  };
+}
+
+/** Pure: puts the answers of the regions together. */
+export function answerOf(id: string, replies: Replies, regions: readonly string[]): Answer {
+  const held = [...replies.values()].flatMap((reply) => reply?.summary ?? []);
+  const summary = held.find(({ targetRegions }) => targetRegions !== null) ?? held[0];
+  if (summary === undefined)
+    return [...replies.values()].includes(null)
+      ? problem("region_unreachable", {
+          detail: "No region that answered knows it, and not every region answered.",
+          headers: { "retry-after": "5" },
+        })
+      : problem("not_found");
+  const targets = summary.targetRegions ?? likelyTargetsOf(replies);
+  const statuses = regions
+    .filter((target) => targets.includes(target))
+    .map((target) => regionStatusOf(target, replies.get(target) ?? null));
+  return ok(200, statusOf(id, summary, statuses));
+}
+
+/** The accepting region is silent: those with a copy, and those that may have one. */
+function likelyTargetsOf(replies: Replies): string[] {
+  return [...replies].flatMap(([target, reply]) =>
+    reply === null || (reply.summary ?? null) !== null ? [target] : [],
+  );
+}
+
+function regionStatusOf(region: string, reply: StatusReply | null): RegionStatus {
+  if (reply === null) return { region, state: "unreachable", counts: zeroCounts() };
+  return { region, state: reply.state, counts: reply.counts };
+}
+
+function statusOf(
+  id: string,
+  summary: StatusSummary,
+  regions: readonly RegionStatus[],
+): NotificationStatus {
+  const counts = zeroCounts();
+  for (const { counts: part } of regions)
+    for (const name of COUNT_NAMES) counts[name] += part[name];
+  const terminal = TERMINAL_COUNT_NAMES.reduce((sum, name) => sum + counts[name], 0);
+  return {
+    id,
+    acceptedAt: new Date(summary.acceptedAtMs).toISOString(),
+    acceptedRegion: summary.acceptedRegion,
+    priority: summary.priority,
+    state: regions.every(({ state }) => state === "finished") ? "finished" : "delivering",
+    counts: { ...counts, unknown: summary.unknownCount ?? 0, pending: counts.targeted - terminal },
+    regions,
+  };
+}
