@@ -115,7 +115,7 @@ test("W1, W2 — the stock phoenix client receives, acks, and resumes after a dr
   const socket = new Socket(`ws://127.0.0.1:${proxy.port}${direct.pathname}`, {
     authToken: token,
     reconnectAfterMs: () => 1_500, // long enough for what is posted meanwhile
-  } as ConstructorParameters<typeof Socket>[1]);
+  });
   socket.connect();
   const channel = socket.channel("inbox", () => {
     const last = position();

@@ -108,17 +108,20 @@ describe("W8, GW17 — tokens", () => {
     ["RS256", () => issuers.rs256.sign(claims)],
     ["no kid, the first of two keys", () => issuers.eddsa.sign(claims, "")],
     ["no kid, the second of two keys", () => issuers.twin.sign(claims, "")],
-  ])("GW22 — %s is let in, by subprotocol and by the first frame, frames in order", async (_, sign) => {
-    const token = await sign();
-    const client = await fixture.connect({ token });
-    client.join();
-    await until(() => expect(client.reply("1")?.["status"]).toBe("ok"));
-    const plain = await fixture.connect({ token: null });
-    plain.join({ token });
-    const queued = plain.push("phx_leave", {}); // GW22: waits for the token, then comes second
-    await until(() => expect(plain.reply(queued)).toEqual({ status: "ok", response: {} }));
-    expect(plain.frames.map(([, ref]) => ref)).toEqual([queued, "1"]); // "1": phx_close
-  });
+  ])(
+    "GW22 — %s is let in, by subprotocol and by the first frame, frames in order",
+    async (_, sign) => {
+      const token = await sign();
+      const client = await fixture.connect({ token });
+      client.join();
+      await until(() => expect(client.reply("1")?.["status"]).toBe("ok"));
+      const plain = await fixture.connect({ token: null });
+      plain.join({ token });
+      const queued = plain.push("phx_leave", {}); // GW22: waits for the token, then comes second
+      await until(() => expect(plain.reply(queued)).toEqual({ status: "ok", response: {} }));
+      expect(plain.frames.map(([, ref]) => ref)).toEqual([queued, "1"]); // "1": phx_close
+    },
+  );
 
   test.each<[string, () => string | Promise<string>, number]>([
     ["expired", () => issuers.eddsa.sign({ ...claims, exp: 1_000 }), 4001],

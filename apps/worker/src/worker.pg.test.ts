@@ -55,7 +55,7 @@ async function until(what: string, isTrue: () => boolean | Promise<boolean>): Pr
 
 function region() {
   const nats = createMemoryNetwork();
-  const join = (memberId: string) => {
+  const enter = (memberId: string) => {
     const bus = nats.connect(memberId);
     const deps = { bus, clock: systemClock, scheduler: systemScheduler, random: systemRandom };
     const membership = createMembership(
@@ -82,12 +82,12 @@ function region() {
     worker.start();
     return { membership, worker, metrics };
   };
-  return { join, gateway: nats.connect("gw") };
+  return { enter, gateway: nats.connect("gw") };
 }
 
 test("WK2, WK3 — drain hands over within 2 s, and what is open goes on at the next owner", async () => {
-  const { join: joinRegion, gateway } = region();
-  const first = joinRegion("w-1");
+  const { enter, gateway } = region();
+  const first = enter("w-1");
   await until("the first serves all", () => first.worker.servedCount === 256);
   const changes = [{ recipientId: "ada", locale: "en", timeZone: null, attributes: {} }];
   await store.directory.upsert({ home: HOME, tenantId: TENANT, changes, otherRegions: [] });
@@ -145,10 +145,11 @@ test("WK2, WK3 — drain hands over within 2 s, and what is open goes on at the 
   await until("it is shown", () => shown.length === 1);
   expect(shown).toEqual(["w-1:1→1"]);
 
-  const second = joinRegion("w-2");
+  const second = enter("w-2");
   await until("both serve", () => {
     const counts = [first.worker.servedCount, second.worker.servedCount];
-    return counts[0]! + counts[1]! === 256 && counts.every((count) => count >= 100);
+    const total = counts.reduce((sum, count) => sum + count, 0);
+    return total === 256 && counts.every((count) => count >= 100);
   });
   const startedAtMs = performance.now();
   first.membership.drain();
@@ -175,8 +176,8 @@ test("WK2, WK3 — drain hands over within 2 s, and what is open goes on at the 
 });
 
 test("WK1 — a malformed message is counted and changes nothing", async () => {
-  const { join: joinRegion, gateway } = region();
-  const { worker, membership, metrics } = joinRegion("w-3");
+  const { enter, gateway } = region();
+  const { worker, membership, metrics } = enter("w-3");
   await until("it serves all", () => worker.servedCount === 256);
   gateway.publish(subjects.memberPoke("w-3"), encodeMessage({ home: 7 }));
   gateway.publish(subjects.partitionSessions(HOME, 0), encodeMessage("nonsense"));

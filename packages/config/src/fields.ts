@@ -21,8 +21,8 @@ export function int(
 ): Field<number> {
   const { min, max, fallback } = range;
   const expected = `a whole number from ${min} to ${max}`;
-  const parse = (text: string): Parsed<number> => {
-    const value = /^-?\d+$/.test(text) ? Number(text) : Number.NaN;
+  const parse = (given: string): Parsed<number> => {
+    const value = /^-?\d+$/.test(given) ? Number(given) : Number.NaN;
     return value >= min && value <= max ? { ok: true, value } : { ok: false, expected };
   };
   return withFallback({ doc, parse }, fallback);
@@ -34,8 +34,8 @@ export function oneOf<const T extends string>(
   fallback?: T,
 ): Field<T> {
   const expected = `one of ${values.join(", ")}`;
-  const parse = (text: string): Parsed<T> => {
-    const value = values.find((candidate) => candidate === text);
+  const parse = (given: string): Parsed<T> => {
+    const value = values.find((candidate) => candidate === given);
     return value === undefined ? { ok: false, expected } : { ok: true, value };
   };
   return withFallback({ doc, parse }, fallback);

@@ -87,7 +87,7 @@ function start(options: StartOptions = {}) {
   return { clock, store, node, events, taken, poke, open, ack, sent };
 }
 
-const id = (n: number) => `00000000-0000-7000-8000-00000000000${n}`;
+const idOf = (n: number) => `00000000-0000-7000-8000-00000000000${n}`;
 
 test("D1, LF1, RE2 — a broadcast: no device for those without a session, the session is sent it", async () => {
   const { clock, store, events, taken, poke, open, ack } = start();
@@ -111,8 +111,8 @@ test("D3, IN2, PA1, PA2 — a small audience behind a broadcast waits until that
   const ada = store.addRecipient(0, "ada");
   await clock.advance(0);
   await open({ recipientId: "ada", sid: 7 });
-  const first = store.plan(0, notificationOf({ id: id(1) }), { kind: "broadcast" });
-  const second = store.plan(0, notificationOf({ id: id(2) }), { members: [ada] });
+  const first = store.plan(0, notificationOf({ id: idOf(1) }), { kind: "broadcast" });
+  const second = store.plan(0, notificationOf({ id: idOf(2) }), { members: [ada] });
   poke(second, first); // the later one is heard first
   await clock.advance(100);
   expect(taken()).toEqual(["1→7", "2→7"]);
@@ -123,7 +123,7 @@ test("IN1 — a lost poke is found by the sweep, in order", async () => {
   const ada = store.addRecipient(0, "ada");
   await clock.advance(0);
   await open({ recipientId: "ada", sid: 7 });
-  for (const n of [1, 2, 3]) store.plan(0, notificationOf({ id: id(n) }), { members: [ada] });
+  for (const n of [1, 2, 3]) store.plan(0, notificationOf({ id: idOf(n) }), { members: [ada] });
   await clock.advance(2_100);
   expect(taken()).toEqual(["1→7", "2→7", "3→7"]);
 });
@@ -143,7 +143,7 @@ test("SD1, SD2, SD3, SE2 — a session resumes from its offset: all that it miss
   const ada = store.addRecipient(0, "ada");
   await clock.advance(0);
   await open({ recipientId: "ada", sid: 7 });
-  for (const n of [1, 2, 3]) poke(store.plan(0, notificationOf({ id: id(n) }), { members: [ada] }));
+  for (const n of [1, 2, 3]) poke(store.plan(0, notificationOf({ id: idOf(n) }), { members: [ada] }));
   await clock.advance(100);
   expect(taken()).toEqual(["1→7", "2→7", "3→7"]);
   const again = await open({ recipientId: "ada", sid: 8, position: { offset: 1, epoch: "e1" } });
@@ -320,9 +320,9 @@ test("IN4 — more open entries than memory may hold: the rest waits in the ledg
 test("LP1 — rows committed while a partition is loaded are not missed", async () => {
   const store = new FakeLedgerStore();
   const ada = store.addRecipient(0, "ada");
-  store.plan(0, notificationOf({ id: id(1) }), { members: [ada] });
+  store.plan(0, notificationOf({ id: idOf(1) }), { members: [ada] });
   const { clock, poke } = start({ store });
-  poke(store.plan(0, notificationOf({ id: id(2) }), { members: [ada] })); // nobody hears it yet
+  poke(store.plan(0, notificationOf({ id: idOf(2) }), { members: [ada] })); // nobody hears it yet
   await clock.advance(2_500);
   expect([1, 2].map((offset) => store.setOf(0, offset, "noDevice"))).toEqual([[0], [0]]);
 });
@@ -332,7 +332,7 @@ test("RE1, S41 — a process that crashes comes back with what is open; the pois
   const ada = store.addRecipient(0, "ada");
   await clock.advance(0);
   await open({ recipientId: "ada", sid: 7 });
-  poke(store.plan(0, notificationOf({ id: id(1) }), { members: [ada] }));
+  poke(store.plan(0, notificationOf({ id: idOf(1) }), { members: [ada] }));
   await clock.advance(10);
   const poison = {
     title: "cannot be encoded",
@@ -341,8 +341,8 @@ test("RE1, S41 — a process that crashes comes back with what is open; the pois
     },
   };
   poke(
-    store.plan(0, notificationOf({ id: id(2), content: { en: poison } }), { members: [ada] }),
-    store.plan(0, notificationOf({ id: id(3) }), { members: [ada] }),
+    store.plan(0, notificationOf({ id: idOf(2), content: { en: poison } }), { members: [ada] }),
+    store.plan(0, notificationOf({ id: idOf(3) }), { members: [ada] }),
   );
   await clock.advance(10_000);
   await ack(7, ada, 3);
