@@ -3,7 +3,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { DevCluster } from "@carillon/cli";
+import { DevCluster, dropDevData } from "@carillon/cli";
 import { RegionApi } from "./api.ts";
 import { InboxLog } from "./inbox-log.ts";
 
@@ -56,6 +56,7 @@ export async function startTestCluster(
     async stop() {
       for (const log of inboxes) log.close();
       await cluster.stop();
+      dropDevData(folder); // Postgres' data may lie elsewhere: a folder of mkdtemp is 0700
       await rm(folder, { recursive: true, force: true });
     },
   };

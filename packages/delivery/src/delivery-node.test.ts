@@ -143,7 +143,8 @@ test("SD1, SD2, SD3, SE2 — a session resumes from its offset: all that it miss
   const ada = store.addRecipient(0, "ada");
   await clock.advance(0);
   await open({ recipientId: "ada", sid: 7 });
-  for (const n of [1, 2, 3]) poke(store.plan(0, notificationOf({ id: idOf(n) }), { members: [ada] }));
+  for (const n of [1, 2, 3])
+    poke(store.plan(0, notificationOf({ id: idOf(n) }), { members: [ada] }));
   await clock.advance(100);
   expect(taken()).toEqual(["1→7", "2→7", "3→7"]);
   const again = await open({ recipientId: "ada", sid: 8, position: { offset: 1, epoch: "e1" } });

@@ -1,0 +1,43 @@
+// apps/cli/src/dev/node-env.ts
+// The environment of one local region node: its configuration and nothing else.
+import type { Role } from "@carillon/contracts";
+import type { DevSecrets } from "./dev-secrets.ts";
+
+export interface NodeEnvOptions {
+  readonly region: string;
+  readonly regions: readonly string[];
+  readonly roles: readonly Role[];
+  readonly natsUrl: string;
+  readonly storeUrl: string;
+  readonly secrets: DevSecrets;
+  /** 0: any free one. */
+  readonly ingestPort: number;
+  readonly gatewayPort: number;
+  /** More settings of the node; they win over these. */
+  readonly more: Readonly<Record<string, string>>;
+}
+
+export function nodeEnv(options: NodeEnvOptions): Record<string, string> {
+  const { secrets, roles } = options;
+  const isIngest = roles.includes("ingest");
+  const isGateway = roles.includes("gateway");
+  return {
+    CARILLON_NODE_REGION: options.region,
+    CARILLON_NODE_REGIONS: options.regions.join(","),
+    CARILLON_NODE_ROLES: roles.join(","),
+    CARILLON_NODE_HOST: "127.0.0.1",
+    CARILLON_NODE_NATS_URLS: options.natsUrl,
+    CARILLON_NODE_STORE_URL: options.storeUrl,
+    CARILLON_NODE_GATEWAY_DRAIN_MS: "200", // a person waits for Ctrl-C
+    ...(isIngest && {
+      CARILLON_NODE_INGEST_PORT: String(options.ingestPort),
+      CARILLON_NODE_KEY_PEPPER_FILE: secrets.keyPepperFile,
+      CARILLON_NODE_TOKEN_PRIVATE_KEY_FILE: secrets.tokenPrivateKeyFile,
+    }),
+    ...((isIngest || isGateway) && {
+      CARILLON_NODE_TOKEN_PUBLIC_KEYS_FILE: secrets.tokenPublicKeysFile,
+    }),
+    ...(isGateway && { CARILLON_NODE_GATEWAY_PORT: String(options.gatewayPort) }),
+    ...options.more,
+  };
+}

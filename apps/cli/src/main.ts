@@ -1,0 +1,99 @@
+// apps/cli/src/main.ts
+// `carillon`: what there is to call. Only here the environment is read.
+import { join, resolve } from "node:path";
+import { DEFAULT_REGIONS } from "@carillon/contracts";
+import { Command, InvalidArgumentError, Option } from "commander";
+import packageJson from "../package.json" with { type: "json" };
+import { runDevCommand } from "./dev/dev-command.ts";
+import { loadCommand } from "./load/load-command.ts";
+import { runNodeCommand } from "./node-command.ts";
+import { createTerminal } from "./terminal.ts";
+
+const BUILD = packageJson.version;
+const DEFAULT_DATA_FOLDER = join(import.meta.dirname, "../../..", ".carillon");
+const REGION = /^[a-z][a-z0-9]{1,15}$/;
+const REGIONS_MAX = 16;
+const EMPLOYEES_MAX = 1_000_000;
+
+const program = new Command("carillon")
+  .description("Push notifications over several regions: one comes in, each employee gets it once.")
+  .version(BUILD)
+  .showHelpAfterError();
+
+program
+  .command("dev")
+  .description("run whole regions on this machine, and show what they do")
+  .option("--no-demo", "only run it")
+  .option("--fresh", "drop what an earlier run left", false)
+  .option("--data <folder>", "where state is kept", DEFAULT_DATA_FOLDER)
+  .option("--regions <list>", "regions, separated by commas", regions, [...DEFAULT_REGIONS])
+  .option("--employees <count>", "people of the demonstration", count(1, EMPLOYEES_MAX), 10_000)
+  .option("--no-durable", "let Postgres not sync: faster, and lost with the machine")
+  .action(async (options: DevOptions) => {
+    const exitCode = await runDevCommand(
+      {
+        dataFolder: resolve(options.data),
+        regions: options.regions,
+        employeesCount: options.employees,
+        isDurable: options.durable,
+        isFresh: options.fresh,
+        hasDemo: options.demo,
+      },
+      createTerminal(process.stdout),
+    );
+    process.exit(exitCode);
+  });
+
+program
+  .command("node")
+  .description("run one process of one region; settings: CARILLON_NODE_… in the environment")
+  .addOption(new Option("--check-config", "say what is wrong with the settings").default(false))
+  .addOption(new Option("--print-config", "show the settings, without secrets").default(false))
+  .action(async (options: { checkConfig: boolean; printConfig: boolean }) => {
+    const mode = options.printConfig
+      ? "print-config"
+      : options.checkConfig
+        ? "check-config"
+        : "run";
+    const exitCode = await runNodeCommand({
+      env: process.env,
+      build: BUILD,
+      mode,
+      out: (text) => void process.stdout.write(text),
+      err: (text) => void process.stderr.write(text),
+    });
+    process.exit(exitCode);
+  });
+
+program.addCommand(
+  loadCommand({ terminal: createTerminal(process.stdout), defaultDataFolder: DEFAULT_DATA_FOLDER }),
+);
+
+await program.parseAsync();
+
+interface DevOptions {
+  readonly demo: boolean;
+  readonly fresh: boolean;
+  readonly data: string;
+  readonly regions: readonly string[];
+  readonly employees: number;
+  readonly durable: boolean;
+}
+
+function regions(text: string): string[] {
+  const names = text.split(",").map((name) => name.trim());
+  if (names.length > REGIONS_MAX || new Set(names).size !== names.length)
+    throw new InvalidArgumentError(`At most ${REGIONS_MAX} different regions.`);
+  if (!names.every((name) => REGION.test(name)))
+    throw new InvalidArgumentError("Each is 2 to 16 lower-case letters or digits.");
+  return names;
+}
+
+function count(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < min || value > max)
+      throw new InvalidArgumentError(`A whole number from ${min} to ${max}.`);
+    return value;
+  };
+}

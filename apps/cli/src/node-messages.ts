@@ -1,0 +1,21 @@
+// apps/cli/src/node-messages.ts
+// What a region node tells the process that started it, over the IPC channel.
+
+/** Ports are null for roles that the node does not run. */
+export interface NodeReady {
+  readonly kind: "ready";
+  readonly memberId: string;
+  readonly ingestPort: number | null;
+  readonly gatewayPort: number | null;
+}
+
+export function isNodeReady(message: unknown): message is NodeReady {
+  if (typeof message !== "object" || message === null) return false;
+  const { kind, memberId, ingestPort, gatewayPort } = message as Partial<
+    Record<keyof NodeReady, unknown>
+  >;
+  const isPort = (port: unknown): boolean => port === null || Number.isInteger(port);
+  return (
+    kind === "ready" && typeof memberId === "string" && isPort(ingestPort) && isPort(gatewayPort)
+  );
+}

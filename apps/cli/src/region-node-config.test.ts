@@ -1,0 +1,108 @@
+// Goal: RN1 and the exit code of RN6. Method: environments, good and bad.
+import { generateKeyPairSync } from "node:crypto";
+import { ConfigError } from "@carillon/config";
+import { createSeededRandom } from "@carillon/kernel";
+import { expect, test } from "vitest";
+import { runNodeCommand } from "./node-command.ts";
+import { readRegionNodeConfig } from "./region-node-config.ts";
+import { newMemberId } from "./region-node.ts";
+
+const pair = generateKeyPairSync("ed25519");
+const named = { kid: "k1", alg: "EdDSA" };
+const PRIVATE = JSON.stringify({ ...pair.privateKey.export({ format: "jwk" }), ...named });
+const PUBLIC = JSON.stringify({
+  keys: [{ ...pair.publicKey.export({ format: "jwk" }), ...named }],
+});
+const WORKER = {
+  CARILLON_NODE_REGION: "fra",
+  CARILLON_NODE_ROLES: "worker",
+  CARILLON_NODE_NATS_URLS: "nats://127.0.0.1:4222",
+  CARILLON_NODE_STORE_URL: "postgres://u:geheim@127.0.0.1/fra",
+};
+const ALL = {
+  ...WORKER,
+  CARILLON_NODE_ROLES: "",
+  CARILLON_NODE_KEY_PEPPER: "geheim",
+  CARILLON_NODE_TOKEN_PRIVATE_KEY: PRIVATE,
+  CARILLON_NODE_TOKEN_PUBLIC_KEYS: PUBLIC,
+};
+
+function problemsOf(env: Record<string, string>): readonly string[] {
+  try {
+    readRegionNodeConfig(env);
+  } catch (cause) {
+    if (cause instanceof ConfigError) return cause.problems;
+    throw cause;
+  }
+  return [];
+}
+
+test("RN1 — each role needs its own secrets and no others", () => {
+  expect(problemsOf(WORKER)).toEqual([]);
+  expect(problemsOf(ALL)).toEqual([]);
+  expect(problemsOf({ ...WORKER, CARILLON_NODE_ROLES: "worker, gateway" })).toEqual([
+    "CARILLON_NODE_TOKEN_PUBLIC_KEYS (or CARILLON_NODE_TOKEN_PUBLIC_KEYS_FILE) is required by the role gateway",
+  ]);
+  expect(problemsOf({ ...WORKER, CARILLON_NODE_ROLES: "" })).toEqual([
+    "CARILLON_NODE_KEY_PEPPER (or CARILLON_NODE_KEY_PEPPER_FILE) is required by the role ingest",
+    "CARILLON_NODE_TOKEN_PRIVATE_KEY (or CARILLON_NODE_TOKEN_PRIVATE_KEY_FILE) is required by the role ingest",
+    "CARILLON_NODE_TOKEN_PUBLIC_KEYS (or CARILLON_NODE_TOKEN_PUBLIC_KEYS_FILE) is required by the role ingest, gateway",
+  ]);
+});
+
+test("RN1, RN6 — every problem at once, no value echoed, exit 78", async () => {
+  const errors: string[] = [];
+  const exitCode = await runNodeCommand({
+    env: {
+      ...ALL,
+      CARILLON_NODE_REGION: "Frankfurt!",
+      CARILLON_NODE_ROLES: "ingest,gatway",
+      CARILLON_NODE_KEY_PEPPER: "",
+      CARILLON_NODE_TOKEN_PRIVATE_KEY: '{"kty":"oct","k":"geheim"}',
+      CARILLON_NODE_TOKEN_PUBLIC_KEYS: PRIVATE,
+      CARILLON_NODE_INGEST_PORT: "70000",
+      CARILLON_NODE_INGEST_PROT: "1",
+      PATH: "/bin",
+    },
+    build: "test",
+    mode: "run",
+    out: () => undefined,
+    err: (text) => errors.push(text),
+  });
+  expect(exitCode).toBe(78);
+  expect(errors.join("").trim().split("\n")).toEqual([
+    "carillon node: CARILLON_NODE_INGEST_PROT is not a known setting",
+    "carillon node: CARILLON_NODE_REGION must be 2 to 16 lower-case letters or digits",
+    "carillon node: CARILLON_NODE_ROLES must be ingest, worker or gateway, separated by commas",
+    "carillon node: CARILLON_NODE_TOKEN_PRIVATE_KEY must be an Ed25519 private key as JWK with kid",
+    'carillon node: CARILLON_NODE_TOKEN_PUBLIC_KEYS must be a JSON Web Key Set ({"keys": […]}) with at least one key, all public',
+    "carillon node: CARILLON_NODE_INGEST_PORT must be a whole number from 0 to 65535",
+    "carillon node: CARILLON_NODE_KEY_PEPPER (or CARILLON_NODE_KEY_PEPPER_FILE) is required by the role ingest",
+  ]);
+});
+
+test("RN1 — a node serves one of the regions", () => {
+  expect(problemsOf({ ...WORKER, CARILLON_NODE_REGIONS: "lon,par" })).toEqual([
+    "CARILLON_NODE_REGION must be one of CARILLON_NODE_REGIONS",
+  ]);
+});
+
+test("--print-config shows everything but secrets", async () => {
+  let text = "";
+  const options = { env: ALL, build: "test", err: () => undefined };
+  const out = (part: string): void => void (text += part);
+  expect(await runNodeCommand({ ...options, mode: "print-config", out })).toBe(0);
+  expect(text).toContain("CARILLON_NODE_STORE_URL=[secret]\n");
+  expect(text).toContain("CARILLON_NODE_ROLES=ingest,worker,gateway\n");
+  expect(text).not.toContain("geheim");
+  expect(text).not.toContain(JSON.parse(PRIVATE).d);
+});
+
+test("a member's id names region and role, is new each time and fits a NATS subject", () => {
+  const random = createSeededRandom(1);
+  const worker = newMemberId(readRegionNodeConfig(WORKER), random);
+  const node = newMemberId(readRegionNodeConfig(ALL), random);
+  expect(worker).toMatch(/^fra-worker-[a-z0-9]{8}$/);
+  expect(node).toMatch(/^fra-node-[a-z0-9]{8}$/);
+  expect(worker.slice(-8)).not.toBe(node.slice(-8));
+});
