@@ -12,6 +12,7 @@ import {
   type OpenReply,
   type OpenResult,
   subjects,
+  UNKNOWN_INDEX,
 } from "@carillon/contracts";
 import type { Clock, Random, Scheduler } from "@carillon/kernel";
 import type { DeliverGroup, InboxSession } from "./inbox-session.ts";
@@ -182,9 +183,16 @@ export class SessionHub {
           frame ??= encodeNtfFrame(bytes, group.offset, group.epoch);
           session.hold({ ownerId, seq, group, frame });
           this.#counts.held++;
-        } else this.#counts.strays++;
+        } else this.#stray(group, sid);
       }
     }
+  }
+
+  /** Not synced, or gone: then its owner has missed the report of its end, and is told again. */
+  #stray({ home, partition }: DeliverGroup, sid: number): void {
+    this.#counts.strays++;
+    if (!this.#sessions.has(sid))
+      this.#reports.closed({ sid, home, partition, index: UNKNOWN_INDEX });
   }
 
   #accept(session: InboxSession, group: DeliverGroup, frame: Buffer): void {

@@ -174,6 +174,8 @@ export const sessionOpenSchema = z.object({
 });
 export type SessionOpen = z.infer<typeof sessionOpenSchema>;
 
+/** In place of a session's index, where a gateway does not know it. */
+export const UNKNOWN_INDEX = -1;
 /** [sid, index, offset]: cumulative ack. */
 const ackTuple = z.tuple([z.number(), z.number(), z.number()]);
 export const partitionRequestSchema = z.discriminatedUnion("kind", [
@@ -188,7 +190,7 @@ export const partitionRequestSchema = z.discriminatedUnion("kind", [
     acks: z.array(ackTuple),
     reads: z.array(ackTuple), // [sid, index, offset of that notification]
     acknowledges: z.array(ackTuple),
-    closed: z.array(z.tuple([z.number(), z.number()])), // [sid, index]
+    closed: z.array(z.tuple([z.number(), z.number()])), // [sid, index or UNKNOWN_INDEX]
   }),
 ]);
 export type PartitionRequest = z.infer<typeof partitionRequestSchema>;

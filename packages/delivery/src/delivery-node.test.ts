@@ -1,7 +1,13 @@
 // packages/delivery/src/delivery-node.test.ts
 // Goal: D1, D2, D3, D4 and IN, SD, LF, DN of one node. Method: the real runtime on a fake clock, a
 // store and gateways in memory; the test moves time and reads what was sent and what was stored.
-import type { Deliver, OpenReply, PokeEntry, SessionOpen } from "@carillon/contracts";
+import {
+  type Deliver,
+  type OpenReply,
+  type PokeEntry,
+  type SessionOpen,
+  UNKNOWN_INDEX,
+} from "@carillon/contracts";
 import { createSeededRandom } from "@carillon/kernel";
 import { createRuntime } from "@carillon/process";
 import { FakeClock } from "@carillon/testkit";
@@ -351,4 +357,25 @@ test("RE1, S41 — a process that crashes comes back with what is open; the pois
   expect(new Set(taken())).toEqual(new Set(["1→7", "3→7"]));
   expect(events).toEqual(["serves 0", "failed 2", "deliveredSocket 1", "deliveredSocket 3"]);
   expect(store.setOf(0, 2, "failed")).toEqual([ada]);
+});
+
+test("SE1 — a session whose end was not heard of: its gateway says so when it is sent something", async () => {
+  const { clock, store, node, events, taken, poke, open } = start();
+  const ada = store.addRecipient(0, "ada");
+  await clock.advance(0);
+  await open({ recipientId: "ada", sid: 7 });
+  poke(store.plan(0, notificationOf(), { members: [ada] }));
+  await clock.advance(10);
+  expect(taken()).toEqual(["1→7"]);
+  const report = {
+    kind: "report" as const,
+    gatewayId: GATEWAY,
+    acks: [],
+    reads: [],
+    acknowledges: [],
+  };
+  node.report(0, { ...report, closed: [[7, UNKNOWN_INDEX]] });
+  expect(node.stats().sessionCount).toBe(0);
+  await clock.advance(5_100);
+  expect(events).toEqual(["serves 0", "unacked 1"]);
 });

@@ -10,11 +10,18 @@ export class Envelope {
   readonly audience: RegionAudience | null;
   readonly #payloads = new Map<string, string>();
   readonly #locales: readonly string[];
+  #contentSize: number | undefined;
 
   constructor(notification: Notification, audience: RegionAudience | null) {
     this.notification = notification;
     this.audience = audience;
     this.#locales = Object.keys(notification.content);
+  }
+
+  /** Characters of its content: about what it takes in memory. */
+  get contentSize(): number {
+    this.#contentSize ??= sizeOf(this.notification.content);
+    return this.#contentSize;
   }
 
   /** JSON object of event `ntf` without offset and epoch, in the recipient's language. */
@@ -39,12 +46,21 @@ export function localeFor(wanted: string | null, available: readonly string[]): 
   return available.find((locale) => locale.startsWith(`${language}-`)) ?? first;
 }
 
+function sizeOf(localized: Notification["content"]): number {
+  let size = 0;
+  for (const { title, body = "", link = "", data = {} } of Object.values(localized)) {
+    size += title.length + body.length + link.length;
+    for (const [key, value] of Object.entries(data)) size += key.length + value.length;
+  }
+  return size;
+}
+
 function encodePayload(notification: Notification, content: Content | undefined): string {
   const { id, priority, acceptedAtMs } = notification;
   return JSON.stringify({ id, priority, acceptedAtMs, ...content });
 }
 
-/** Envelopes by notification id, least recently used dropped first; entries keep theirs alive. */
+/** Envelopes by notification id, oldest dropped first; entries keep theirs alive. */
 export class EnvelopeCache {
   readonly #byId = new Map<string, Envelope>();
   readonly #countMax: number;

@@ -63,10 +63,10 @@ export class LedgerEntry {
     return this.#targetedCount - this.#terminalCount;
   }
 
-  /** Bytes its sets take, about; for the tail's limit. */
+  /** Bytes it takes, about; for the tail's limit. The content of a large audience is shared. */
   get sizeBytes(): number {
-    const bits = this.members?.length ?? this.#targetedCount;
-    return 512 + bits;
+    if (this.members === null) return 512 + this.#targetedCount;
+    return 512 + this.members.length * 8 + this.envelope.contentSize * 2;
   }
 
   /** Expanded here, and not yet known to be committed. */

@@ -45,6 +45,7 @@ export class Partition {
 
   readonly #options: PartitionOptions;
   readonly #entries = new Map<number, LedgerEntry>(); // by offset, insertion ascending but for pins
+  readonly #sizes = new Map<number, number>();
   readonly #dirty = new Set<LedgerEntry>();
   #openCount = 0;
   #tailBytes = 0;
@@ -87,7 +88,9 @@ export class Partition {
     const known = this.#entries.get(entry.offset);
     if (known !== undefined) return known;
     this.#entries.set(entry.offset, entry);
-    this.#tailBytes += entry.sizeBytes;
+    const { sizeBytes } = entry;
+    this.#sizes.set(entry.offset, sizeBytes);
+    this.#tailBytes += sizeBytes;
     if (entry.state !== "closed") this.#openCount++;
     return entry;
   }
@@ -165,7 +168,8 @@ export class Partition {
       if (entry.state !== "closed" || entry.isDirty || this.#dirty.has(entry)) continue;
       if (offset > this.handedOffset) continue;
       this.#entries.delete(offset);
-      this.#tailBytes -= entry.sizeBytes;
+      this.#tailBytes -= this.#sizes.get(offset) ?? 0; // as it was counted: audiences grow
+      this.#sizes.delete(offset);
       this.#tailFloor = Math.max(this.#tailFloor, offset);
     }
   }

@@ -9,6 +9,7 @@ import {
   type OpenResult,
   type SessionOpen,
   type SessionReport,
+  UNKNOWN_INDEX,
 } from "@carillon/contracts";
 import type { Clock } from "@carillon/kernel";
 import type { GatewayOutbox } from "./gateway-outbox.ts";
@@ -94,8 +95,12 @@ export class SessionDesk {
     for (const [, index, offset] of report.acknowledges)
       this.#receipt(partition, { index, offset, receipt: "acknowledged" });
     const nowMs = this.#deps.clock.monotonicMs();
-    for (const [sid, index] of report.closed)
-      if (partition.sessions.close(index, gatewayId, sid, nowMs)) tellClosed(partition, index);
+    const { sessions } = partition;
+    for (const [sid, told] of report.closed) {
+      const index = told === UNKNOWN_INDEX ? sessions.ownerOf(gatewayId, sid) : told;
+      if (index !== undefined && sessions.close(index, gatewayId, sid, nowMs))
+        tellClosed(partition, index);
+    }
   }
 
   closeGateway(partition: Partition, gatewayId: string): void {

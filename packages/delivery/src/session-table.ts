@@ -33,6 +33,13 @@ export class SessionTable {
     return this.of(index).find((session) => session.sid === sid && session.gatewayId === gatewayId);
   }
 
+  /** Whose session it is; looks at all of them, for a gateway that no longer knows. */
+  ownerOf(gatewayId: string, sid: number): number | undefined {
+    for (const index of this.#byIndex.keys())
+      if (this.find(index, gatewayId, sid) !== undefined) return index;
+    return undefined;
+  }
+
   mayOpen(index: number, gatewayId: string, sid: number): boolean {
     const isKnown = this.find(index, gatewayId, sid) !== undefined;
     return isKnown || this.of(index).length < LIMITS.socketsPerRecipientMax;
