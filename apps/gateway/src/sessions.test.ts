@@ -1,5 +1,5 @@
 // Goal: W2, W3 and GW8–GW16 through real sockets, with an owner that loses, delays and moves.
-import { partitionOf } from "@carillon/contracts";
+import { partitionOf, UNKNOWN_INDEX } from "@carillon/contracts";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import {
   type Fixture,
@@ -154,6 +154,18 @@ test("GW12 — a session that ends is told to its owner", async () => {
   client.ws.terminate();
   await until(() => expect(fixture.owner.sessionsCount).toBe(0));
   expect(fixture.owner.reports.flatMap(({ closed }) => closed)).toEqual([[1, 1_001]]);
+});
+
+test("GW12 — a delivery for a session that is gone: its owner is told so again", async () => {
+  await joined();
+  const partition = partitionOf(TENANT, "anna");
+  const group = { home: HOME, partition, epoch: "e1", offset: 1, isResend: false, sids: [99] };
+  fixture.owner.deliverRaw(GATEWAY_ID, [{ payload: "{}", groups: [group] }]);
+  await until(() =>
+    expect(fixture.owner.reports.flatMap(({ closed }) => closed)).toEqual([[99, UNKNOWN_INDEX]]),
+  );
+  expect(fixture.gateway.stats().strayDeliveriesTotal).toBe(1);
+  expect(fixture.owner.sessionsCount).toBe(1); // the one that lives
 });
 
 test("GW12 — a session that ends while it is being opened is told when the answer comes", async () => {
