@@ -7,7 +7,7 @@ import {
   recipientsOfOnePartition,
   startFixture,
 } from "./testing/gateway-fixture.ts";
-import { ScriptedOwner, TENANT } from "./testing/scripted-owner.ts";
+import { HOME, ScriptedOwner, TENANT } from "./testing/scripted-owner.ts";
 
 const until = (check: () => void): Promise<void> =>
   vi.waitFor(check, { timeout: 30_000, interval: 5 });
