@@ -1,5 +1,6 @@
 // packages/telemetry/src/telemetry.test.ts
 // Goal: TE1–TE3 and the rules for metric names (STYLE §6). Method: read what is really printed.
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import {
   CATALOGUE,
@@ -72,4 +73,15 @@ test("TE3 — what is counted is rendered", async () => {
   expect(text).toContain('carillon_worker_outcomes_total{outcome="noDevice",region="lon"} 3');
   expect(text).toContain("carillon_worker_ledger_flush_duration_seconds_count");
   expect(text).toContain("nodejs_eventloop_lag_seconds");
+});
+
+test("TE3 — docs/metrics.md is the catalogue", () => {
+  const rowsOf = (text: string): string[] =>
+    text
+      .split("\n")
+      .filter((line) => line.startsWith("| `"))
+      .map((line) => line.replaceAll(/\s*\|\s*/g, "|"));
+  const page = readFileSync(new URL("../../../docs/metrics.md", import.meta.url), "utf8");
+  expect(rowsOf(page)).toEqual(rowsOf(catalogueTable()));
+  expect(rowsOf(page).length).toBe(Object.keys(CATALOGUE).length);
 });
