@@ -2,6 +2,7 @@
 // Joins what the parts of a node tell of themselves to its log and metrics.
 // What may happen per message is counted; only changes and faults are logged.
 import type { BusEvent } from "@carillon/bus";
+import { CLOSE_CODES } from "@carillon/contracts";
 import type { Gateway, GatewayStats } from "@carillon/gateway";
 import { assertNever, type Clock, Fault } from "@carillon/kernel";
 import type { Logger, Metrics } from "@carillon/telemetry";
@@ -45,6 +46,9 @@ const COUNTED = [
   "receiptsDroppedTotal",
 ] as const satisfies readonly (keyof GatewayStats)[];
 
+/** Ours only: what a client closes with is its own affair, and no closed set. */
+const CLOSES = Object.values(CLOSE_CODES);
+
 /** Copies gauges and counts once a second; returns what ends it. */
 export function publishGatewayStats(deps: {
   readonly gateway: Gateway;
@@ -58,13 +62,35 @@ export function publishGatewayStats(deps: {
     const stats = gateway.stats();
     metrics.sockets.set(stats.socketsCount);
     metrics.gatewaySessions.set(stats.sessionsCount);
-    for (const name of COUNTED) {
-      const event = name.slice(0, -"Total".length);
-      metrics.gatewayEvents.inc({ event }, stats[name] - (before.get(name) ?? 0));
-      before.set(name, stats[name]);
-    }
+    metrics.gatewayBufferedBytes.set(stats.waitingBytes);
+    for (const name of COUNTED) count(name.slice(0, -"Total".length), stats[name]);
+    for (const code of CLOSES) count(`closed_${code}`, stats.closedTotal[code] ?? 0);
+  };
+  const count = (event: string, total: number): void => {
+    metrics.gatewayEvents.inc({ event }, total - (before.get(event) ?? 0));
+    before.set(event, total);
   };
   let timer = clock.setTimer(STATS_EVERY_MS, publish);
+  return () => timer.cancel();
+}
+
+const OUTBOX_EVERY_MS = 5_000;
+
+/** Age of the oldest outbox row every 5 s; a store that is away leaves the last one. */
+export function publishOutboxAge(deps: {
+  readonly outbox: { oldestAgeMs(): Promise<number | null> };
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+}): () => void {
+  const { outbox, metrics, clock } = deps;
+  const publish = (): void => {
+    outbox.oldestAgeMs().then(
+      (ageMs) => metrics.outboxAge.set((ageMs ?? 0) / 1_000),
+      () => metrics.failures.inc({ component: "outbox_age" }),
+    );
+    timer = clock.setTimer(OUTBOX_EVERY_MS, publish);
+  };
+  let timer = clock.setTimer(OUTBOX_EVERY_MS, publish);
   return () => timer.cancel();
 }
 

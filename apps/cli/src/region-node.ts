@@ -13,7 +13,7 @@ import { createStore, type Store } from "@carillon/store";
 import type { Logger, Metrics } from "@carillon/telemetry";
 import { createWorker, type Worker } from "@carillon/worker";
 import type { NodeReady } from "./node-messages.ts";
-import { busEventObserver, publishGatewayStats } from "./node-telemetry.ts";
+import { busEventObserver, publishGatewayStats, publishOutboxAge } from "./node-telemetry.ts";
 import { type RegionNodeConfig, rolesOf } from "./region-node-config.ts";
 
 export interface RegionNodeDeps {
@@ -226,6 +226,8 @@ class ComposedNode implements RegionNode {
     });
     this.#onStop("ingest", () => ingest.stop());
     const { port } = await ingest.start();
+    const stopOutboxAge = publishOutboxAge({ outbox: parts.store.outbox, metrics, clock });
+    this.#onStop("outbox.age", stopOutboxAge);
     return port;
   }
 
