@@ -106,6 +106,9 @@ export function createAcceptor(options: AcceptOptions, deps: AcceptDeps): Accept
     drain: () => batcher.drain(),
     async accept(request) {
       const pending = await pendingOf(request, options, deps);
+      // Their home may be the region that did not answer: counted as unknown they would be lost.
+      if (pending === "unlocated")
+        return problem("region_unreachable", { headers: { "retry-after": "5" } });
       if (pending.item.remotes.length > 0 && !fitsBus(pending, bus.payloadMaxBytes))
         return problem("body_too_large", { detail: "It does not fit a message between regions." });
       const result = await batcher.add(pending);
@@ -138,8 +141,10 @@ async function pendingOf(
   { tenantId, request, idempotency }: AcceptRequest,
   { region, regions }: AcceptOptions,
   deps: AcceptDeps,
-): Promise<Pending> {
-  const { audiences, unknownCount, exclude } = await audiencesOf(tenantId, request, regions, deps);
+): Promise<Pending | "unlocated"> {
+  const target = await audiencesOf(tenantId, request, regions, deps);
+  const { audiences, unknownCount, exclude } = target;
+  if (target.isPartial) return "unlocated";
   const acceptedAtMs = deps.clock.wallClockMs();
   const notification: Notification = {
     id: createUuidV7(deps.clock, deps.random),
@@ -171,6 +176,8 @@ interface TargetAudiences {
   readonly audiences: ReadonlyMap<string, RegionAudience>; // by target region
   readonly unknownCount: number | undefined; // of explicit recipients
   readonly exclude: string[];
+  /** Some are unknown, and not every region could be asked. */
+  readonly isPartial: boolean;
 }
 
 async function audiencesOf(
@@ -185,12 +192,12 @@ async function audiencesOf(
     const everywhere: RegionAudience =
       "filter" in audience ? { kind: "filter", filter: audience.filter } : { kind: "broadcast" };
     const audiences = new Map(regions.map((target) => [target, everywhere]));
-    return { audiences, unknownCount: undefined, exclude };
+    return { audiences, unknownCount: undefined, exclude, isPartial: false };
   }
   const wanted = new Set(audience.recipients);
   for (const recipientId of exclude) wanted.delete(recipientId);
   const recipientIds = [...wanted];
-  const { homes } = await deps.homes.find(tenantId, recipientIds);
+  const { homes, isPartial } = await deps.homes.find(tenantId, recipientIds);
   const byRegion = new Map<string, string[]>();
   let unknownCount = 0;
   for (const recipientId of recipientIds) {
@@ -203,7 +210,8 @@ async function audiencesOf(
     const ids = byRegion.get(target);
     if (ids !== undefined) audiences.set(target, { kind: "recipients", recipientIds: ids });
   }
-  return { audiences, unknownCount, exclude: [] }; // the excluded are gone already
+  // the excluded are gone already
+  return { audiences, unknownCount, exclude: [], isPartial: isPartial && unknownCount > 0 };
 }
 
 function fitsBus({ item, notificationJson }: Pending, maxBytes: number): boolean {

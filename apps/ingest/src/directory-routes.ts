@@ -56,8 +56,11 @@ export function createDirectoryRoutes(deps: DirectoryRoutesDeps): DirectoryRoute
       if (!parsed.success)
         return problem("invalid_field", { errors: fieldErrorsOf(parsed.error, body) });
       const { tenantId } = caller;
-      const known = (await homes.find(tenantId, [id.recipientId])).homes.get(id.recipientId);
+      const located = await homes.find(tenantId, [id.recipientId]);
+      const known = located.homes.get(id.recipientId);
       const wished = parsed.data.homeRegion;
+      // It may live in the region that did not answer: a second home would be made (D2).
+      if (known === undefined && wished === undefined && located.isPartial) return unreachable();
       const choice = homeChoiceOf({ known, wished, here: region, regions });
       if (choice.kind !== "home") return problemOfChoice(choice, regions);
       const change = changeOf(id.recipientId, parsed.data);
@@ -97,6 +100,7 @@ export function createDirectoryRoutes(deps: DirectoryRoutesDeps): DirectoryRoute
         issued.push({ recipientId, homeRegion: home, token });
       }
       const unknown = recipientIds.filter((recipientId) => !found.homes.has(recipientId));
+      if (unknown.length > 0 && found.isPartial) return unreachable();
       return ok(200, { tokens: issued, unknown } satisfies TokensAnswer);
     },
   };

@@ -79,12 +79,11 @@ export function createHomes(
     clock,
   );
 
-  /** Null: no answer. */
   const locateIn = async (
     region: string,
     tenantId: string,
     recipientIds: readonly string[],
-  ): Promise<string[] | null> => {
+  ): Promise<{ located: string[]; isComplete: boolean }> => {
     const ids = recipientIds.map((recipientId) => JSON.stringify(recipientId));
     const replies = await Promise.all(
       chunksOf(ids, bus.payloadMaxBytes).map(async (chunk) => {
@@ -98,7 +97,7 @@ export function createHomes(
       }),
     );
     const located = replies.flatMap((reply) => reply ?? []);
-    return replies.includes(null) && located.length === 0 ? null : located;
+    return { located, isComplete: !replies.includes(null) };
   };
 
   const learn = async (region: string, tenantId: string, recipientIds: string[]): Promise<void> => {
@@ -132,16 +131,16 @@ export function createHomes(
       const answers = await Promise.all(
         others.map(async (region) => ({
           region,
-          located: await locateIn(region, tenantId, missing),
+          ...(await locateIn(region, tenantId, missing)),
         })),
       );
       for (const { region, located } of answers) {
-        if (located === null || located.length === 0) continue;
+        if (located.length === 0) continue;
         for (const recipientId of located) homes.set(recipientId, region);
         note(tenantId, located, region);
         await learn(region, tenantId, located);
       }
-      return { homes, isPartial: answers.some(({ located }) => located === null) };
+      return { homes, isPartial: answers.some(({ isComplete }) => !isComplete) };
     },
   };
 }

@@ -15,7 +15,7 @@ import { type Answer, ok } from "./answer.ts";
 import type { KeyCaller } from "./api-keys.ts";
 import { changeOf, HOME_CONFLICT_MESSAGE, unknownRegionMessage } from "./directory-routes.ts";
 import { type DirectoryWriter, homeChoiceOf } from "./directory-writer.ts";
-import type { Homes } from "./homes.ts";
+import type { FoundHomes, Homes } from "./homes.ts";
 import type { Call } from "./http-server.ts";
 import { parseJsonBody } from "./json-body.ts";
 import { type Line, linesOf } from "./ndjson.ts";
@@ -86,7 +86,7 @@ class ImportRun {
     const { homes } = this.#deps;
     const ids = new Set(batch.map(({ line }) => line.recipientId));
     const found = await homes.find(this.#tenantId, [...ids]);
-    const byHome = this.#sortByHome(batch, found.homes);
+    const byHome = this.#sortByHome(batch, found);
     await Promise.all([...byHome].map(([home, lines]) => this.#write(home, lines)));
   }
 
@@ -114,13 +114,18 @@ class ImportRun {
   /** A new id that occurs twice in a batch has one home: the first line's. */
   #sortByHome(
     batch: readonly NumberedLine[],
-    known: ReadonlyMap<string, string>,
+    { homes: known, isPartial }: FoundHomes,
   ): Map<string, NumberedLine[]> {
     const { region, regions } = this.#deps;
     const chosen = new Map(known);
     const byHome = new Map<string, NumberedLine[]>();
     for (const numbered of batch) {
       const { recipientId, homeRegion } = numbered.line;
+      if (isPartial && homeRegion === undefined && !chosen.has(recipientId)) {
+        const message = "its home may be in a region that cannot be reached; import the line again";
+        this.#reject({ line: numbered.number, field: "recipientId", message });
+        continue;
+      }
       const choice = homeChoiceOf({
         known: chosen.get(recipientId),
         wished: homeRegion,

@@ -14,6 +14,8 @@ export class FakeLeaseStore implements LeaseStore {
   readonly #rows: Row[];
   readonly #nowMs: () => number;
   isDown = false;
+  /** The next of these fails: a release before it is done, an acquire after it. */
+  failNext: "release" | "acquire_answer" | undefined;
 
   constructor(partitionCount: number, nowMs: () => number) {
     this.#nowMs = nowMs;
@@ -43,7 +45,7 @@ export class FakeLeaseStore implements LeaseStore {
 
   async acquire(options: Parameters<LeaseStore["acquire"]>[0]) {
     this.#mayFail();
-    return options.partitions.flatMap((partition) => {
+    const taken = options.partitions.flatMap((partition) => {
       const row = this.#rows[partition];
       if (row === undefined || row.untilMs > this.#nowMs()) return [];
       row.ownerId = options.memberId;
@@ -52,6 +54,8 @@ export class FakeLeaseStore implements LeaseStore {
       row.isReleased = false;
       return [{ partition, epoch: row.epoch }];
     });
+    this.#mayFailNext("acquire_answer");
+    return taken;
   }
 
   async refresh(options: Parameters<LeaseStore["refresh"]>[0]) {
@@ -65,6 +69,7 @@ export class FakeLeaseStore implements LeaseStore {
 
   async release(options: Parameters<LeaseStore["release"]>[0]): Promise<void> {
     this.#mayFail();
+    this.#mayFailNext("release");
     for (const partition of options.partitions) {
       const row = this.#rows[partition];
       if (row === undefined || row.ownerId !== options.memberId) continue;
@@ -72,6 +77,12 @@ export class FakeLeaseStore implements LeaseStore {
       row.untilMs = 0;
       row.isReleased = true;
     }
+  }
+
+  #mayFailNext(what: "release" | "acquire_answer"): void {
+    if (this.failNext !== what) return;
+    this.failNext = undefined;
+    throw new Fault("planted", { code: "store_unavailable", isRetryable: true });
   }
 
   #mayFail(): void {

@@ -108,3 +108,29 @@ test("CL8 — drain gives everything back at once", async () => {
   expect(owners()).toEqual({ nobody: 32 });
   expect(events).toEqual(["a +32 first", "a gives 32"]);
 });
+
+test("CL10 — a release that fails once: the partitions are given back, and owned again", async () => {
+  const { clock, leases, join, owners } = region();
+  const a = join("a");
+  await clock.advance(0);
+  leases.failNext = "release";
+  const b = join("b");
+  await clock.advance(6_000);
+  expect(owners()).toEqual({ a: a.owned().length, b: b.owned().length });
+  expect(a.owned().length + b.owned().length).toBe(32);
+});
+
+test("CL10 — an acquire whose answer is lost: the partitions are served in the end", async () => {
+  const { clock, leases, live, join, owners } = region();
+  const a = join("a");
+  join("b");
+  await clock.advance(4_000);
+  a.stop();
+  live.delete("a");
+  leases.failNext = "acquire_answer"; // b takes them, and does not hear of it
+  const c = join("c");
+  await clock.advance(25_000);
+  const counts = owners();
+  expect(Object.keys(counts).toSorted()).toEqual(["b", "c"]);
+  expect(counts["c"]).toBe(c.owned().length);
+});

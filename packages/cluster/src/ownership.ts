@@ -3,6 +3,7 @@
 //   CL7  Time to live of a lease is the database's; the time to stop by itself is this node's own
 //        monotonic clock, and shorter (8 s of 10 s): it stops before another may begin.
 //   CL8  A partition is handed over only after `onRelease` has flushed it (planned handover).
+//   CL10 A lease that this member has, but does not serve, is given back with the next refresh.
 //   CL9  A node that slept (SIGSTOP) notices before it does anything: `mayServe` is asked first.
 import { assert, type Clock, type Timer } from "@carillon/kernel";
 import type { LeaseStore } from "./ports.ts";
@@ -92,6 +93,10 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
       "fenced",
     );
     refreshedAtMs = Math.max(refreshedAtMs, askedAtMs);
+    // Kept alive by the refresh and served by nobody: a release that failed, or an acquire whose
+    // answer was lost. Given back, so that somebody takes them (CL10).
+    const strays = [...still.keys()].filter((n) => !held.has(n) && !releasing.has(n));
+    if (strays.length > 0) await leases.release({ home, memberId, partitions: strays });
   };
 
   const acquire = async (wanted: ReadonlySet<number>): Promise<void> => {

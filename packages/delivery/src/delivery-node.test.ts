@@ -334,6 +334,42 @@ test("LP1 — rows committed while a partition is loaded are not missed", async 
   expect([1, 2].map((offset) => store.setOf(0, offset, "noDevice"))).toEqual([[0], [0]]);
 });
 
+test("LP1 — a sweep and a poke while the directory is loaded: unfinished rows first, none lost", async () => {
+  const store = new FakeLedgerStore();
+  const ada = store.addRecipient(0, "ada");
+  for (const n of [1, 2]) store.plan(0, notificationOf({ id: idOf(n) }), { members: [ada] });
+  const gate = Promise.withResolvers<void>();
+  const stream = store.streamDirectory.bind(store);
+  store.streamDirectory = async (...asked) => {
+    await gate.promise;
+    await stream(...asked);
+  };
+  const { clock, events, poke } = start({ store });
+  await clock.advance(100);
+  poke(store.plan(0, notificationOf({ id: idOf(3) }), { members: [ada] }));
+  await clock.advance(5_000); // two sweeps
+  expect(events).toEqual([]);
+  gate.resolve();
+  await clock.advance(3_000);
+  expect(events).toEqual(["serves 0", "noDevice 1", "noDevice 2", "noDevice 3"]);
+});
+
+test("LP1 — a load that fails half-way is begun again, and serves once", async () => {
+  const store = new FakeLedgerStore();
+  const ada = store.addRecipient(0, "ada");
+  store.plan(0, notificationOf({ id: idOf(1) }), { members: [ada] });
+  const stream = store.streamDirectory.bind(store);
+  let failuresLeft = 2;
+  store.streamDirectory = async (...asked) => {
+    if (failuresLeft-- > 0) throw new Error("planted");
+    await stream(...asked);
+  };
+  const { clock, events, node } = start({ store });
+  await clock.advance(5_000);
+  expect(events.filter((event) => !event.startsWith("fault"))).toEqual(["serves 0", "noDevice 1"]);
+  expect(node.stats().partitionCount).toBe(1);
+});
+
 test("RE1, S41 — a process that crashes comes back with what is open; the poison is given up", async () => {
   const { clock, store, events, taken, poke, open, ack } = start();
   const ada = store.addRecipient(0, "ada");

@@ -173,6 +173,7 @@ export class DeliveryNode {
       intake: this.#intake,
       limits: this.#limits,
       create: (options) => {
+        this.#discard(this.#partitions.get(options.partition)); // of a load that failed
         const partition = new Partition(options, (self) => this.#createTable(self));
         this.#partitions.set(partition.partition, partition);
         return partition;
@@ -190,10 +191,7 @@ export class DeliveryNode {
   lose(partitions: readonly number[]): void {
     for (const number of partitions) {
       this.#held.delete(number);
-      const partition = this.#partitions.get(number);
-      if (partition === undefined) continue;
-      partition.isLost = true;
-      partition.table.stop();
+      this.#discard(this.#partitions.get(number));
       this.#partitions.delete(number);
       if (this.#serving.delete(number)) this.#deps.onServing(number, false);
     }
@@ -216,7 +214,7 @@ export class DeliveryNode {
 
   onPoke(poke: Poke): void {
     if (poke.home !== this.#options.home) return;
-    this.#intake.onPoke(poke, (number) => this.#partitions.get(number));
+    this.#intake.onPoke(poke, (number) => this.#loaded(number));
   }
 
   /** Calls `reply` once, or never when the store is down or the partition is not served here. */
@@ -296,6 +294,18 @@ export class DeliveryNode {
     this.lose([...this.#held.keys()]);
   }
 
+  #discard(partition: Partition | undefined): void {
+    if (partition === undefined) return;
+    partition.isLost = true;
+    partition.table.stop();
+  }
+
+  /** Undefined also while it is being loaded. */
+  #loaded(number: number): Partition | undefined {
+    const partition = this.#partitions.get(number);
+    return partition?.isLoading === true ? undefined : partition;
+  }
+
   #createTable(partition: Partition): Partition["table"] {
     const { runtime, clock, observer } = this.#deps;
     return runtime.createTable({
@@ -353,7 +363,7 @@ export class DeliveryNode {
     try {
       const heads = await this.#deps.store.readHeads(this.#options.home, numbers);
       for (const head of heads) {
-        const partition = this.#partitions.get(head.partition);
+        const partition = this.#loaded(head.partition);
         if (partition !== undefined) this.#intake.onHead(partition, head);
       }
     } catch (cause) {

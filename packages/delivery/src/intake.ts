@@ -74,8 +74,10 @@ export class Intake {
 
   /** Rows that a new owner found unfinished. `onBegun`: they are handed, or memory is full. */
   begin(partition: Partition, unclosed: readonly LedgerEntry[], onBegun: () => void): void {
-    partition.incoming.unshift(...unclosed);
     const lane = this.#laneOf(partition);
+    assert(!lane.isPumping && partition.incoming.length === 0, "LP1 nothing came before");
+    partition.isLoading = false;
+    for (const entry of unclosed) partition.incoming.push(entry);
     lane.isPumping = true;
     void this.#guard(partition, () => this.#pumpAll(partition)).finally(() => {
       lane.isPumping = false;

@@ -40,6 +40,8 @@ export class Partition {
   /** The directory is known to have reached this version in the database. */
   wantedDirectoryVersion = 0;
   isLost = false;
+  /** Its directory and unfinished rows are not here yet: pokes and sweeps leave it alone (LP1). */
+  isLoading = true;
   /** The processes of its recipients, by index. */
   readonly table: ProcessTable<RecipientState, RecipientEvent>;
 

@@ -22,6 +22,7 @@ const LOOK_EVERY_MS = 60_000;
 /** A client of a demonstration that went down with its cluster does not come back (default 20 s). */
 const SESSION_GRACE_MS = 5_000;
 const STOPPED_BY_FORCE = 130;
+const ECHO_MS = 500;
 
 /** Resolves with the exit code. */
 export async function runDevCommand(
@@ -37,7 +38,7 @@ export async function runDevCommand(
     terminal.line("");
     terminal.line(`${signal}: stopping region processes, nats-servers, Postgres …`);
     stop.abort(new Fault("stopped", { code: "aborted", isRetryable: true }));
-  });
+  }, clock);
   const startedAtMs = clock.monotonicMs();
   const cluster = await start(options, terminal, stop.signal);
   if (typeof cluster === "number") return cluster;
@@ -118,12 +119,15 @@ async function demonstrate(
 }
 
 /** DV12. Ignores a closed terminal's output: the end matters more than its telling. */
-function onStopSignal(stop: (signal: string) => void): void {
-  let isAsked = false;
+function onStopSignal(stop: (signal: string) => void, clock: Clock): void {
+  let askedAtMs: number | undefined;
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
     process.on(signal, () => {
-      if (isAsked) process.exit(STOPPED_BY_FORCE);
-      isAsked = true;
+      const nowMs = clock.monotonicMs();
+      // A signal to the group comes twice: to us, and passed on by `npm start`. A person is slower.
+      if (askedAtMs !== undefined && nowMs - askedAtMs < ECHO_MS) return;
+      if (askedAtMs !== undefined) process.exit(STOPPED_BY_FORCE);
+      askedAtMs = nowMs;
       stop(signal === "SIGINT" ? "Ctrl-C" : signal);
     });
   process.stdout.on("error", () => undefined);
