@@ -214,3 +214,29 @@ test(
   },
   TEST_MAX_MS,
 );
+
+test(
+  "IN12 — while a region is silent, an id unknown here is not taken for unknown: 503, nothing stored",
+  async () => {
+    // fra was stopped above; who was never heard of may live there.
+    const send = (method: string, path: string, body: unknown) =>
+      ask(`${at("lon").url}${path}`, { method, token: regions.apiKey, body });
+    const stranger = { audience: { recipients: ["ben", "never-heard-of"] }, content };
+    const answers = [
+      await send("POST", "/v1/notifications", stranger),
+      await send("PUT", "/v1/recipients/never-heard-of", {}),
+      await send("POST", "/v1/tokens", { recipientIds: ["ben", "never-heard-of"] }),
+    ];
+    for (const { status, body } of answers)
+      expect([status, body["code"]]).toEqual([503, "region_unreachable"]);
+    const stored = await at("lon").store.directory.locate("lon", TENANT, ["never-heard-of"]);
+    expect(stored.size).toBe(0);
+
+    // Who is known here is served as ever (D5), and a home that is named is believed.
+    const known = { audience: { recipients: ["ben"] }, content };
+    expect((await send("POST", "/v1/notifications", known)).status).toBe(202);
+    const named = await send("PUT", "/v1/recipients/newcomer", { homeRegion: "lon" });
+    expect(named.status).toBe(201);
+  },
+  TEST_MAX_MS,
+);

@@ -90,6 +90,12 @@ test("CF3 — a secret does not print, and comes from a file as well", () => {
   ]);
 });
 
+test("CF3 — a login inside a URL does not print", () => {
+  const urls = "nats://user:canary@a:4222, nats://b:4222";
+  const printed = printConfig(readConfig(TABLE, { ...VALID, CARILLON_TEST_URLS: urls }));
+  expect(printed).toContain("CARILLON_TEST_URLS=nats://[secret]@a:4222,nats://b:4222");
+});
+
 test("CF4 — a valid environment becomes a frozen, typed config with its defaults", () => {
   const config = readConfig(TABLE, VALID);
   expect(config).toEqual({

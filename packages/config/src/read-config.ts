@@ -88,7 +88,9 @@ function textOf(
 
 function shown(value: unknown): string {
   if (value instanceof Secret) return value.toString();
-  if (Array.isArray(value)) return value.join(",");
+  if (Array.isArray(value)) return value.map(shown).join(",");
   if (typeof value === "boolean") return value ? "on" : "off";
-  return typeof value === "string" || typeof value === "number" ? String(value) : "";
+  if (typeof value === "number") return String(value);
+  // A URL may carry a login (CF3).
+  return typeof value === "string" ? value.replace(/\/\/[^/@\s]*@/, "//[secret]@") : "";
 }

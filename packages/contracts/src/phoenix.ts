@@ -58,6 +58,7 @@ export interface InboxJoined {
   readonly epoch: string;
   readonly offset: number;
   readonly missed: number;
+  /** Of what the owner has in memory, 128 closed rows of the partition at least: "128+", not a sum. */
   readonly unread: number;
 }
 
