@@ -14,6 +14,13 @@ const connect = (recipientId: string, region: string, issuer = region) =>
 const people = async (prefix: string) => {
   const ids = REGIONS.map((region) => `${prefix}-${region}`);
   for (const [at, id] of ids.entries()) await api(REGIONS[at]!).register(id, REGIONS[at]!);
+  // Everybody is known in every region: who is not could not be told from nobody during the cut.
+  for (const region of REGIONS)
+    for (const id of ids)
+      await until(`${region} knows ${id}`, 20_000, async () => {
+        const { status } = await api(region).call("GET", `/v1/recipients/${id}`);
+        return status === 200 || undefined;
+      });
   return ids;
 };
 /** Everybody delivered exactly once: the outcomes add up to the audience, and no outcome twice. */

@@ -142,9 +142,9 @@ async function pendingOf(
   { region, regions }: AcceptOptions,
   deps: AcceptDeps,
 ): Promise<Pending | "unlocated"> {
-  const target = await audiencesOf(tenantId, request, regions, deps);
-  const { audiences, unknownCount, exclude } = target;
-  if (target.isPartial) return "unlocated";
+  const found = await audiencesOf(tenantId, request, regions, deps);
+  if (found.isPartial) return "unlocated";
+  const { audiences, unknownCount, exclude } = found;
   const acceptedAtMs = deps.clock.wallClockMs();
   const notification: Notification = {
     id: createUuidV7(deps.clock, deps.random),
