@@ -57,11 +57,16 @@ export function createDirectoryRoutes(deps: DirectoryRoutesDeps): DirectoryRoute
         return problem("invalid_field", { errors: fieldErrorsOf(parsed.error, body) });
       const { tenantId } = caller;
       const located = await homes.find(tenantId, [id.recipientId]);
-      const known = located.homes.get(id.recipientId);
       const wished = parsed.data.homeRegion;
-      // It may live in the region that did not answer: a second home would be made (D2).
-      if (known === undefined && wished === undefined && located.isPartial) return unreachable();
-      const choice = homeChoiceOf({ known, wished, here: region, regions });
+      const question = { wished, here: region, regions };
+      let known = located.homes.get(id.recipientId);
+      let choice = homeChoiceOf({ ...question, known });
+      if (known === undefined && choice.kind === "home") {
+        const wish = new Map([[id.recipientId, choice.home]]);
+        known = (await homes.claim(tenantId, wish)).get(id.recipientId);
+        if (known === undefined) return unreachable(); // a second home could be made (D2)
+        choice = homeChoiceOf({ ...question, known });
+      }
       if (choice.kind !== "home") return problemOfChoice(choice, regions);
       const change = changeOf(id.recipientId, parsed.data);
       const written = await writer.write(choice.home, tenantId, [change]);

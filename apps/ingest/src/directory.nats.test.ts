@@ -1,7 +1,7 @@
-// Goal: IN12, IN16, IN17, IN19 to IN21, D8 and tokens. Method: two regions, recipients written and
+// Goal: IN12, IN16, IN17, IN19 to IN21, IN30, D8 and tokens. Method: two regions, recipients written and
 // read through either; databases are looked at directly.
 import { connect } from "node:net";
-import { partitionOf } from "@carillon/contracts";
+import { arbiterOf, partitionOf } from "@carillon/contracts";
 import { importJWK, jwtVerify } from "jose";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import {
@@ -240,6 +240,37 @@ test("IN20 — an import that is cut off in the middle leaves whole lines only",
   expect(fra.events.filter(({ name }) => name === "failed")).toEqual([]);
 });
 
+test("IN30, D2 — the same new ids, created in both regions at the same moment, live once", async () => {
+  const ids = Array.from({ length: 60 }, (_, at) => `once-${at}`);
+  const answers = await Promise.all(
+    ids.flatMap((id) => [put(fra, id, { attributes: { by: "fra" } }), put(lon, id, {})]),
+  );
+  const statuses = answers.map(({ status }) => status);
+  expect(statuses.filter((status) => status === 201)).toHaveLength(60);
+  expect(statuses.filter((status) => status === 200)).toHaveLength(60);
+  const lines = Array.from({ length: 2_000 }, (_, at) => `{"recipientId":"flood-${at}"}`);
+  const reports = await Promise.all([fra, lon].map((node) => importLines(node, lines.join("\n"))));
+  const count = (name: string) => reports.reduce((sum, { body }) => sum + Number(body[name]), 0);
+  expect([count("created"), count("updated"), count("rejected")]).toEqual([2_000, 2_000, 0]);
+  const all = [...ids, ...lines.map((_, at) => `flood-${at}`)];
+  const inFra = await fra.store.directory.locate("fra", TENANT, all);
+  const inLon = await lon.store.directory.locate("lon", TENANT, all);
+  expect(inFra.size + inLon.size).toBe(2_060);
+  expect(all.filter((id) => inFra.has(id) && inLon.has(id))).toEqual([]);
+  expect(fra.events.concat(lon.events).filter(({ name }) => name === "odd")).toEqual([]);
+});
+
+test("IN30 — of two wishes at the same moment one is 201, the other 409", async () => {
+  const ids = Array.from({ length: 20 }, (_, at) => `wished-${at}`);
+  for (const id of ids) {
+    const answers = await Promise.all([
+      put(fra, id, { homeRegion: "fra" }),
+      put(lon, id, { homeRegion: "lon" }),
+    ]);
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([201, 409]);
+  }
+});
+
 test("tokens are valid under the public key, carry the home, and unknown ids are listed", async () => {
   const answer = await ask(`${fra.url}/v1/tokens`, {
     method: "POST",
@@ -273,17 +304,30 @@ test("a home region that cannot be reached is 503, and its import lines are reje
   const answer = await put(fra, "ben", { locale: "de" });
   expect([answer.status, answer.body["code"]]).toEqual([503, "region_unreachable"]);
   expect((await get(fra, "ben")).body["code"]).toBe("region_unreachable");
-  const lines = [{ recipientId: "ben" }, { recipientId: "imp-0" }];
+  // New ids can be created while the region that settles their homes is here (IN30, ADR 0009).
+  const settledIn = (arbiter: string, name: string) =>
+    Array.from({ length: 64 }, (_, at) => `${name}-${at}`).find(
+      (id) => arbiterOf(["fra", "lon"], TENANT, id) === arbiter,
+    )!;
+  expect((await put(fra, settledIn("fra", "new"), {})).status).toBe(201);
+  expect((await put(fra, settledIn("lon", "new"), {})).body["code"]).toBe("region_unreachable");
+  const away = settledIn("lon", "away");
+  const lines = [{ recipientId: "ben" }, { recipientId: "imp-0" }, { recipientId: away }];
   const report = await importLines(fra, lines.map((line) => JSON.stringify(line)).join("\n"));
   expect(report.body).toEqual({
     created: 0,
     updated: 1,
-    rejected: 1,
+    rejected: 2,
     rejects: [
       {
         line: 1,
         field: "homeRegion",
         message: "the region lon cannot be reached; import the line again",
+      },
+      {
+        line: 3,
+        field: "recipientId",
+        message: "its home is settled in a region that cannot be reached; import the line again",
       },
     ],
   });

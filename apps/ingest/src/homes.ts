@@ -1,10 +1,19 @@
 // apps/ingest/src/homes.ts
-// Which region is a recipient's home (DESIGN §4): memory, this region's table, the other regions.
+// Which region is a recipient's home (DESIGN §4): memory, this region's table, the other regions;
+// and who says it for an id that is new (ADR 0009).
 //   IN12 Look-ups that come together are one query per tenant; ids known nowhere here are asked for
 //        once in every other region, all at the same time, and what is learned is kept.
 //   IN13 What is remembered is limited in number and age; that an id is unknown is not remembered.
+//   IN30 Before a new id is created its home is settled in one region, the same for whoever asks:
+//        of several wishes at once one wins, and all learn which.
 import type { Bus } from "@carillon/bus";
-import { decodeMessage, locateReplySchema, subjects } from "@carillon/contracts";
+import {
+  arbiterOf,
+  claimReplySchema,
+  decodeMessage,
+  locateReplySchema,
+  subjects,
+} from "@carillon/contracts";
 import { type Clock, createBatcher, Fault } from "@carillon/kernel";
 import type { Store } from "@carillon/store";
 import { BoundedCache } from "./bounded-cache.ts";
@@ -19,6 +28,11 @@ export interface FoundHomes {
 export interface Homes {
   /** Ids must not repeat. Throws Fault; at the limit of waiting look-ups too. */
   find(tenantId: string, recipientIds: readonly string[]): Promise<FoundHomes>;
+  /**
+   * Settles the homes of ids that `find` did not know: the wished one, or what another caller
+   * settled before. Those whose arbiter did not answer are left out: they must not be created.
+   */
+  claim(tenantId: string, wishes: ReadonlyMap<string, string>): Promise<Map<string, string>>;
   /** They were just stored there. */
   note(tenantId: string, recipientIds: readonly string[], home: string): void;
 }
@@ -27,6 +41,7 @@ export interface HomesOptions {
   readonly region: string;
   readonly regions: readonly string[];
   readonly locateTimeoutMs: number; // 1,000: the caller of POST waits for it
+  readonly claimTimeoutMs: number;
   readonly entriesMax: number;
   readonly believedMs: number;
   readonly onFault: (operation: string, cause: unknown) => void;
@@ -100,6 +115,29 @@ export function createHomes(
     return { located, isComplete: !replies.includes(null) };
   };
 
+  const claimIn = async (
+    arbiter: string,
+    tenantId: string,
+    wishes: readonly [recipientId: string, home: string][],
+  ): Promise<ReadonlyMap<string, string>> => {
+    if (arbiter === options.region) return await directory.claimHomes(tenantId, new Map(wishes));
+    const settled = new Map<string, string>();
+    for (const chunk of chunksOf(
+      wishes.map((wish) => JSON.stringify(wish)),
+      bus.payloadMaxBytes,
+    )) {
+      const text = `{"tenantId":${JSON.stringify(tenantId)},"wishes":[${chunk.join(",")}]}`;
+      const data = new TextEncoder().encode(text);
+      const subject = subjects.regionClaim(arbiter);
+      const outcome = await bus.request(subject, data, options.claimTimeoutMs);
+      if (outcome.kind !== "reply") return settled;
+      const decoded = decodeMessage(claimReplySchema, outcome.data);
+      if (decoded.kind === "malformed") return settled; // `failed`, too: overloaded, store down
+      for (const [recipientId, home] of decoded.message.homes) settled.set(recipientId, home);
+    }
+    return settled;
+  };
+
   const learn = async (region: string, tenantId: string, recipientIds: string[]): Promise<void> => {
     try {
       await directory.learnHomes({ from: region, tenants: [{ tenantId, recipientIds }] });
@@ -110,6 +148,15 @@ export function createHomes(
 
   return {
     note,
+    async claim(tenantId, wishes) {
+      const byArbiter = Map.groupBy(wishes, ([recipientId]) =>
+        arbiterOf(options.regions, tenantId, recipientId),
+      );
+      const answers = await Promise.all(
+        [...byArbiter].map(([arbiter, some]) => claimIn(arbiter, tenantId, some)),
+      );
+      return new Map(answers.flatMap((settled) => [...settled]));
+    },
     async find(tenantId, recipientIds) {
       const homes = new Map<string, string>();
       const nowMs = clock.monotonicMs();

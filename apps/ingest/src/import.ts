@@ -15,10 +15,11 @@ import { type Answer, ok } from "./answer.ts";
 import type { KeyCaller } from "./api-keys.ts";
 import { changeOf, HOME_CONFLICT_MESSAGE, unknownRegionMessage } from "./directory-routes.ts";
 import { type DirectoryWriter, homeChoiceOf } from "./directory-writer.ts";
-import type { FoundHomes, Homes } from "./homes.ts";
+import type { Homes } from "./homes.ts";
 import type { Call } from "./http-server.ts";
 import { parseJsonBody } from "./json-body.ts";
 import { type Line, linesOf } from "./ndjson.ts";
+import { push } from "./poke.ts";
 
 export interface ImportDeps {
   readonly region: string;
@@ -83,10 +84,7 @@ class ImportRun {
     this.#batch = [];
     this.#batchBytes = 0;
     if (batch.length === 0) return;
-    const { homes } = this.#deps;
-    const ids = new Set(batch.map(({ line }) => line.recipientId));
-    const found = await homes.find(this.#tenantId, [...ids]);
-    const byHome = this.#sortByHome(batch, found);
+    const byHome = this.#sortByHome(batch, await this.#homesOf(batch));
     await Promise.all([...byHome].map(([home, lines]) => this.#write(home, lines)));
   }
 
@@ -111,37 +109,40 @@ class ImportRun {
     for (const { number } of lines) this.#reject({ line: number, field: "homeRegion", message });
   }
 
-  /** A new id that occurs twice in a batch has one home: the first line's. */
+  /** Known homes, and those that are settled now for new ids: as the id's first line wishes. */
+  async #homesOf(batch: readonly NumberedLine[]): Promise<ReadonlyMap<string, string>> {
+    const { homes, region, regions } = this.#deps;
+    const ids = new Set(batch.map(({ line }) => line.recipientId));
+    const found = await homes.find(this.#tenantId, [...ids]);
+    const wishes = new Map<string, string>();
+    for (const { line } of batch) {
+      const { recipientId, homeRegion = region } = line;
+      if (found.homes.has(recipientId) || wishes.has(recipientId)) continue;
+      if (regions.includes(homeRegion)) wishes.set(recipientId, homeRegion);
+    }
+    if (wishes.size === 0) return found.homes;
+    return new Map([...found.homes, ...(await homes.claim(this.#tenantId, wishes))]);
+  }
+
   #sortByHome(
     batch: readonly NumberedLine[],
-    { homes: known, isPartial }: FoundHomes,
+    homes: ReadonlyMap<string, string>,
   ): Map<string, NumberedLine[]> {
     const { region, regions } = this.#deps;
-    const chosen = new Map(known);
     const byHome = new Map<string, NumberedLine[]>();
     for (const numbered of batch) {
-      const { recipientId, homeRegion } = numbered.line;
-      if (isPartial && homeRegion === undefined && !chosen.has(recipientId)) {
-        const message = "its home may be in a region that cannot be reached; import the line again";
+      const { recipientId, homeRegion: wished } = numbered.line;
+      const known = homes.get(recipientId);
+      const choice = homeChoiceOf({ known, wished, here: region, regions });
+      if (choice.kind !== "home") {
+        const message =
+          choice.kind === "conflict" ? HOME_CONFLICT_MESSAGE : unknownRegionMessage(regions);
+        this.#reject({ line: numbered.number, field: "homeRegion", message });
+      } else if (known === undefined) {
+        const message =
+          "its home is settled in a region that cannot be reached; import the line again";
         this.#reject({ line: numbered.number, field: "recipientId", message });
-        continue;
-      }
-      const choice = homeChoiceOf({
-        known: chosen.get(recipientId),
-        wished: homeRegion,
-        here: region,
-        regions,
-      });
-      if (choice.kind === "home") {
-        chosen.set(recipientId, choice.home);
-        const lines = byHome.get(choice.home) ?? [];
-        lines.push(numbered);
-        byHome.set(choice.home, lines);
-        continue;
-      }
-      const message =
-        choice.kind === "conflict" ? HOME_CONFLICT_MESSAGE : unknownRegionMessage(regions);
-      this.#reject({ line: numbered.number, field: "homeRegion", message });
+      } else push(byHome, known, numbered);
     }
     return byHome;
   }

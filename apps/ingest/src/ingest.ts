@@ -86,6 +86,7 @@ export async function createIngest(deps: IngestDeps): Promise<Ingest> {
     {
       ...place,
       locateTimeoutMs: limits.locateTimeoutMs,
+      claimTimeoutMs: limits.regionTimeoutMs,
       entriesMax: limits.homesCachedMax,
       believedMs: limits.homesBelievedMs,
       onFault: events.failed,

@@ -3,6 +3,7 @@
 // reads its own people, tells counts (DESIGN §5.2, §5.7).
 //   IN24 `committed` is answered after the commit only; a repeat is `committed` too (D1, D2).
 import {
+  claimRequestSchema,
   directoryRequestSchema,
   homesBatchSchema,
   inboxRequestSchema,
@@ -59,6 +60,10 @@ export function serveRegion(deps: RegionServicesDeps): void {
       return { recipientIds: recipientIds.filter((id) => homes.get(id) === region) };
     },
   );
+
+  intake.serve(subjects.regionClaim(region), claimRequestSchema, async ({ tenantId, wishes }) => ({
+    homes: [...(await store.directory.claimHomes(tenantId, new Map(wishes)))],
+  }));
 
   intake.serve(
     subjects.regionDirectory(region),

@@ -3,7 +3,7 @@
 //   CL1  The same members give the same table everywhere, whatever their order (golden vectors).
 //   CL2  No member gets more than ⌈(1 + ε) × partitions / members⌉, ε = 0.15 (C16).
 //   CL3  A join or a leave moves few partitions: those it wins, and overflow of the bound.
-import { fnv1a32 } from "@carillon/contracts";
+import { fnv1a32, mix32 } from "@carillon/contracts";
 import { assert } from "@carillon/kernel";
 
 const LOAD_SLACK = 0.15; // ε of bounded-load rendezvous; more moves less, less balances better
@@ -16,18 +16,11 @@ export function assignPartitions(memberIds: readonly string[], partitionCount: n
   const loads = new Map<string, number>();
   return Array.from({ length: partitionCount }, (_, partition) => {
     const ranked = members
-      .map((memberId) => ({ memberId, score: mix(fnv1a32(`${memberId}#${partition}`)) }))
+      .map((memberId) => ({ memberId, score: mix32(fnv1a32(`${memberId}#${partition}`)) }))
       .toSorted((a, b) => b.score - a.score || (a.memberId < b.memberId ? -1 : 1));
     const chosen = ranked.find(({ memberId }) => (loads.get(memberId) ?? 0) < loadMax);
     assert(chosen, "CL2 the bound leaves room for every partition");
     loads.set(chosen.memberId, (loads.get(chosen.memberId) ?? 0) + 1);
     return chosen.memberId;
   });
-}
-
-/** Finalizer of MurmurHash3: FNV alone ranks similar names alike. */
-function mix(hash: number): number {
-  let mixed = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
-  return (mixed ^ (mixed >>> 16)) >>> 0;
 }

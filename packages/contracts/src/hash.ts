@@ -26,6 +26,13 @@ export function fnv1a32(text: string): number {
   return hash >>> 0;
 }
 
+/** Finalizer of MurmurHash3, for ranking by hash: FNV alone ranks similar texts alike. */
+export function mix32(hash: number): number {
+  let mixed = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
+  return (mixed ^ (mixed >>> 16)) >>> 0;
+}
+
 function utf8BytesOf(code: number): number[] {
   if (code < 0x800) return [0xc0 | (code >> 6), 0x80 | (code & 0x3f)];
   const tail = [0x80 | ((code >> 6) & 0x3f), 0x80 | (code & 0x3f)];

@@ -17,6 +17,8 @@ export const subjects = {
   regionHomes: (region: string) => `region.${region}.homes`,
   /** Which of these ids live in your region? Queue group `ingest`. */
   regionLocate: (region: string) => `region.${region}.locate`,
+  /** Settles homes of new ids, in the region that is their arbiter. Queue group `ingest`. */
+  regionClaim: (region: string) => `region.${region}.claim`,
   /** Directory changes for recipients whose home is that region. Queue group `ingest`. */
   regionDirectory: (region: string) => `region.${region}.directory`,
   /** Reads one recipient in its home region. Queue group `ingest`. */
@@ -65,6 +67,11 @@ export const locateRequestSchema = z.object({
 });
 export const locateReplySchema = z.object({ recipientIds: z.array(z.string()) }); // those at home
 export type LocateReply = z.infer<typeof locateReplySchema>;
+
+const homeTuple = z.tuple([z.string(), z.string()]); // [recipientId, home]
+export const claimRequestSchema = z.object({ tenantId: z.string(), wishes: z.array(homeTuple) });
+/** Of every id asked for, in any order: the wish, or what was settled before. Durable. */
+export const claimReplySchema = z.object({ homes: z.array(homeTuple) });
 
 export const recipientChangeSchema = z.object({
   recipientId: z.string(),

@@ -1,6 +1,6 @@
 // packages/contracts/src/places.ts
 // Where a recipient lives: home region and partition (DESIGN §4).
-import { fnv1a32 } from "./hash.ts";
+import { fnv1a32, mix32 } from "./hash.ts";
 import { z } from "zod";
 import { LIMITS } from "./limits.ts";
 
@@ -26,4 +26,25 @@ export const tenantIdSchema = z
 /** Partition of a recipient in its home region, 0 … 255. Stable for ever: golden vectors. */
 export function partitionOf(tenantId: string, recipientId: string): number {
   return fnv1a32(`${tenantId}/${recipientId}`) % LIMITS.partitionCount;
+}
+
+/**
+ * The region that settles where a new recipient lives, when several are told to create it at once
+ * (ADR 0009). Rendezvous hashing: a region more moves only the ids that it wins. `regions` must not
+ * be empty; their order does not matter.
+ */
+export function arbiterOf(
+  regions: readonly string[],
+  tenantId: string,
+  recipientId: string,
+): string {
+  let arbiter = "";
+  let highest = -1;
+  for (const region of regions) {
+    const score = mix32(fnv1a32(`${region}#${tenantId}/${recipientId}`));
+    if (score < highest || (score === highest && region > arbiter)) continue;
+    highest = score;
+    arbiter = region;
+  }
+  return arbiter;
 }

@@ -1,8 +1,16 @@
 // packages/contracts/src/vectors.test.ts
-// Goal: CT1, CT3, CT4. Method: golden vectors; a change in one breaks what is stored or deployed.
+// Goal: CT1, CT3, CT4, CT11. Method: golden vectors; a change in one breaks what is stored or deployed.
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { ERROR_CODES, encodeFrame, type Frame, parseFrame, partitionOf } from "./index.ts";
+import {
+  arbiterOf,
+  DEFAULT_REGIONS,
+  ERROR_CODES,
+  encodeFrame,
+  type Frame,
+  parseFrame,
+  partitionOf,
+} from "./index.ts";
 
 function vectors<T>(name: string): T {
   const path = new URL(`../vectors/${name}.json`, import.meta.url);
@@ -20,6 +28,23 @@ test.each(vectors<PartitionVector[]>("partition"))(
     expect(partitionOf(tenantId, recipientId)).toBe(partition);
   },
 );
+
+test("CT11 an id's arbiter never changes, and a region more takes a fair share of ids only", () => {
+  const golden = vectors<{ tenantId: string; recipientId: string; arbiter: string }[]>("arbiter");
+  expect(golden.length).toBeGreaterThan(8);
+  for (const { tenantId, recipientId, arbiter } of golden)
+    expect(arbiterOf(DEFAULT_REGIONS, tenantId, recipientId)).toBe(arbiter);
+  const ids = Array.from({ length: 10_000 }, (_, at) => `employee-${at}`);
+  const counts = new Map<string, number>();
+  for (const id of ids) {
+    const four = arbiterOf(DEFAULT_REGIONS, "acme", id);
+    const five = arbiterOf(["mad", ...DEFAULT_REGIONS].toReversed(), "acme", id);
+    expect([four, "mad"]).toContain(five);
+    counts.set(five, (counts.get(five) ?? 0) + 1);
+  }
+  expect(counts.size).toBe(5);
+  for (const count of counts.values()) expect(Math.abs(count - 2_000)).toBeLessThan(200);
+});
 
 interface FrameVectors {
   frames: { name: string; text: string; frame: Frame }[];

@@ -4,6 +4,7 @@
 //        one with every change: both are dealt out under its row's lock. Locks in order of n (ST13).
 //   ST19 What is stored already as given is not written again: importing the same file every night
 //        changes no version and wakes no owner.
+//   ST20 A home that is settled stays: a claim adds what is missing and reads what is there.
 //   ST7  Other regions are told of new ids by the outbox, in the transaction that created them.
 // Round trips: begin; lock and compare; write; commit. Two look-ups and four writes, pipelined.
 import { type HomesBatch, partitionOf, type RecipientChange } from "@carillon/contracts";
@@ -189,4 +190,27 @@ export async function learnHomes(sql: Statements, batch: HomesBatch): Promise<nu
     select count(*) as conflict_count from wanted
     join recipient_home known using (tenant_id, recipient_id) where known.home <> ${batch.from}`;
   return row?.conflict_count ?? 0;
+}
+
+/** First come, first served (ST20, ADR 0009). The read sees what the claims before us have committed. */
+export async function claimHomes(
+  sql: Statements,
+  tenantId: string,
+  wishes: ReadonlyMap<string, string>,
+): Promise<Map<string, string>> {
+  const ids = [...wishes.keys()];
+  const field = unstorableFieldOf(ids, "recipientIds");
+  if (field !== undefined)
+    throw rejected("directory.claimHomes", `${field} holds NUL or half a surrogate pair`);
+  const [, rows] = await Promise.all([
+    sql`
+      insert into recipient_home (tenant_id, recipient_id, home)
+      select ${tenantId}, w.recipient_id, w.home
+      from unnest(${ids}::text[], ${[...wishes.values()]}::text[]) as w(recipient_id, home)
+      order by w.recipient_id collate "C" on conflict (tenant_id, recipient_id) do nothing`,
+    sql<{ recipient_id: string; home: string }[]>`
+      select recipient_id, home from recipient_home
+      where tenant_id = ${tenantId} and recipient_id = any(${ids}::text[])`,
+  ]);
+  return new Map(rows.map(({ recipient_id, home }) => [recipient_id, home]));
 }

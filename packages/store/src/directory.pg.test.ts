@@ -1,4 +1,4 @@
-// Goal: ST5, ST7, ST18, ST19, tenants and keys. Method: a real Postgres, one database a test.
+// Goal: ST5, ST7, ST18 to ST20, tenants and keys. Method: a real Postgres, one database a test.
 import { partitionOf, type RecipientChange } from "@carillon/contracts";
 import { createSeededRandom } from "@carillon/kernel";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -125,6 +125,32 @@ test("ST7 — homes: learned once, per tenant; two homes for one id end alike ev
   const homes = await store.directory.homesOf(TENANT, ["x", "y", "z", "new", "mine", "nobody"]);
   expect(Object.fromEntries(homes)).toEqual({ x: "lon", y: "dub", new: "par", mine: "dub" });
   expect(await store.directory.learnHomes({ from: "lon", tenants: [] })).toBe(0);
+});
+
+test("ST20 — of many wishes for one new id one is settled, and all callers learn the same", async () => {
+  const { openStore } = await postgres.newDatabase();
+  const store = openStore({ poolMax: 8 });
+  await upsert(store, [change("mine")]);
+  const ids = Array.from({ length: 200 }, (_, n) => `new-${n}`);
+  const homes = ["fra", "lon", "par", "dub"];
+  const answers = await Promise.all(
+    Array.from({ length: 8 }, (_, n) => {
+      const order = n % 2 === 0 ? ids : ids.toReversed();
+      const wishes = order.map((id, at) => [id, homes[(n + at) % 4]!] as const);
+      return store.directory.claimHomes(TENANT, new Map([...wishes, ["mine", "lon"]]));
+    }),
+  );
+  const [first] = answers;
+  expect(first!.size).toBe(201);
+  expect(first!.get("mine")).toBe(HOME);
+  for (const answer of answers) expect([...answer].toSorted()).toEqual([...first!].toSorted());
+  expect(await store.directory.homesOf(TENANT, [...ids, "mine"])).toEqual(first);
+  expect(await store.directory.claimHomes("other", new Map([["mine", "lon"]]))).toEqual(
+    new Map([["mine", "lon"]]),
+  );
+  expect(await store.directory.claimHomes(TENANT, new Map())).toEqual(new Map());
+  const wrong = store.directory.claimHomes(TENANT, new Map([["a\0", "lon"]]));
+  await expect(wrong).rejects.toMatchObject({ code: "store_rejected" });
 });
 
 test("ST5 — any text but NUL and half surrogates comes back exactly; those are refused by name", async () => {

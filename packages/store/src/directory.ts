@@ -2,6 +2,7 @@
 // Who lives here, and which region is everybody's home (DESIGN §4).
 import type { HomesBatch, RecipientChange } from "@carillon/contracts";
 import {
+  claimHomes,
   learnHomes,
   upsertRecipients,
   type UpsertRequest,
@@ -45,6 +46,17 @@ export class SqlDirectory {
   /** Idempotent; returns how many of the ids were noted with another home before. */
   learnHomes(batch: HomesBatch): Promise<number> {
     return this.#pool.run("directory.learnHomes", (sql) => learnHomes(sql, batch));
+  }
+
+  /**
+   * Settles where ids live that are new: what is noted already stays. Answers every id's home;
+   * durable when it answers, whichever of several callers was first.
+   */
+  claimHomes(tenantId: string, wishes: ReadonlyMap<string, string>): Promise<Map<string, string>> {
+    if (wishes.size === 0) return Promise.resolve(new Map());
+    return this.#pool.transaction("directory.claimHomes", (sql) =>
+      claimHomes(sql, tenantId, wishes),
+    );
   }
 
   /** Undefined when its home is not here. */
