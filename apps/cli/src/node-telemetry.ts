@@ -44,6 +44,7 @@ const COUNTED = [
   "malformedTotal",
   "crashesTotal",
   "receiptsDroppedTotal",
+  "closedDroppedTotal",
 ] as const satisfies readonly (keyof GatewayStats)[];
 
 /** Ours only: what a client closes with is its own affair, and no closed set. */
@@ -63,6 +64,8 @@ export function publishGatewayStats(deps: {
     metrics.sockets.set(stats.socketsCount);
     metrics.gatewaySessions.set(stats.sessionsCount);
     metrics.gatewayBufferedBytes.set(stats.waitingBytes);
+    metrics.gatewayRefusedSockets.set(stats.refusedSocketsCount);
+    metrics.gatewayReportsWaiting.set(stats.reportsWaitingCount);
     for (const name of COUNTED) count(name.slice(0, -"Total".length), stats[name]);
     for (const code of CLOSES) count(`closed_${code}`, stats.closedTotal[code] ?? 0);
   };

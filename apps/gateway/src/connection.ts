@@ -22,12 +22,14 @@ import type { Identity, Reply } from "./inbox-session.ts";
 import { InboxTopic } from "./inbox-topic.ts";
 import type { ConnectionLimits } from "./limits.ts";
 import type { Outbound } from "./outbound.ts";
+import { type Refusal, refusalOf, type RefusedTokens } from "./refused-tokens.ts";
 import type { SessionHub } from "./session-hub.ts";
 
 export interface ConnectionDeps {
   readonly hub: Pick<SessionHub, "open" | "close" | "ack" | "receipt">;
   readonly outbound: Outbound;
   readonly authenticator: Authenticator;
+  readonly refusedTokens: RefusedTokens;
   readonly clock: Clock;
   readonly limits: ConnectionLimits;
   readonly nextSid: () => number;
@@ -46,6 +48,7 @@ export class Connection {
   readonly #inbox: InboxTopic;
   readonly #openedAtMs: number;
   #identity: Identity | null;
+  #refusal: (Refusal & { readonly release: () => void }) | null = null; // held until it is closed
   #closeCode: number | null = null; // not null: closed by us
   #closeDeadlineMs = Infinity;
   #heardAtMs: number; // frame or pong
@@ -102,8 +105,17 @@ export class Connection {
     if (!this.isOpen) return;
     this.#closeCode = code;
     this.#closeDeadlineMs = this.#deps.clock.monotonicMs() + this.#deps.limits.closeMaxMs;
+    this.#refusal?.release();
     this.#inbox.close();
     this.#ws.close(code, reason);
+  }
+
+  /** Its token was refused: it is closed, but not at once (GW26). */
+  refuse(kind: Exclude<Authentication["kind"], "identity">): void {
+    if (!this.isOpen || this.#refusal !== null) return;
+    const refusal = refusalOf(kind);
+    const onOver = (): void => this.close(refusal.closeCode, refusal.closeText);
+    this.#refusal = { ...refusal, release: this.#deps.refusedTokens.hold(onOver) };
   }
 
   terminate(): void {
@@ -118,7 +130,7 @@ export class Connection {
     }
     const { limits } = this.#deps;
     if (this.#identity === null) {
-      if (nowMs - this.#openedAtMs >= limits.authenticationMaxMs)
+      if (this.#refusal === null && nowMs - this.#openedAtMs >= limits.authenticationMaxMs)
         return this.close(CLOSE_CODES.unauthenticated, "no token");
     } else if (wallNowMs >= this.#identity.expiresAtMs)
       return this.close(CLOSE_CODES.token_expired, "token expired");
@@ -174,9 +186,10 @@ export class Connection {
       return this.#inbox.join(frame, this.#identity, clock.monotonicMs() + limits.joinMaxMs);
     const [joinRef, ref, topic, , payload] = frame;
     const join = inboxJoinSchema.safeParse(payload);
-    if (join.success && join.data.token !== undefined)
+    if (this.#refusal === null && join.success && join.data.token !== undefined)
       return void this.#authenticate(join.data.token, frame);
-    this.reply({ joinRef, ref, topic, status: "error", response: { reason: "unauthenticated" } });
+    const response = { reason: this.#refusal?.reason ?? "unauthenticated" };
+    this.reply({ joinRef, ref, topic, status: "error", response });
   }
 
   /** Reads nothing until the token is checked; never rejects. */
@@ -188,14 +201,9 @@ export class Connection {
     this.#deferred = null;
     this.#ws.resume();
     if (!this.isOpen) return;
-    if (authentication.kind !== "identity") return this.closeUnauthenticated(authentication.kind);
-    this.#identity = authentication.identity;
+    if (authentication.kind === "identity") this.#identity = authentication.identity;
+    else this.refuse(authentication.kind);
     for (const frame of [join, ...deferred]) if (this.isOpen) this.#onFrame(frame);
-  }
-
-  closeUnauthenticated(kind: Exclude<Authentication["kind"], "identity">): void {
-    if (kind === "expired") this.close(CLOSE_CODES.token_expired, "token expired");
-    else this.close(CLOSE_CODES.unauthenticated, "token not valid");
   }
 
   #send(frame: Frame): void {
@@ -236,6 +244,7 @@ export class Connection {
   #onClose(code: number): void {
     const isOurs = this.#closeCode !== null;
     this.#closeCode ??= code;
+    this.#refusal?.release();
     if (!isOurs) this.#inbox.close();
     this.#deps.onClosed(this, this.#closeCode);
   }

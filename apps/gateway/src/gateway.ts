@@ -18,10 +18,17 @@ import { WebSocketServer } from "ws";
 import { type Authentication, type AuthOptions, createAuthenticator } from "./authenticate.ts";
 import { Connection, type ConnectionDeps } from "./connection.ts";
 import { planDrain } from "./drain.ts";
-import { examineHandshake, refusalText, SOCKET_PATH, SUBPROTOCOL } from "./handshake.ts";
+import {
+  examineHandshake,
+  type Handshake,
+  refusalText,
+  SOCKET_PATH,
+  SUBPROTOCOL,
+} from "./handshake.ts";
 import { GATEWAY_LIMITS, type GatewayLimits } from "./limits.ts";
 import type { GatewayLog } from "./log.ts";
 import { Outbound } from "./outbound.ts";
+import { RefusedTokens } from "./refused-tokens.ts";
 import { type HubStats, type MemberEvents, SessionHub } from "./session-hub.ts";
 
 export interface GatewayConfig {
@@ -47,6 +54,7 @@ export interface GatewayDeps {
 
 export interface GatewayStats extends HubStats {
   readonly socketsCount: number;
+  readonly refusedSocketsCount: number; // among them: held because their token was refused
   readonly waitingBytes: number; // written to sockets and not yet taken by the network
   readonly acceptedTotal: number;
   readonly refusedTotal: number; // handshakes
@@ -64,6 +72,8 @@ export interface Gateway {
   stats(): GatewayStats;
 }
 
+type Refused = Extract<Handshake, { kind: "refuse" }>;
+
 const RETRY_AFTER_SECONDS = 2;
 const HEADERS_MAX_MS = 10_000;
 
@@ -78,6 +88,7 @@ class GatewayNode implements Gateway {
   readonly #http: Server;
   readonly #wss: WebSocketServer;
   readonly #acceptBucket: TokenBucket;
+  readonly #refusedTokens: RefusedTokens;
   readonly #connectionDeps: ConnectionDeps;
   readonly #connections = new Set<Connection>();
   readonly #closedTotal: Record<number, number> = {};
@@ -102,10 +113,12 @@ class GatewayNode implements Gateway {
       { perSecond: limits.acceptsPerSecond, burstCount: limits.acceptsPerSecond * 2 },
       clock,
     );
+    this.#refusedTokens = new RefusedTokens(limits, clock, random);
     this.#connectionDeps = {
       hub: this.#hub,
       outbound: new Outbound(scheduler),
       authenticator: createAuthenticator(config.auth, clock),
+      refusedTokens: this.#refusedTokens,
       clock,
       limits,
       nextSid: () => ++this.#lastSid,
@@ -178,6 +191,7 @@ class GatewayNode implements Gateway {
     return {
       ...this.#hub.stats(),
       socketsCount: this.#connections.size,
+      refusedSocketsCount: this.#refusedTokens.heldCount,
       waitingBytes: this.#waitingBytes(),
       acceptedTotal: this.#acceptedTotal,
       refusedTotal: this.#refusedTotal,
@@ -217,27 +231,29 @@ class GatewayNode implements Gateway {
     );
     const onError = (): void => void socket.destroy();
     socket.on("error", onError);
-    if (handshake.kind === "refuse") {
-      this.#refusedTotal++;
-      const { status, reason } = handshake;
-      socket.end(refusalText(status, reason, RETRY_AFTER_SECONDS), () => socket.destroy());
-      return;
-    }
+    if (handshake.kind === "refuse") return this.#refuse(socket, handshake);
     this.#upgradingCount++;
     const authentication =
       handshake.token === null ? null : await this.#authenticate(handshake.token);
     this.#upgradingCount--;
-    socket.off("error", onError);
     if (socket.destroyed) return;
+    const isRefused = authentication !== null && authentication.kind !== "identity";
+    if (isRefused && this.#refusedTokens.isFull)
+      return this.#refuse(socket, { status: 503, reason: "overloaded" }); // GW27
+    socket.off("error", onError);
     this.#wss.handleUpgrade(request, socket, head, (ws) => {
       this.#acceptedTotal++;
       const identity = authentication?.kind === "identity" ? authentication.identity : null;
       const connection = new Connection(ws, socket, identity, this.#connectionDeps);
       this.#connections.add(connection);
       if (this.#phase !== "running") connection.close(CLOSE_CODES.drain, this.#drainReason());
-      else if (authentication !== null && authentication.kind !== "identity")
-        connection.closeUnauthenticated(authentication.kind); // a browser sees codes, no statuses
+      else if (isRefused) connection.refuse(authentication.kind); // a browser sees no statuses
     });
+  }
+
+  #refuse(socket: Socket, { status, reason }: Pick<Refused, "status" | "reason">): void {
+    this.#refusedTotal++;
+    socket.end(refusalText(status, reason, RETRY_AFTER_SECONDS), () => socket.destroy());
   }
 
   #authenticate(token: string): Promise<Authentication> {

@@ -2,6 +2,7 @@
 // Every limit of this app, with the reason for the number. Durations in milliseconds.
 import { LIMITS } from "@carillon/contracts";
 import type { OpenLimits } from "./opener.ts";
+import type { RefusedLimits } from "./refused-tokens.ts";
 
 export interface ConnectionLimits {
   readonly authenticationMaxMs: number;
@@ -16,7 +17,7 @@ export interface ConnectionLimits {
   readonly closeMaxMs: number; // from our close frame to the end of the socket
 }
 
-export interface GatewayLimits extends ConnectionLimits, OpenLimits {
+export interface GatewayLimits extends ConnectionLimits, OpenLimits, RefusedLimits {
   readonly inboundFrameMaxBytes: number;
   readonly socketsMax: number;
   readonly acceptsPerSecond: number;
@@ -42,6 +43,10 @@ export const GATEWAY_LIMITS: GatewayLimits = {
   inboundFrameMaxBytes: LIMITS.inboundFrameMaxBytes,
   socketsMax: 130_000, // DESIGN: 120,000 on one node
   acceptsPerSecond: 3_000, // half of what one core was measured to accept (DESIGN §11)
+  refusedHoldMinMs: 1_000, // a client whose token is refused comes once a second at most
+  refusedHoldMaxMs: 5_000,
+  /** At 130,000 sockets 10,400: what the accept limit lets in during a mean hold is 9,000. */
+  refusedSocketsShare: 0.08,
   sweepEveryMs: 1_000,
   inFlightMax: 32,
   batchMax: 500, // about 125 KB, far below NATS' 1 MB

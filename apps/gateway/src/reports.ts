@@ -1,9 +1,14 @@
 // apps/gateway/src/reports.ts
 // Acks, reads, acknowledges and closed sessions, collected per partition and told to its owner.
 //   GW12  The first of a quiet partition is told at once, the others at most `everyMs` later.
-//   GW13  While a partition has no owner, what is to be told waits: acks by their highest offset,
-//         the rest up to `RECEIPTS_MAX`.
-import { encodeMessage, type SessionReport, subjects } from "@carillon/contracts";
+//   GW13  While a partition has no owner, what is to be told waits: one ack per session, receipts up
+//         to `receiptsMax` of each kind, closed sessions up to `closedMax`. Beyond, the oldest go.
+//   GW28  What is too much for one message is told in several: nothing twice, acks first.
+// A closed session that is not told costs a delay only. An owner that has lost this gateway, or the
+// partition, knows the session no more, and the longest closed is the likeliest to be of that kind.
+// One that still knows it hears of its end when it next sends to it (session-hub.ts); until then it
+// counts among the sessions that its recipient may have.
+import { encodeMessage, type SessionReport, subjects, UNKNOWN_INDEX } from "@carillon/contracts";
 import type { Bus } from "@carillon/bus";
 import type { Clock, Timer } from "@carillon/kernel";
 import { partitionKey } from "./owner-view.ts";
@@ -17,17 +22,26 @@ export interface Reporter {
 }
 export type ReceiptKind = "reads" | "acknowledges";
 
-const RECEIPTS_MAX = 10_000; // per partition; only an owner that is long away fills it
+/** Per partition, but for the last. */
+export const REPORT_LIMITS = {
+  receiptsMax: 10_000, // of each kind; only an owner that is long away fills it
+  /** Twice what a full gateway has open in a partition: new sessions wait, and never were open. */
+  closedMax: 1_000,
+  entriesMax: 10_000, // of one message: 530 KB with the longest numbers, far below NATS' 1 MB
+} as const;
 
+type Receipt = [sid: number, index: number, offset: number];
 interface Pending {
   readonly home: string;
   readonly partition: number;
-  readonly acks: Map<number, [sid: number, index: number, offset: number]>;
-  readonly reads: [sid: number, index: number, offset: number][];
-  readonly acknowledges: [sid: number, index: number, offset: number][];
-  readonly closed: [sid: number, index: number][];
-  readonly toldAtMs: number;
+  readonly acks: Map<number, Receipt>; // by sid, which is open or among `closed`
+  readonly reads: Receipt[];
+  readonly acknowledges: Receipt[];
+  readonly closed: Map<number, [sid: number, index: number]>; // by sid, longest closed first
+  toldAtMs: number;
+  wasRefused: boolean; // by the bus, the last time
 }
+type Entries = Pick<SessionReport, "acks" | "reads" | "acknowledges" | "closed">;
 
 export interface ReportsOptions {
   readonly gatewayId: string;
@@ -38,21 +52,34 @@ export interface ReportsOptions {
 
 export class Reports {
   readonly #options: ReportsOptions;
-  readonly #bus: Bus;
+  readonly #bus: Pick<Bus, "publish">;
   readonly #clock: Clock;
   readonly #pending = new Map<string, Pending>(); // at most one per partition
   #timer: Timer | undefined;
-  #droppedTotal = 0;
+  #receiptsDroppedTotal = 0;
+  #closedDroppedTotal = 0;
 
-  constructor(options: ReportsOptions, bus: Bus, clock: Clock) {
+  constructor(options: ReportsOptions, bus: Pick<Bus, "publish">, clock: Clock) {
     this.#options = options;
     this.#bus = bus;
     this.#clock = clock;
   }
 
   /** Receipts that had to make room for newer ones (GW13). */
-  get droppedTotal(): number {
-    return this.#droppedTotal;
+  get receiptsDroppedTotal(): number {
+    return this.#receiptsDroppedTotal;
+  }
+
+  /** Closed sessions, and their acks, that had to make room for newer ones (GW13). */
+  get closedDroppedTotal(): number {
+    return this.#closedDroppedTotal;
+  }
+
+  /** All that waits to be told. Cost O(partitions). */
+  get waitingCount(): number {
+    let count = 0;
+    for (const pending of this.#pending.values()) count += sizeOf(pending);
+    return count;
   }
 
   ack(session: Reporter, offset: number): void {
@@ -65,30 +92,37 @@ export class Reports {
 
   receipt(kind: ReceiptKind, session: Reporter, offset: number): void {
     const pending = this.#pendingOf(session);
-    if (pending[kind].length >= RECEIPTS_MAX) {
+    if (pending[kind].length >= REPORT_LIMITS.receiptsMax) this.#makeRoom(pending);
+    if (pending[kind].length >= REPORT_LIMITS.receiptsMax) {
       pending[kind].shift();
-      this.#droppedTotal++;
+      this.#receiptsDroppedTotal++;
     }
     pending[kind].push([session.sid, session.index, offset]);
     this.#tellSoon(pending);
   }
 
-  /** Told after the session's acks, in the same message. */
+  /** Told after the session's acks. Once, however often it is found closed meanwhile. */
   closed(session: Reporter): void {
+    const { sid, index } = session;
     const pending = this.#pendingOf(session);
-    pending.closed.push([session.sid, session.index]);
+    const known = pending.closed.get(sid);
+    if (known === undefined) {
+      if (pending.closed.size >= REPORT_LIMITS.closedMax) this.#makeRoom(pending);
+      if (pending.closed.size >= REPORT_LIMITS.closedMax) this.#dropLongestClosed(pending);
+      pending.closed.set(sid, [sid, index]);
+    } else if (known[1] === UNKNOWN_INDEX) known[1] = index;
     this.#tellSoon(pending);
   }
 
   /** The partition has an owner again. */
   release(home: string, partition: number): void {
     const pending = this.#pending.get(partitionKey(home, partition));
-    if (pending !== undefined && !isEmpty(pending)) this.#tell(pending);
+    if (pending !== undefined) this.#tell(pending);
   }
 
   /** Tells everything that can be told now. */
   flush(): void {
-    for (const pending of this.#pending.values()) if (!isEmpty(pending)) this.#tell(pending);
+    for (const pending of this.#pending.values()) this.#tell(pending);
   }
 
   stop(): void {
@@ -109,22 +143,30 @@ export class Reports {
   }
 
   #tell(pending: Pending): void {
-    const { home, partition, acks, reads, acknowledges, closed } = pending;
-    if (!this.#options.mayTell(home, partition)) return; // GW13: `release` comes later
-    const report: SessionReport = {
-      kind: "report",
-      gatewayId: this.#options.gatewayId,
-      acks: [...acks.values()],
-      reads,
-      acknowledges,
-      closed,
-    };
+    const { home, partition } = pending;
+    if (sizeOf(pending) === 0 || !this.#options.mayTell(home, partition)) return; // GW13
     const subject = subjects.partitionSessions(home, partition);
-    if (this.#bus.publish(subject, encodeMessage(report)).kind !== "sent") return; // likewise
-    this.#pending.set(partitionKey(home, partition), {
-      ...emptyPending(home, partition),
-      toldAtMs: this.#clock.monotonicMs(),
-    });
+    const { gatewayId } = this.#options;
+    pending.toldAtMs = this.#clock.monotonicMs(); // tried: a bus that is away is not asked each time
+    do {
+      const entries = firstOf(pending, REPORT_LIMITS.entriesMax);
+      const report: SessionReport = { kind: "report", gatewayId, ...entries };
+      pending.wasRefused = this.#bus.publish(subject, encodeMessage(report)).kind !== "sent";
+      if (pending.wasRefused) return; // likewise
+      remove(pending, entries);
+    } while (sizeOf(pending) > 0);
+  }
+
+  /** Very much at once: told before its time, but not asked of a bus that is away (GW13). */
+  #makeRoom(pending: Pending): void {
+    if (!pending.wasRefused) this.#tell(pending);
+  }
+
+  #dropLongestClosed({ acks, closed }: Pending): void {
+    const [sid = UNKNOWN_INDEX] = closed.keys();
+    closed.delete(sid);
+    acks.delete(sid);
+    this.#closedDroppedTotal++;
   }
 
   #pendingOf({ home, partition }: Reporter): Pending {
@@ -139,10 +181,31 @@ export class Reports {
 }
 
 function emptyPending(home: string, partition: number): Pending {
-  const lists = { acks: new Map(), reads: [], acknowledges: [], closed: [] };
-  return { home, partition, ...lists, toldAtMs: -Infinity };
+  const lists = { acks: new Map(), reads: [], acknowledges: [], closed: new Map() };
+  return { home, partition, ...lists, toldAtMs: -Infinity, wasRefused: false };
 }
 
-function isEmpty({ acks, reads, acknowledges, closed }: Pending): boolean {
-  return acks.size + reads.length + acknowledges.length + closed.length === 0;
+function sizeOf({ acks, reads, acknowledges, closed }: Pending): number {
+  return acks.size + reads.length + acknowledges.length + closed.size;
+}
+
+/** At most `countMax`, acks before all else (GW28). */
+function firstOf(pending: Pending, countMax: number): Entries {
+  let left = countMax;
+  const take = <Entry>(all: readonly Entry[]): Entry[] => {
+    const taken = all.slice(0, left);
+    left -= taken.length;
+    return taken;
+  };
+  const acks = take([...pending.acks.values()]);
+  const reads = take(pending.reads);
+  const acknowledges = take(pending.acknowledges);
+  return { acks, reads, acknowledges, closed: take([...pending.closed.values()]) };
+}
+
+function remove(pending: Pending, { acks, reads, acknowledges, closed }: Entries): void {
+  for (const [sid] of acks) pending.acks.delete(sid);
+  pending.reads.splice(0, reads.length);
+  pending.acknowledges.splice(0, acknowledges.length);
+  for (const [sid] of closed) pending.closed.delete(sid);
 }

@@ -1,11 +1,12 @@
-// Goal: GW15: a session whose code throws ends alone. Method: a hub on a memory network, an outlet
-// that throws.
+// Goal: GW15: a session whose code throws ends alone; GW13, GW16: what the owner was not told of
+// closed sessions is told later. Method: a hub on a memory network, outlets that throw or count.
 import { createMemoryNetwork } from "@carillon/bus";
 import { partitionOf } from "@carillon/contracts";
 import { systemClock, systemRandom, systemScheduler } from "@carillon/kernel";
-import { expect, test, vi } from "vitest";
-import { InboxSession } from "./inbox-session.ts";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { InboxSession, type SessionOutlet } from "./inbox-session.ts";
 import { GATEWAY_LIMITS } from "./limits.ts";
+import { REPORT_LIMITS } from "./reports.ts";
 import { SessionHub } from "./session-hub.ts";
 import { recipientsOfOnePartition } from "./testing/gateway-fixture.ts";
 import { HOME, ScriptedOwner, TENANT } from "./testing/scripted-owner.ts";
@@ -13,17 +14,23 @@ import { HOME, ScriptedOwner, TENANT } from "./testing/scripted-owner.ts";
 const until = (check: () => void): Promise<void> =>
   vi.waitFor(check, { timeout: 30_000, interval: 5 });
 
-test("GW15 — one outlet throws: phx_error for it, the others of its group hear everything", async () => {
-  const network = createMemoryNetwork();
-  const owner = new ScriptedOwner(network.connect("owner"), "owner-1");
+let network: ReturnType<typeof createMemoryNetwork>;
+let owner: ScriptedOwner;
+let hub: SessionHub;
+let logged: string[];
+let joinedCount: number;
+
+beforeEach(() => {
+  network = createMemoryNetwork();
+  owner = new ScriptedOwner(network.connect("owner"), "owner-1");
   owner.own(partitionOf(TENANT, "anna"), 1);
-  const logged: string[] = [];
+  [logged, joinedCount] = [[], 0];
   const log = {
     info: () => undefined,
     warn: () => undefined,
     error: (event: string) => void logged.push(event),
   };
-  const hub = new SessionHub({
+  hub = new SessionHub({
     memberId: "gateway-1",
     bus: network.connect("gateway"),
     members: { onBeat: () => undefined, onMemberLost: () => undefined },
@@ -35,31 +42,46 @@ test("GW15 — one outlet throws: phx_error for it, the others of its group hear
     reportEveryMs: 20,
   });
   hub.start();
+});
+afterEach(() => {
+  hub.stop();
+  owner.stop();
+});
+
+function open(sid: number, recipientId: string, outlet: Partial<SessionOutlet>): InboxSession {
+  const session = new InboxSession({
+    sid,
+    identity: { tenantId: TENANT, recipientId, home: HOME, expiresAtMs: Infinity },
+    partition: partitionOf(TENANT, recipientId),
+    joinRef: "1",
+    ref: "1",
+    join: {},
+    joinDeadlineMs: Infinity,
+    outlet: {
+      reply: () => void joinedCount++,
+      push: () => undefined,
+      writeFrame: () => undefined,
+      onEnded: (ended) => hub.close(ended),
+      ...outlet,
+    },
+  });
+  hub.open(session);
+  return session;
+}
+
+test("GW15 — one outlet throws: phx_error for it, the others of its group hear everything", async () => {
   const ids = recipientsOfOnePartition(3);
   const told: string[] = [];
-  const joinedCount = { value: 0 };
-  ids.forEach((recipientId, index) => {
-    const session = new InboxSession({
-      sid: index + 1,
-      identity: { tenantId: TENANT, recipientId, home: HOME, expiresAtMs: Infinity },
-      partition: partitionOf(TENANT, recipientId),
-      joinRef: "1",
-      ref: "1",
-      join: {},
-      joinDeadlineMs: Infinity,
-      outlet: {
-        reply: () => void joinedCount.value++,
-        push: (_, event) => void told.push(`${index}:${event}`),
-        writeFrame() {
-          if (index === 1) throw new Error("a bug");
-          told.push(`${index}:ntf`);
-        },
-        onEnded: (ended) => hub.close(ended),
+  ids.forEach((recipientId, index) =>
+    open(index + 1, recipientId, {
+      push: (_, event) => void told.push(`${index}:${event}`),
+      writeFrame() {
+        if (index === 1) throw new Error("a bug");
+        told.push(`${index}:ntf`);
       },
-    });
-    hub.open(session);
-  });
-  await until(() => expect(joinedCount.value).toBe(3));
+    }),
+  );
+  await until(() => expect(joinedCount).toBe(3));
   owner.post(ids, { id: "a" });
   owner.post(ids, { id: "b" });
   await until(() =>
@@ -71,5 +93,38 @@ test("GW15 — one outlet throws: phx_error for it, the others of its group hear
     ["gateway.session_crashed"],
   ]);
   await until(() => expect(owner.sessionsCount).toBe(2));
-  hub.stop();
+});
+
+test("GW13 — more sessions close than can wait: the owner hears of the rest when it sends", async () => {
+  const forgottenCount = 50;
+  const closedCount = REPORT_LIMITS.closedMax + forgottenCount;
+  const writtenTo: number[] = [];
+  const all = Array.from({ length: closedCount + 1 }, (_, index) =>
+    open(index, "anna", { writeFrame: () => void writtenTo.push(index) }),
+  );
+  await until(() => expect(joinedCount).toBe(all.length));
+  network.cut("gateway"); // for so short that its owner keeps the sessions
+  for (const session of all.slice(1)) hub.close(session);
+  const { reportsWaitingCount, closedDroppedTotal } = hub.stats();
+  expect([reportsWaitingCount, closedDroppedTotal]).toEqual([
+    REPORT_LIMITS.closedMax,
+    forgottenCount,
+  ]);
+  network.heal("gateway");
+  await until(() => expect(owner.sessionsCount).toBe(1 + forgottenCount));
+  owner.post(["anna"], { id: "a" });
+  await until(() => expect(owner.sessionsCount).toBe(1));
+  await until(() => expect(writtenTo).toEqual([0]));
+  await until(() => expect(hub.stats().reportsWaitingCount).toBe(0));
+});
+
+test("GW16 — the last session of a partition closes while the bus is away: told on its return", async () => {
+  const session = open(1, "anna", {});
+  await until(() => expect(joinedCount).toBe(1));
+  network.cut("gateway");
+  hub.close(session);
+  expect(hub.stats()).toMatchObject({ partitionsCount: 0, reportsWaitingCount: 1 });
+  network.heal("gateway");
+  await until(() => expect(owner.sessionsCount).toBe(0));
+  expect(hub.stats().reportsWaitingCount).toBe(0);
 });

@@ -57,7 +57,9 @@ export interface HubStats {
   readonly heldTotal: number;
   readonly malformedTotal: number;
   readonly crashesTotal: number;
+  readonly reportsWaitingCount: number; // acks, receipts and closed sessions not told yet
   readonly receiptsDroppedTotal: number;
+  readonly closedDroppedTotal: number; // closed sessions, told to their owner by and by
 }
 
 export class SessionHub {
@@ -103,7 +105,9 @@ export class SessionHub {
     });
     members.onMemberLost((id) => this.#resync(this.#links.onMemberLost(id), "owner_lost"));
     bus.onConnection((isConnected) => {
-      if (isConnected) this.#resync(this.#links.onReconnected(), "reconnected");
+      if (!isConnected) return;
+      this.#resync(this.#links.onReconnected(), "reconnected");
+      this.#reports.flush(); // of partitions that have no session here any more
     });
   }
 
@@ -155,7 +159,9 @@ export class SessionHub {
       heldTotal: counts.held,
       malformedTotal: counts.malformed,
       crashesTotal: counts.crashes,
-      receiptsDroppedTotal: this.#reports.droppedTotal,
+      reportsWaitingCount: this.#reports.waitingCount,
+      receiptsDroppedTotal: this.#reports.receiptsDroppedTotal,
+      closedDroppedTotal: this.#reports.closedDroppedTotal,
     };
   }
 

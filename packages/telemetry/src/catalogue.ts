@@ -97,6 +97,14 @@ export const CATALOGUE = {
     "carillon_gateway_buffered_bytes",
     "Bytes that wait for slow sockets",
   ),
+  gatewayRefusedSockets: gauge(
+    "carillon_gateway_refused_sockets_count",
+    "Open sockets whose token was refused",
+  ),
+  gatewayReportsWaiting: gauge(
+    "carillon_gateway_reports_waiting_count",
+    "Acks, receipts and closed sessions that owners were not told yet",
+  ),
   // bus
   busEvents: counter("carillon_bus_events_total", "Reconnects, refused publishes …", ["event"]),
   busConnected: gauge("carillon_bus_connected_count", "1 while the connection stands"),

@@ -4,6 +4,7 @@ import { type Bus, createMemoryNetwork, type MemoryNetwork } from "@carillon/bus
 import { type Beat, encodeFrame, type Frame, partitionOf } from "@carillon/contracts";
 import {
   type Clock,
+  type Random,
   type Scheduler,
   systemClock,
   systemRandom,
@@ -18,7 +19,13 @@ import { HOME, ScriptedOwner, TENANT } from "./scripted-owner.ts";
 export const GATEWAY_ID = "gateway-1";
 const ALL_PARTITIONS = Array.from({ length: 256 }, (_, partition) => partition);
 /** Quick retries: tests wait for events, not for back-off. */
-const QUICK: Partial<GatewayLimits> = { retryMinMs: 5, retryMaxMs: 15, timeoutMs: 5_000 };
+const QUICK: Partial<GatewayLimits> = {
+  retryMinMs: 5,
+  retryMaxMs: 15,
+  timeoutMs: 5_000,
+  refusedHoldMinMs: 5,
+  refusedHoldMaxMs: 15,
+};
 
 export interface Issuer {
   readonly jwks: GatewayConfig["auth"]["jwks"];
@@ -62,6 +69,7 @@ export interface FixtureOptions {
   readonly limits?: Partial<GatewayLimits>;
   readonly config?: Partial<GatewayConfig>;
   readonly clock?: Clock & Scheduler;
+  readonly random?: Random;
   /** Default: two buses of a memory network. */
   readonly buses?: { readonly gateway: Bus; readonly owner: Bus };
 }
@@ -102,7 +110,7 @@ export async function startFixture(options: FixtureOptions = {}): Promise<Fixtur
     },
     clock: options.clock ?? systemClock,
     scheduler: options.clock ?? systemScheduler,
-    random: systemRandom,
+    random: options.random ?? systemRandom,
     log: { info: record, warn: record, error: record },
   });
   const { port } = await gateway.start();

@@ -1,0 +1,189 @@
+// Goal: GW12, GW13, GW28 of reports.ts, limits included. Method: a bus that takes, or refuses, what
+// it is given; time by FakeClock.
+import { decodeMessage, partitionRequestSchema, type SessionReport } from "@carillon/contracts";
+import { UNKNOWN_INDEX } from "@carillon/contracts";
+import { FakeClock } from "@carillon/testkit";
+import { beforeEach, expect, test } from "vitest";
+import { type Reporter, REPORT_LIMITS, Reports } from "./reports.ts";
+
+const { closedMax, entriesMax, receiptsMax } = REPORT_LIMITS;
+const session = (sid: number, index = sid + 1_000): Reporter => ({
+  ...{ sid, index },
+  ...{ home: "fra", partition: 7 },
+});
+
+let clock: FakeClock;
+let reports: Reports;
+let hasOwner: boolean;
+let takesMax: number; // messages that the bus still takes
+let told: SessionReport[];
+let sizes: number[];
+
+beforeEach(() => {
+  clock = new FakeClock();
+  [hasOwner, takesMax, told, sizes] = [true, Infinity, [], []];
+  const bus = {
+    publish(_: string, data: Uint8Array) {
+      if (takesMax-- <= 0) return { kind: "disconnected" } as const;
+      const decoded = decodeMessage(partitionRequestSchema, data);
+      if (decoded.kind === "message" && decoded.message.kind === "report")
+        told.push(decoded.message);
+      sizes.push(data.length);
+      return { kind: "sent" } as const;
+    },
+  };
+  const mayTell = (): boolean => hasOwner;
+  reports = new Reports({ gatewayId: "gateway-1", everyMs: 20, mayTell }, bus, clock);
+});
+const giveOwner = (): void => {
+  hasOwner = true;
+  reports.release("fra", 7);
+};
+const range = (from: number, to: number): number[] =>
+  Array.from({ length: to - from + 1 }, (_, index) => from + index);
+
+test("GW12 — the first at once, those of the next 20 ms together", async () => {
+  reports.ack(session(1), 5);
+  expect(told.map(({ acks }) => acks)).toEqual([[[1, 1_001, 5]]]);
+  reports.ack(session(1), 6);
+  reports.receipt("reads", session(1), 6);
+  reports.ack(session(1), 8);
+  reports.ack(session(1), 7);
+  reports.closed(session(1));
+  await clock.advance(19);
+  expect(told.length).toBe(1);
+  await clock.advance(1);
+  expect(told.slice(1)).toEqual([
+    {
+      kind: "report",
+      gatewayId: "gateway-1",
+      acks: [[1, 1_001, 8]],
+      reads: [[1, 1_001, 6]],
+      acknowledges: [],
+      closed: [[1, 1_001]],
+    },
+  ]);
+  expect([reports.waitingCount, clock.timersCount]).toEqual([0, 0]);
+});
+
+test("GW13 — sessions come, ack and go without an owner: the longest closed make room", () => {
+  hasOwner = false;
+  reports.ack(session(0), 3); // stays
+  for (const sid of range(1, 3 * closedMax)) {
+    reports.ack(session(sid), sid);
+    reports.closed(session(sid));
+  }
+  expect([reports.waitingCount, reports.closedDroppedTotal]).toEqual([
+    1 + 2 * closedMax,
+    2 * closedMax,
+  ]);
+  giveOwner();
+  const kept = range(2 * closedMax + 1, 3 * closedMax);
+  expect(told.length).toBe(1);
+  expect(told[0]?.acks.map(([sid]) => sid)).toEqual([0, ...kept]);
+  expect(told[0]?.closed.map(([sid]) => sid)).toEqual(kept);
+  expect([reports.waitingCount, reports.receiptsDroppedTotal]).toEqual([0, 0]);
+});
+
+test("GW13 — a session found closed a thousand times waits once, with its index if known", () => {
+  hasOwner = false;
+  for (let count = 0; count < 1_000; count++) {
+    reports.closed(session(1, UNKNOWN_INDEX));
+    reports.closed(session(2));
+    reports.closed(session(2, UNKNOWN_INDEX));
+  }
+  reports.closed(session(1));
+  expect(reports.waitingCount).toBe(2);
+  giveOwner();
+  expect(told.map(({ closed }) => closed)).toEqual([
+    [
+      [1, 1_001],
+      [2, 1_002],
+    ],
+  ]);
+  expect(reports.closedDroppedTotal).toBe(0);
+});
+
+test("GW13 — receipts beyond the limit: the oldest of their kind makes room", () => {
+  hasOwner = false;
+  for (const offset of range(1, receiptsMax + 2)) reports.receipt("reads", session(1), offset);
+  reports.receipt("acknowledges", session(1), 1);
+  expect([reports.waitingCount, reports.receiptsDroppedTotal]).toEqual([receiptsMax + 1, 2]);
+  giveOwner();
+  const offsets = told.flatMap(({ reads }) => reads.map(([, , offset]) => offset));
+  expect(offsets).toEqual(range(3, receiptsMax + 2));
+  expect(told.flatMap(({ acknowledges }) => acknowledges)).toEqual([[1, 1_001, 1]]);
+});
+
+test("GW13 — with an owner nothing is dropped, however much comes at once", async () => {
+  const sids = range(1, 2 * closedMax + 2);
+  for (const sid of sids) reports.closed(session(sid));
+  for (const offset of range(1, receiptsMax + 2)) reports.receipt("reads", session(0), offset);
+  await clock.advance(20);
+  expect(told.flatMap(({ closed }) => closed.map(([sid]) => sid))).toEqual(sids);
+  expect(told.flatMap(({ reads }) => reads).length).toBe(receiptsMax + 2);
+  expect([reports.closedDroppedTotal, reports.receiptsDroppedTotal]).toEqual([0, 0]);
+});
+
+test("GW13 — a bus that is away is not asked each time", async () => {
+  takesMax = 0;
+  for (const sid of range(1, 3 * closedMax)) reports.closed(session(sid));
+  expect(takesMax).toBe(-1); // asked once
+  await clock.advance(20);
+  expect([takesMax, reports.closedDroppedTotal]).toEqual([-2, 2 * closedMax]);
+  takesMax = Infinity;
+  reports.flush();
+  expect(told.map(({ closed }) => closed.length)).toEqual([closedMax]);
+});
+
+test("GW28 — too much for one message: several, nothing twice, acks before ends, all below 1 MB", () => {
+  hasOwner = false;
+  const long = Number.MAX_SAFE_INTEGER - 100_000; // as many digits as there are
+  const sids = range(long + 1, long + closedMax);
+  for (const offset of range(long + 1, long + receiptsMax)) {
+    reports.receipt("reads", session(long, long), offset);
+    reports.receipt("acknowledges", session(long, long), offset);
+  }
+  for (const sid of sids) {
+    reports.ack(session(sid, long), long);
+    reports.closed(session(sid, long));
+  }
+  giveOwner();
+  expect(told.length).toBe(Math.ceil((2 * receiptsMax + 2 * closedMax) / entriesMax));
+  expect(sizes.filter((bytes) => bytes > 540_000)).toEqual([]);
+  expect(told[0]?.acks.map(([sid]) => sid)).toEqual(sids);
+  expect(told.map(({ closed }) => closed.length)).toEqual([0, 0, closedMax]);
+  for (const kind of ["reads", "acknowledges"] as const) {
+    const offsets = told.flatMap((report) => report[kind].map(([, , offset]) => offset));
+    expect(offsets).toEqual(range(long + 1, long + receiptsMax));
+  }
+});
+
+test("GW28 — the bus goes away between two of them: the rest is told when it is back", async () => {
+  hasOwner = false;
+  for (const offset of range(1, receiptsMax)) reports.receipt("reads", session(1), offset);
+  reports.ack(session(1), 9);
+  reports.closed(session(1));
+  takesMax = 1;
+  giveOwner();
+  expect([told.length, reports.waitingCount]).toEqual([1, 2]);
+  reports.receipt("reads", session(2), 1);
+  await clock.advance(20); // in vain
+  takesMax = Infinity;
+  reports.flush();
+  expect(told[0]?.reads.length).toBe(receiptsMax - 1);
+  expect(told.slice(1)).toEqual([
+    {
+      kind: "report",
+      gatewayId: "gateway-1",
+      acks: [],
+      reads: [
+        [1, 1_001, receiptsMax],
+        [2, 1_002, 1],
+      ],
+      acknowledges: [],
+      closed: [[1, 1_001]],
+    },
+  ]);
+  expect(reports.waitingCount).toBe(0);
+});
