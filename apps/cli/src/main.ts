@@ -2,8 +2,9 @@
 // `carillon`: what there is to call. Only here the environment is read.
 import { join, resolve } from "node:path";
 import { DEFAULT_REGIONS } from "@carillon/contracts";
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import packageJson from "../package.json" with { type: "json" };
+import { count, regions } from "./arguments.ts";
 import { runDevCommand } from "./dev/dev-command.ts";
 import { loadCommand } from "./load/load-command.ts";
 import { runNodeCommand } from "./node-command.ts";
@@ -11,8 +12,6 @@ import { createTerminal } from "./terminal.ts";
 
 const BUILD = packageJson.version;
 const DEFAULT_DATA_FOLDER = join(import.meta.dirname, "../../..", ".carillon");
-const REGION = /^[a-z][a-z0-9]{1,15}$/;
-const REGIONS_MAX = 16;
 const EMPLOYEES_MAX = 1_000_000;
 
 const program = new Command("carillon")
@@ -78,22 +77,4 @@ interface DevOptions {
   readonly regions: readonly string[];
   readonly employees: number;
   readonly durable: boolean;
-}
-
-function regions(text: string): string[] {
-  const names = text.split(",").map((name) => name.trim());
-  if (names.length > REGIONS_MAX || new Set(names).size !== names.length)
-    throw new InvalidArgumentError(`At most ${REGIONS_MAX} different regions.`);
-  if (!names.every((name) => REGION.test(name)))
-    throw new InvalidArgumentError("Each is 2 to 16 lower-case letters or digits.");
-  return names;
-}
-
-function count(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || value < min || value > max)
-      throw new InvalidArgumentError(`A whole number from ${min} to ${max}.`);
-    return value;
-  };
 }

@@ -32,6 +32,7 @@ export async function runNodeCommand(options: NodeCommandOptions): Promise<numbe
     return CONFIG_EXIT_CODE;
   }
   if (options.mode === "print-config") options.out(`${printConfig(config)}\n`);
+  if (options.mode === "check-config") options.out("carillon node: the settings are valid\n");
   return options.mode === "run" ? runNode(config, options.build) : 0;
 }
 

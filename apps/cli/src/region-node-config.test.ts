@@ -39,6 +39,12 @@ function problemsOf(env: Record<string, string>): readonly string[] {
 
 test("RN1 — each role needs its own secrets and no others", () => {
   expect(problemsOf(WORKER)).toEqual([]);
+  const { CARILLON_NODE_STORE_URL: _, ...storeless } = WORKER;
+  const gateway = { CARILLON_NODE_ROLES: "gateway", CARILLON_NODE_TOKEN_PUBLIC_KEYS: PUBLIC };
+  expect(problemsOf({ ...storeless, ...gateway })).toEqual([]);
+  expect(problemsOf(storeless)).toEqual([
+    "CARILLON_NODE_STORE_URL (or CARILLON_NODE_STORE_URL_FILE) is required by the role worker",
+  ]);
   expect(problemsOf(ALL)).toEqual([]);
   expect(problemsOf({ ...WORKER, CARILLON_NODE_ROLES: "worker, gateway" })).toEqual([
     "CARILLON_NODE_TOKEN_PUBLIC_KEYS (or CARILLON_NODE_TOKEN_PUBLIC_KEYS_FILE) is required by the role gateway",
@@ -85,6 +91,27 @@ test("RN1 — a node serves one of the regions", () => {
   expect(problemsOf({ ...WORKER, CARILLON_NODE_REGIONS: "lon,par" })).toEqual([
     "CARILLON_NODE_REGION must be one of CARILLON_NODE_REGIONS",
   ]);
+});
+
+test("--check-config says in one line that all is fine, and starts nothing", async () => {
+  const told: string[] = [];
+  const tell = (text: string): void => void told.push(text);
+  const options = { env: ALL, build: "test", out: tell, err: tell };
+  expect(await runNodeCommand({ ...options, mode: "check-config" })).toBe(0);
+  expect(told).toEqual(["carillon node: the settings are valid\n"]);
+});
+
+test("RN1, RN6 — --check-config looks at what a secret is, and does not show it", async () => {
+  for (const url of ["http://u:geheim@127.0.0.1/fra", "u:geheim@127.0.0.1/fra", "postgres://"]) {
+    const told: string[] = [];
+    const tell = (text: string): void => void told.push(text);
+    const env = { ...ALL, CARILLON_NODE_STORE_URL: url };
+    const options = { env, build: "test", out: tell, err: tell };
+    expect(await runNodeCommand({ ...options, mode: "check-config" })).toBe(78);
+    expect(told).toEqual([
+      "carillon node: CARILLON_NODE_STORE_URL must be an address such as postgres://user:password@host:port/name\n",
+    ]);
+  }
 });
 
 test("--print-config shows everything but secrets", async () => {

@@ -16,13 +16,15 @@ import {
   text,
 } from "@carillon/config";
 import { DEFAULT_REGIONS, type Role, ROLES } from "@carillon/contracts";
-import { parseKeySet } from "@carillon/gateway";
+import { GATEWAY_LIMITS, parseKeySet } from "@carillon/gateway";
 import type { TokenKeys } from "@carillon/ingest";
 
 const REGION = {
   pattern: /^[a-z][a-z0-9]{1,15}$/,
   expected: "2 to 16 lower-case letters or digits",
 };
+
+const CLAIM = { pattern: /^\S+$/, expected: "text without spaces", fallback: "" };
 
 export const REGION_NODE_TABLE = {
   CARILLON_NODE_REGION: text("the home region that this node serves", REGION),
@@ -36,10 +38,15 @@ export const REGION_NODE_TABLE = {
     fallback: ROLES,
   }),
   CARILLON_NODE_NATS_URLS: list("the region's nats-servers", {
-    pattern: /^nats:\/\/[^\s,]+$/,
+    pattern: /^(nats|tls):\/\/[^\s,]+$/,
     expected: "addresses such as nats://127.0.0.1:4222",
   }),
-  CARILLON_NODE_STORE_URL: secret("the region's database, postgres://user:password@host:port/name"),
+  CARILLON_NODE_STORE_URL: optional(
+    secret("the region's database (ingest, worker)", {
+      pattern: /^postgres(ql)?:\/\/\S+$/,
+      expected: "an address such as postgres://user:password@host:port/name",
+    }),
+  ),
   CARILLON_NODE_STORE_POOL_MAX: int("connections to the database", {
     min: 4,
     max: 200,
@@ -53,6 +60,11 @@ export const REGION_NODE_TABLE = {
   CARILLON_NODE_KEY_PEPPER: optional(secret("under which API keys are hashed (ingest)")),
   CARILLON_NODE_TOKEN_PRIVATE_KEY: jwk("Ed25519 JWK that signs employees' tokens (ingest)"),
   CARILLON_NODE_TOKEN_PUBLIC_KEYS: jwks("JWKS of everybody who signs tokens (ingest, gateway)"),
+  CARILLON_NODE_TOKEN_ISSUER: text(
+    "`iss` of employees' tokens; none: not checked (gateway)",
+    CLAIM,
+  ),
+  CARILLON_NODE_TOKEN_AUDIENCE: text("`aud` of employees' tokens, likewise (gateway)", CLAIM),
   CARILLON_NODE_HOST: text("address to listen on", {
     pattern: /^[\w.:-]+$/,
     expected: "a host name or an address",
@@ -73,10 +85,15 @@ export const REGION_NODE_TABLE = {
     expected: "origins such as https://intranet.example",
     fallback: [],
   }),
+  CARILLON_NODE_GATEWAY_SOCKETS_MAX: int("open sockets; more are answered 503", {
+    min: 1,
+    max: 1_000_000,
+    fallback: GATEWAY_LIMITS.socketsMax,
+  }),
   CARILLON_NODE_GATEWAY_DRAIN_MS: int("sockets are closed evenly over this time (W10)", {
     min: 0,
     max: 600_000,
-    fallback: 60_000,
+    fallback: GATEWAY_LIMITS.drainMs,
   }),
   CARILLON_NODE_SESSION_GRACE_MS: int("a session that was lost may come back for so long", {
     min: 0,
@@ -114,6 +131,7 @@ export const REGION_NODE_TABLE = {
 export type RegionNodeConfig = ConfigOf<typeof REGION_NODE_TABLE>;
 
 const NEEDED_BY: Readonly<Record<string, readonly Role[]>> = {
+  CARILLON_NODE_STORE_URL: ["ingest", "worker"],
   CARILLON_NODE_KEY_PEPPER: ["ingest"],
   CARILLON_NODE_TOKEN_PRIVATE_KEY: ["ingest"],
   CARILLON_NODE_TOKEN_PUBLIC_KEYS: ["ingest", "gateway"],

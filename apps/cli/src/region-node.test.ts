@@ -1,9 +1,10 @@
 // Goal: RN2 and RN3. Method: a node in this process, beside a real local cluster's one.
 import { join } from "node:path";
-import { ROLES } from "@carillon/contracts";
+import { CLOSE_CODES, type Role, ROLES } from "@carillon/contracts";
 import { systemClock, systemRandom, systemScheduler } from "@carillon/kernel";
 import { createLogger, createMetrics } from "@carillon/telemetry";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ApiClient } from "./clients/api-client.ts";
 import { DevCluster } from "./dev/dev-cluster.ts";
 import { newDataFolder } from "./dev/dev-run.ts";
 import { readOrCreateSecrets } from "./dev/dev-secrets.ts";
@@ -32,18 +33,20 @@ describe("a region node", { timeout: TEST_MAX_MS }, () => {
     folder.remove();
   }, TEST_MAX_MS);
 
-  function create() {
+  function create(
+    options: { roles?: readonly Role[]; storeUrl?: string; more?: Record<string, string> } = {},
+  ) {
     const config = readRegionNodeConfig(
       nodeEnv({
         region: "fra",
         regions: ["fra"],
-        roles: ROLES,
+        roles: options.roles ?? ROLES,
         natsUrl: cluster.natsUrl("fra"),
-        storeUrl: cluster.storeUrl("fra"),
+        storeUrl: options.storeUrl ?? cluster.storeUrl("fra"),
         secrets: readOrCreateSecrets(join(folder.path, "secrets"), systemRandom),
         ingestPort: 0,
         gatewayPort: 0,
-        more: {},
+        more: options.more ?? {},
       }),
     );
     const events: string[] = [];
@@ -98,6 +101,66 @@ describe("a region node", { timeout: TEST_MAX_MS }, () => {
       "gateway.drained",
     ]);
   });
+
+  test("RN2 — with one role it is that alone; a gateway by itself needs no database", async () => {
+    const gateway = create({ roles: ["gateway"], storeUrl: "" });
+    const ready = await gateway.node.start();
+    expect(ready.ingestPort).toBe(null);
+    const answer = await fetch(`http://127.0.0.1:${ready.gatewayPort}/readyz`);
+    expect(await answer.json()).toEqual({ status: "ready", isBusConnected: true });
+    await gateway.node.stop();
+    expect(await isServing(ready.gatewayPort, "/livez")).toBe(false);
+
+    const ingest = create({ roles: ["ingest"] });
+    const { ingestPort, gatewayPort } = await ingest.node.start();
+    expect(gatewayPort).toBe(null);
+    const url = `http://127.0.0.1:${ingestPort}`;
+    const accepted = await fetch(`${url}/v1/notifications`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${cluster.apiKey}`, "content-type": "application/json" },
+      body: JSON.stringify({ audience: { broadcast: true }, content: { en: { title: "Hello" } } }),
+    });
+    expect(accepted.status).toBe(202);
+    const metrics = await (await fetch(`${url}/metrics`)).text();
+    expect(metrics).toContain(
+      'carillon_ingest_notifications_total{outcome="accepted",region="fra"} 1\n',
+    );
+    await ingest.node.stop();
+  });
+
+  test.each(["CARILLON_NODE_TOKEN_ISSUER", "CARILLON_NODE_TOKEN_AUDIENCE"])(
+    "%s is asked of tokens; when it is not set, none is",
+    async (name) => {
+      const { ingestUrl: baseUrl } = cluster.region("fra");
+      const api = new ApiClient(
+        { baseUrl, apiKey: cluster.apiKey, connectionsMax: 1 },
+        systemClock,
+      );
+      await api.expect({ method: "PUT", path: "/v1/recipients/ada", body: "{}" });
+      const token = (await api.tokensOf(["ada"])).get("ada")!; // names neither
+      api.close();
+      const closeCodeOf = async (more: Record<string, string>): Promise<number> => {
+        const { node } = create({ roles: ["gateway"], storeUrl: "", more });
+        const { gatewayPort } = await node.start();
+        const bearer = `base64url.bearer.phx.${Buffer.from(token).toString("base64url")}`;
+        const url = `ws://127.0.0.1:${gatewayPort}/socket/websocket?vsn=2.0.0`;
+        const socket = new WebSocket(url, ["phoenix", bearer]);
+        const joined = Promise.withResolvers<void>();
+        const closed = new Promise<number>((resolve) => {
+          socket.addEventListener("close", ({ code }) => resolve(code));
+        });
+        socket.addEventListener("message", ({ data }) => {
+          if (String(data).includes('"status":"ok"')) joined.resolve();
+        });
+        socket.addEventListener("open", () => socket.send('["1","1","inbox","phx_join",{}]'));
+        await Promise.race([joined.promise, closed]);
+        await node.stop();
+        return closed;
+      };
+      expect(await closeCodeOf({})).toBe(CLOSE_CODES.drain);
+      expect(await closeCodeOf({ [name]: "hr.example" })).toBe(CLOSE_CODES.unauthenticated);
+    },
+  );
 
   test("RN3 — stopped while it starts, and before: nothing goes on", async () => {
     const { node, events } = create();

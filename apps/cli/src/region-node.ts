@@ -1,8 +1,9 @@
 // apps/cli/src/region-node.ts
 // One process of one region with the roles it is given: the unit of production and of `carillon dev`.
-//   RN2  Start: store → bus → membership → worker → gateway → ingest; nobody is let in before what
-//        serves him runs. Stop in reverse, each step bounded: no new partitions, no new writes,
-//        sockets told to go elsewhere, partitions handed over, then NATS and the database.
+//   RN2  Start: store (where a role needs it) → bus → membership → worker → gateway → ingest; nobody
+//        is let in before what serves him runs. Stop in reverse, each step bounded: no new
+//        partitions, no new writes, sockets told to go elsewhere, partitions handed over, then NATS
+//        and the database.
 //   RN3  `stop` is safe at any moment and twice; what was not started is not stopped.
 import { type Bus, connectBus } from "@carillon/bus";
 import { createMembership, type Membership } from "@carillon/cluster";
@@ -76,16 +77,18 @@ class ComposedNode implements RegionNode {
   async #startAll(): Promise<NodeReady> {
     const { config, memberId } = this.#deps;
     const roles = rolesOf(config);
-    const store = await this.#startStore();
+    const isStoreNeeded = roles.includes("ingest") || roles.includes("worker");
+    const store = isStoreNeeded ? await this.#startStore() : null;
     const bus = await this.#startBus();
     const membership = this.#startMembership(bus);
-    if (roles.includes("worker")) this.#startWorker({ store, bus, membership });
+    if (store && roles.includes("worker")) this.#startWorker({ store, bus, membership });
     const gatewayPort = roles.includes("gateway")
       ? await this.#startGateway({ bus, membership })
       : null;
-    const ingestPort = roles.includes("ingest")
-      ? await this.#startIngest({ store, bus, membership })
-      : null;
+    const ingestPort =
+      store && roles.includes("ingest")
+        ? await this.#startIngest({ store, bus, membership })
+        : null;
     // First of all at the end: others give this member nothing new while it goes (CL6).
     this.#onStop("membership.drain", () => membership.drain());
     return { kind: "ready", memberId, ingestPort, gatewayPort };
@@ -93,8 +96,10 @@ class ComposedNode implements RegionNode {
 
   async #startStore(): Promise<Store> {
     const { config, memberId } = this.#deps;
+    const url = config.CARILLON_NODE_STORE_URL;
+    assert(url, "RN1 the roles ingest and worker have their database");
     const store = createStore({
-      url: config.CARILLON_NODE_STORE_URL.reveal(),
+      url: url.reveal(),
       poolMax: config.CARILLON_NODE_STORE_POOL_MAX,
       applicationName: memberId,
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
@@ -166,16 +171,28 @@ class ComposedNode implements RegionNode {
 
   async #startGateway(parts: { bus: Bus; membership: Membership }): Promise<number> {
     const { config, memberId, clock, random, scheduler, log, metrics } = this.#deps;
-    const keys = config.CARILLON_NODE_TOKEN_PUBLIC_KEYS;
-    assert(keys, "RN1 the role gateway has its keys");
+    const {
+      CARILLON_NODE_TOKEN_PUBLIC_KEYS: jwks,
+      CARILLON_NODE_TOKEN_ISSUER: issuer,
+      CARILLON_NODE_TOKEN_AUDIENCE: audience,
+    } = config;
+    assert(jwks, "RN1 the role gateway has its keys");
     const gateway: Gateway = createGateway({
       config: {
         region: config.CARILLON_NODE_REGION,
         host: config.CARILLON_NODE_HOST,
         port: config.CARILLON_NODE_GATEWAY_PORT,
-        auth: { jwks: keys, regions: config.CARILLON_NODE_REGIONS },
+        auth: {
+          jwks,
+          regions: config.CARILLON_NODE_REGIONS,
+          ...(issuer !== "" && { issuer }),
+          ...(audience !== "" && { audience }),
+        },
         origins: config.CARILLON_NODE_GATEWAY_ORIGINS,
-        limits: { drainMs: config.CARILLON_NODE_GATEWAY_DRAIN_MS },
+        limits: {
+          socketsMax: config.CARILLON_NODE_GATEWAY_SOCKETS_MAX,
+          drainMs: config.CARILLON_NODE_GATEWAY_DRAIN_MS,
+        },
       },
       memberId,
       bus: parts.bus,

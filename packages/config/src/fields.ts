@@ -78,10 +78,16 @@ export function flag(doc: string, fallback?: boolean): Field<boolean> {
   return withFallback({ doc, parse }, fallback);
 }
 
-/** Also as `<NAME>_FILE`, the path of a file that holds it (one trailing line end is dropped). */
-export function secret(doc: string, fallback?: Secret): Field<Secret> {
-  const parse = (value: string): Parsed<Secret> => ({ ok: true, value: new Secret(value) });
-  return withFallback({ doc, parse, isSecret: true }, fallback);
+/**
+ * Fits `pattern` where there is a rule. Also as `<NAME>_FILE`, the path of a file that holds it (one
+ * trailing line end is dropped).
+ */
+export function secret(doc: string, rule?: { pattern: RegExp; expected: string }): Field<Secret> {
+  const parse = (value: string): Parsed<Secret> =>
+    rule === undefined || rule.pattern.test(value)
+      ? { ok: true, value: new Secret(value) }
+      : { ok: false, expected: rule.expected };
+  return { doc, parse, isSecret: true };
 }
 
 function withFallback<T>(field: Field<T>, fallback: T | undefined): Field<T> {

@@ -1,10 +1,10 @@
 // packages/config/src/read-config.test.ts
 // Goal: CF1–CF4. Method: one table, environments given by hand.
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
-import { expect, test } from "vitest";
+import { afterAll, expect, test } from "vitest";
 import {
   ConfigError,
   describeTable,
@@ -17,6 +17,9 @@ import {
 } from "./index.ts";
 import { Secret, secret, text } from "./index.ts";
 
+const folder = mkdtempSync(join(tmpdir(), "carillon-config-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
 const TABLE = {
   CARILLON_TEST_DRAIN_MS: int("how long", { min: 1, max: 60_000, fallback: 500 }),
   CARILLON_TEST_MODE: oneOf("which way", ["fast", "safe"]),
@@ -27,7 +30,7 @@ const TABLE = {
     fallback: "x",
   }),
   CARILLON_TEST_QUIET: flag("less", false),
-  CARILLON_TEST_KEY: secret("the key"),
+  CARILLON_TEST_KEY: secret("the key", { pattern: /^\S+$/, expected: "text without spaces" }),
 };
 const VALID = {
   CARILLON_TEST_MODE: "safe",
@@ -62,6 +65,15 @@ test("CF1 — every problem at once, with its name and what would be valid, neve
   ]);
 });
 
+test("CF1, CF3 — a secret that does not fit is named, and not shown, from a file as well", () => {
+  const expected = ["CARILLON_TEST_KEY must be text without spaces"];
+  const { CARILLON_TEST_KEY: _, ...rest } = VALID;
+  const path = join(folder, "key");
+  writeFileSync(path, "can ary\n");
+  expect(problemsOf({ ...rest, CARILLON_TEST_KEY: "can ary" })).toEqual(expected);
+  expect(problemsOf({ ...rest, CARILLON_TEST_KEY_FILE: path })).toEqual(expected);
+});
+
 test("CF2 — a misspelt setting is an error; what is not ours is left alone", () => {
   expect(problemsOf({ ...VALID, CARILLON_TEST_DRAIN: "1", PATH: "/bin" })).toEqual([
     "CARILLON_TEST_DRAIN is not a known setting",
@@ -69,11 +81,11 @@ test("CF2 — a misspelt setting is an error; what is not ours is left alone", (
 });
 
 test("CF3 — a secret does not print, and comes from a file as well", () => {
-  const path = join(mkdtempSync(join(tmpdir(), "carillon-config-")), "key");
-  writeFileSync(path, "from the file\n");
+  const path = join(folder, "key");
+  writeFileSync(path, "from-the-file\n");
   const { CARILLON_TEST_KEY: _, ...rest } = VALID;
   const config = readConfig(TABLE, { ...rest, CARILLON_TEST_KEY_FILE: path });
-  expect(config.CARILLON_TEST_KEY.reveal()).toBe("from the file");
+  expect(config.CARILLON_TEST_KEY.reveal()).toBe("from-the-file");
   const prints = [
     printConfig(config),
     JSON.stringify(config),
@@ -81,7 +93,7 @@ test("CF3 — a secret does not print, and comes from a file as well", () => {
     String(config.CARILLON_TEST_KEY),
   ];
   for (const print of prints) expect(print).toContain("[secret]");
-  for (const print of prints) expect(print).not.toContain("from the file");
+  for (const print of prints) expect(print).not.toContain("from-the-file");
   expect(problemsOf({ ...VALID, CARILLON_TEST_KEY_FILE: path })).toEqual([
     "CARILLON_TEST_KEY and CARILLON_TEST_KEY_FILE must not both be set",
   ]);

@@ -5,7 +5,7 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "@carillon/kernel";
-import { commandLineOf, signalProcess, startMarkOf } from "./os-process.ts";
+import { commandLineOf, isRunning, markOf, signalProcess } from "./os-process.ts";
 
 interface PidRecord {
   readonly pid: number;
@@ -33,7 +33,7 @@ export function recordPid(
   const full: PidRecord = {
     ...record,
     ownerPid: process.pid,
-    ownerMark: startMarkOf(process.pid) ?? "",
+    ownerMark: markOf(process.pid)?.startedAt ?? "",
   };
   writeFileSync(pidPath(folder, record.pid), JSON.stringify(full));
 }
@@ -58,24 +58,21 @@ async function reap(
   record: PidRecord,
 ): Promise<{ pid: number; outcome: "ended" | "kept" | "gone" }> {
   const { pid } = record;
-  const isRunning = (): boolean => commandLineOf(pid)?.includes(record.place) ?? false;
-  if (!isRunning()) {
+  const isThere = (): boolean => commandLineOf(pid)?.includes(record.place) ?? false;
+  if (!isThere()) {
     forgetPid(folder, pid);
     return { pid, outcome: "gone" };
   }
-  if (isOwnerAlive(record)) return { pid, outcome: "kept" };
+  if (isRunning({ pid: record.ownerPid, startedAt: record.ownerMark }))
+    return { pid, outcome: "kept" };
   signalProcess(pid, record.stopSignal);
   signalProcess(pid, "SIGCONT"); // a stopped process does not hear until it continues
-  if (!(await becomes(() => !isRunning(), REAP_ASK_MAX_MS))) {
+  if (!(await becomes(() => !isThere(), REAP_ASK_MAX_MS))) {
     signalProcess(pid, "SIGKILL");
-    if (!(await becomes(() => !isRunning(), REAP_KILL_MAX_MS))) return { pid, outcome: "kept" };
+    if (!(await becomes(() => !isThere(), REAP_KILL_MAX_MS))) return { pid, outcome: "kept" };
   }
   forgetPid(folder, pid);
   return { pid, outcome: "ended" };
-}
-
-function isOwnerAlive({ ownerPid, ownerMark }: PidRecord): boolean {
-  return startMarkOf(ownerPid) === ownerMark && commandLineOf(ownerPid) !== undefined;
 }
 
 async function becomes(question: () => boolean, maxMs: number): Promise<boolean> {

@@ -1,8 +1,18 @@
 // apps/cli/src/dev/data-folder.ts
 // What `carillon dev` keeps below its data folder, and how all of it is dropped.
 //   DV1  Only names that are listed here are ever removed: the folder may hold other people's files.
-import { mkdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+//   DV13 A folder that cannot be made or written is refused at once, by the name of its option.
+import {
+  accessSync,
+  constants,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { Fault } from "@carillon/kernel";
 import { dropPostgres } from "@carillon/local";
 
 export interface DataFolder {
@@ -28,10 +38,33 @@ export function dataFolderAt(path: string): DataFolder {
   };
 }
 
-/** Makes what is missing of the folder; idempotent. */
+/** Makes what is missing of the folder; idempotent. Throws Fault `data_folder_unusable`. DV13. */
 export function createDataFolder(folder: DataFolder): void {
-  for (const path of [folder.path, folder.postgres, folder.nats, folder.nodes])
-    mkdirSync(path, { recursive: true });
+  try {
+    for (const path of [folder.path, folder.postgres, folder.nats, folder.nodes]) makeFolder(path);
+    accessSync(folder.path, constants.W_OK);
+  } catch (cause) {
+    throw new Fault(
+      `--data ${folder.path} cannot be used: ${cause instanceof Error ? cause.message : ""}. ` +
+        "Name a folder on a disk that you may write to; it is made when it does not exist.",
+      { code: "data_folder_unusable", isRetryable: false, cause },
+    );
+  }
+}
+
+/** Node's own recursive mkdir never ends where a parent refuses with ENOENT, as /proc does. */
+function makeFolder(path: string): void {
+  if (isFolder(path)) return;
+  if (dirname(path) !== path) makeFolder(dirname(path));
+  try {
+    mkdirSync(path);
+  } catch (cause) {
+    if (!isFolder(path)) throw cause; // else another start was faster
+  }
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }
 
 /** `--fresh`. DV1. Nothing may run in the folder; throws Fault `folder_in_use` when Postgres does. */

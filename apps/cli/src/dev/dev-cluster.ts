@@ -82,8 +82,8 @@ export class DevCluster {
   }
 
   /**
-   * Throws Fault `folder_in_use` (another `carillon dev` runs there), `aborted`, or what kept a part
-   * from starting. DV9.
+   * Throws Fault `data_folder_unusable`, `folder_in_use` (another `carillon dev` runs there),
+   * `aborted`, or what kept a part from starting. DV9.
    */
   static async start(
     options: DevClusterOptions,

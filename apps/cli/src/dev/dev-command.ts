@@ -1,13 +1,13 @@
 // apps/cli/src/dev/dev-command.ts
 // `carillon dev`: the local cluster for people. Says what it does, shows how to use it, runs the
 // demonstration, and stops everything in order.
-//   DV12 SIGINT, SIGTERM and SIGHUP at any moment: everything is stopped in order, exit 0; a second
-//        one ends at once with 130, and the parts end by themselves.
+//   DV12 SIGINT, SIGTERM and SIGHUP at any moment: everything is stopped in order, exit 0.
 import { type Clock, Fault, systemClock } from "@carillon/kernel";
 import { runDemo } from "../demo/demo.ts";
 import type { Terminal } from "../terminal.ts";
 import { curlLines } from "./curl-lines.ts";
 import { DevCluster } from "./dev-cluster.ts";
+import { onStopSignal } from "./stop-signal.ts";
 
 export interface DevCommandOptions {
   readonly dataFolder: string;
@@ -21,8 +21,6 @@ export interface DevCommandOptions {
 const LOOK_EVERY_MS = 60_000;
 /** A client of a demonstration that went down with its cluster does not come back (default 20 s). */
 const SESSION_GRACE_MS = 5_000;
-const STOPPED_BY_FORCE = 130;
-const ECHO_MS = 500;
 
 /** Resolves with the exit code. */
 export async function runDevCommand(
@@ -116,20 +114,4 @@ async function demonstrate(
     terminal.line(`The demonstration did not work: ${message}`);
     terminal.line("The regions go on running.");
   }
-}
-
-/** DV12. Ignores a closed terminal's output: the end matters more than its telling. */
-function onStopSignal(stop: (signal: string) => void, clock: Clock): void {
-  let askedAtMs: number | undefined;
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
-    process.on(signal, () => {
-      const nowMs = clock.monotonicMs();
-      // A signal to the group comes twice: to us, and passed on by `npm start`. A person is slower.
-      if (askedAtMs !== undefined && nowMs - askedAtMs < ECHO_MS) return;
-      if (askedAtMs !== undefined) process.exit(STOPPED_BY_FORCE);
-      askedAtMs = nowMs;
-      stop(signal === "SIGINT" ? "Ctrl-C" : signal);
-    });
-  process.stdout.on("error", () => undefined);
-  process.stderr.on("error", () => undefined);
 }

@@ -4,10 +4,10 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "@carillon/kernel";
+import { isRunning, markOf } from "@carillon/local";
 import { afterEach, expect, test } from "vitest";
 import { lockHolder, takeLock } from "./dev-lock.ts";
 import { reapNodes, recordNode } from "./node-records.ts";
-import { isRunning, markOf } from "./process-mark.ts";
 
 const cleanUps: (() => void)[] = [];
 afterEach(() => {

@@ -4,7 +4,7 @@
 //        when two try that at the same time.
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { assert } from "@carillon/kernel";
-import { isRunning, markOf, parseMark, type ProcessMark } from "./process-mark.ts";
+import { isRunning, markOf, parseMark, type ProcessMark } from "@carillon/local";
 
 export type LockOutcome =
   | { readonly kind: "held"; release(): void }

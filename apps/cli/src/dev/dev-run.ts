@@ -5,8 +5,8 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "@carillon/kernel";
+import { isRunning, markOf, type ProcessMark } from "@carillon/local";
 import { dropDevData } from "./dev-cluster.ts";
-import { isRunning, markOf, type ProcessMark } from "./process-mark.ts";
 
 const MAIN = join(import.meta.dirname, "..", "main.ts");
 const POLL_MS = 20;

@@ -1,4 +1,4 @@
-// Goal: DV2, DV3, DV8–DV12: `carillon dev` as people and crashes treat it. Method: the real command
+// Goal: DV1–DV3, DV7–DV12, DV14: `carillon dev` as people and crashes treat it. Method: the real command
 // with two regions, real signals, real curl; processes are looked for by pid.
 import { execFile, execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -136,18 +136,20 @@ describe("one data folder over its lives", { timeout: TEST_MAX_MS }, () => {
   });
 });
 
-describe("DV9, DV12 — Ctrl-C while it starts", { timeout: TEST_MAX_MS }, () => {
+describe("DV9, DV12, DV14 — Ctrl-C while it starts", { timeout: TEST_MAX_MS }, () => {
+  // Both wait for it when it continues, as `npm start` passes on what the terminal sent as well.
+  const withEcho = ["SIGSTOP", "SIGINT", "SIGTERM", "SIGCONT"] as const;
   test.each([
-    ["before anything runs", "Starting 2 regions", 0],
-    ["while the database is made", "Starting 2 regions", 600],
-    ["while the nodes start", "2 nats-servers run", 0],
-    ["while the nodes start, a little later", "2 nats-servers run", 400],
-  ])("%s: exit 0 and nothing is left", async (_when, text, laterMs) => {
+    ["before anything runs", "Starting 2 regions", 0, ["SIGINT"]],
+    ["while the database is made", "Starting 2 regions", 600, ["SIGINT"]],
+    ["while the nodes start, with its echo", "2 nats-servers run", 0, withEcho],
+    ["while the nodes start, a little later", "2 nats-servers run", 400, ["SIGINT"]],
+  ] as const)("%s: exit 0 and nothing is left", async (_when, text, laterMs, signals) => {
     const folder = newDataFolder();
     const one = dev(folder.path);
     await one.printed(text);
     await new Promise((resolve) => setTimeout(resolve, laterMs)); // any moment will do
-    one.signalGroup("SIGINT");
+    for (const signal of signals) one.signalGroup(signal);
     expect({ exitCode: await one.exited, output: one.output() }).toEqual({
       exitCode: 0,
       output: expect.stringMatching(/stopped\.\n$/),

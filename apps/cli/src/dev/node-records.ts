@@ -5,8 +5,8 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "@carillon/kernel";
+import { isRunning, markOf, parseMark } from "@carillon/local";
 import { writePrivately } from "./data-folder.ts";
-import { isRunning, markOf, parseMark } from "./process-mark.ts";
 
 const REAP_MAX_MS = 5_000;
 const POLL_MS = 20;

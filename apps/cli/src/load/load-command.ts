@@ -2,7 +2,8 @@
 // `carillon load`: drives a running cluster of this machine and tells what it took.
 //   LD4  Bounded in count and time, whatever is asked for.
 import { Fault, systemClock, systemRandom } from "@carillon/kernel";
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
+import { count } from "../arguments.ts";
 import type { Terminal } from "../terminal.ts";
 import { runBroadcast } from "./broadcast.ts";
 import { runIngest } from "./ingest.ts";
@@ -117,13 +118,4 @@ async function runScenario(
 
 function urls(text: string): string[] {
   return text.split(",").map((url) => url.trim());
-}
-
-function count(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || value < min || value > max)
-      throw new InvalidArgumentError(`A whole number from ${min} to ${max}.`);
-    return value;
-  };
 }
