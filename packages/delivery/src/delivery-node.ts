@@ -378,7 +378,7 @@ function resumeSpilled(partition: Partition): void {
   partition.spilled.forEach((index) => {
     if (partition.table.inspect(index).waitingCount > 0) return;
     const entries = partition.openEntriesOf(index);
-    if (partition.table.send(index, { kind: "resume", entries }, "control") === "accepted")
+    if (partition.table.cast(index, { kind: "resume", entries }, "control") === "accepted")
       partition.spilled.remove(index);
   });
 }

@@ -278,7 +278,7 @@ function hand(partition: Partition, entry: LedgerEntry): void {
   const { spilled } = partition;
   const event = { kind: "entry", entry } as const;
   if (!spilled.isEmpty) waiting.andNot(spilled); // PA4
-  partition.table.sendEach(waiting, event, (index) => void spilled.add(index));
+  partition.table.castEach(waiting, event, (index) => void spilled.add(index));
 }
 
 function expand(partition: Partition, entry: LedgerEntry): void {

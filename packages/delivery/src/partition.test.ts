@@ -24,7 +24,7 @@ function start(tailMax: number) {
     () =>
       runtime.createTable<RecipientState, RecipientEvent>({
         name: "t",
-        behaviour: { init: () => undefined, onMessage: () => undefined },
+        behaviour: { init: () => undefined, onCast: () => undefined },
       }),
   );
   const put = (offset: number, isClosed: boolean) => {

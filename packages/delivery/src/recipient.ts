@@ -114,7 +114,7 @@ export function createRecipientBehaviour(
         .filter((entry) => sessions.length === 0 || entry.offset <= sentOffset)
         .map((entry) => ({ entry, sendCount: sessions.length === 0 ? 0 : 1, dueAtMs }));
     },
-    onMessage(context, event) {
+    onCast(context, event) {
       if (event.kind === "entry") {
         if (!event.entry.isPending(context.slot)) return; // it has an outcome already (D2)
         if (context.state === undefined && isUnreachable(context.slot)) {

@@ -185,7 +185,7 @@ export class SessionDesk {
         isResend: false,
         sid: session.sid,
       });
-    partition.table.send(index, { kind: "opened" }, "control");
+    partition.table.cast(index, { kind: "opened" }, "control");
   }
 
   async #indexOf(partition: Partition, wanted: SessionOpen): Promise<number | undefined> {
@@ -209,7 +209,7 @@ export class SessionDesk {
       if (late <= offset)
         this.#receipt(partition, { index, offset: late, receipt: "receivedLate" });
     session.lateOffsets = session.lateOffsets.filter((late) => late > offset);
-    partition.table.send(index, { kind: "acked", offset: session.ackedOffset }, "control");
+    partition.table.cast(index, { kind: "acked", offset: session.ackedOffset }, "control");
   }
 
   #receipt(
@@ -260,5 +260,5 @@ function missedOf(partition: Partition, prepared: Prepared): LedgerEntry[] | und
 }
 
 function tellClosed(partition: Partition, index: number): void {
-  partition.table.send(index, { kind: "closed" }, "control");
+  partition.table.cast(index, { kind: "closed" }, "control");
 }

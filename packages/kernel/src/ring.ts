@@ -49,6 +49,18 @@ export class Ring<Value extends NonNullable<unknown>> {
     return value;
   }
 
+  /** Puts `value` in the place of the oldest one that matches; false: none does. */
+  replaceFirst(matches: (value: Value) => boolean, value: Value): boolean {
+    for (let offset = 0; offset < this.#length; offset++) {
+      const place = (this.#head + offset) & (this.#slots.length - 1);
+      const there = this.#slots[place];
+      if (there === undefined || !matches(there)) continue;
+      this.#slots[place] = value;
+      return true;
+    }
+    return false;
+  }
+
   /** Oldest first; the ring must not be changed meanwhile. */
   forEach(visit: (value: Value) => void): void {
     for (let offset = 0; offset < this.#length; offset++) {

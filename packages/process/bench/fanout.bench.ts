@@ -36,13 +36,13 @@ const sweepSlots = {
 };
 const stateless: Behaviour<Recipient, Notify> = {
   init: () => undefined,
-  onMessage: (context, message) => {
+  onCast: (context, message) => {
     output += message.offset + context.slot;
   },
 };
 const resident: Behaviour<Recipient, Notify> = {
   init: () => ({ lastOffset: 0, pendingCount: 0 }),
-  onMessage: (context, message) => {
+  onCast: (context, message) => {
     const { state } = context;
     if (state === undefined) return;
     state.lastOffset = message.offset;
@@ -52,16 +52,16 @@ const resident: Behaviour<Recipient, Notify> = {
 };
 const waiting: Behaviour<Recipient, Notify> = {
   ...resident,
-  onMessage: (context, message) => {
-    void resident.onMessage(context, message);
+  onCast: (context, message) => {
+    void resident.onCast?.(context, message);
     context.setTimer(60_000);
   },
 };
 const asynchronous: Behaviour<Recipient, Notify> = {
   ...resident,
-  onMessage: async (context, message) => {
+  onCast: async (context, message) => {
     await Promise.resolve();
-    void resident.onMessage(context, message);
+    void resident.onCast?.(context, message);
   },
 };
 let output = 0; // what the handlers compute must be used
@@ -122,25 +122,25 @@ async function measureRate(
 
 function sendBySlot(tables: Tables, round: number): void {
   for (const table of tables)
-    for (let slot = 0; slot < SLOTS; slot++) table.send(slot, { kind: "notify", offset: round });
+    for (let slot = 0; slot < SLOTS; slot++) table.cast(slot, { kind: "notify", offset: round });
 }
 
 function sendToAll(tables: Tables, round: number): void {
   const message: Notify = { kind: "notify", offset: round };
-  for (const table of tables) table.sendEach(sweepSlots, message);
+  for (const table of tables) table.castEach(sweepSlots, message);
 }
 
 function sendBursts(tables: Tables, round: number): void {
   for (const table of tables.slice(0, 8))
     for (let slot = 0; slot < SLOTS; slot++)
-      for (let n = 0; n < 8; n++) table.send(slot, { kind: "notify", offset: round });
+      for (let n = 0; n < 8; n++) table.cast(slot, { kind: "notify", offset: round });
 }
 
 /** In a process of its own, since memory that was given back stays in RSS and would be used again. */
 async function measureIdleBytes(behaviour: Behaviour<Recipient, Notify>): Promise<number> {
   const fill = async (tables: Tables, runtime: ProcessRuntime): Promise<void> => {
     for (const table of tables) {
-      table.sendEach(sweepSlots, { kind: "notify", offset: 1 });
+      table.castEach(sweepSlots, { kind: "notify", offset: 1 });
       await untilIdle(runtime); // partition by partition: no queue of a million is measured along
     }
   };
@@ -162,11 +162,11 @@ function measureInChild(name: string): number {
 
 /** Every process crashes once and is restarted without delay: the cost of crash and rebuild. */
 async function measureCrashes(count: number): Promise<number> {
-  const limits = { backoffBaseMs: 0 };
+  const limits = { backoffBaseMs: 0, systemicMax: count }; // a storm is what is measured
   const { runtime, tables } = start(
     {
       ...resident,
-      onMessage: (context) => {
+      onCast: (context) => {
         if (context.generation === 0) throw error;
       },
     },
@@ -175,7 +175,7 @@ async function measureCrashes(count: number): Promise<number> {
   const error = new Error("crash"); // made once: a stack trace is the handler's cost, not ours
   const startMs = performance.now();
   for (let n = 0; n < count; n++)
-    tables[n % TABLES]?.send(Math.floor(n / TABLES), { kind: "notify", offset: n });
+    tables[n % TABLES]?.cast(Math.floor(n / TABLES), { kind: "notify", offset: n });
   await untilIdle(runtime);
   const perSecond = count / ((performance.now() - startMs) / 1_000);
   if (runtime.stats().restartsTotal !== count) throw new Error("not every process came back");
@@ -196,13 +196,13 @@ const memory = [
   ["resident, with an armed timer", measureInChild("waiting")],
 ] as const;
 const rates = [
-  ["`send` to each, stateless handler", await measureRate(stateless, PROCESSES, sendBySlot)],
-  ["`send` to each, handler with state", await measureRate(resident, PROCESSES, sendBySlot)],
-  ["`sendEach`, stateless handler", await measureRate(stateless, PROCESSES, sendToAll)],
-  ["`sendEach`, handler with state", await measureRate(resident, PROCESSES, sendToAll)],
-  ["`sendEach`, state and timer re-armed", await measureRate(waiting, PROCESSES, sendToAll)],
+  ["`cast` to each, stateless handler", await measureRate(stateless, PROCESSES, sendBySlot)],
+  ["`cast` to each, handler with state", await measureRate(resident, PROCESSES, sendBySlot)],
+  ["`castEach`, stateless handler", await measureRate(stateless, PROCESSES, sendToAll)],
+  ["`castEach`, handler with state", await measureRate(resident, PROCESSES, sendToAll)],
+  ["`castEach`, state and timer re-armed", await measureRate(waiting, PROCESSES, sendToAll)],
   ["bursts of 8 to each of 125,000", await measureRate(resident, PROCESSES, sendBursts)],
-  ["`sendEach`, async handler", await measureRate(asynchronous, PROCESSES, sendToAll)],
+  ["`castEach`, async handler", await measureRate(asynchronous, PROCESSES, sendToAll)],
 ] as const;
 const crashesPerSecond = median([
   await measureCrashes(100_000),

@@ -8,7 +8,7 @@ test("P10, S40 — a crash drops the state, is told once, and the message goes t
   const { clock, runtime, table, handled, crashes } = start({
     behaviour: {
       init: (slot) => ({ count: slot * 10 }),
-      onMessage: (context, step) => {
+      onCast: (context, step) => {
         if (step.crash === true && mustFail) {
           mustFail = false;
           throw new Error("boom");
@@ -19,16 +19,17 @@ test("P10, S40 — a crash drops the state, is told once, and the message goes t
       },
     },
   });
-  for (const text of ["a", "b", "c"]) table.send(2, say(text, { crash: text === "b" }));
-  table.send(3, say("sibling"));
+  for (const text of ["a", "b", "c"]) table.cast(2, say(text, { crash: text === "b" }));
+  table.cast(3, say("sibling"));
   await clock.advance(0);
   expect(handled).toEqual(["2:a#20", "3:sibling#30"]);
   expect(crashes).toEqual([
     {
       table: "p7",
       slot: 2,
+      key: "2",
       reason: "error",
-      during: "message",
+      during: "cast",
       messageKind: "step",
       cause: new Error("boom"),
       recentCrashCount: 1,
@@ -52,7 +53,7 @@ test("P10, S40 — a crash drops the state, is told once, and the message goes t
 
 test("P10 — a rejected promise crashes like a throw; stop, kill of nothing and passivation do not", async () => {
   const { clock, runtime, table, crashes } = start({ limits: { idleMs: 100 } });
-  table.send(1, say("late", { crash: true, asyncMs: 30 }));
+  table.cast(1, say("late", { crash: true, asyncMs: 30 }));
   await clock.advance(30);
   expect(crashes.map((crash) => [crash.reason, String(crash.cause)])).toEqual([
     ["error", "Error: late"],
@@ -71,9 +72,9 @@ test("S41, RS1 — the message that crashes its process three times is dead-lett
         void dead.push(`${slot} ${message.say} ${String(cause)}`),
     },
   });
-  table.send(0, say("a"));
-  table.send(0, say("poison", { crash: true }));
-  table.send(0, say("b"));
+  table.cast(0, say("a"));
+  table.cast(0, say("poison", { crash: true }));
+  table.cast(0, say("b"));
   await clock.advance(5_000);
   expect(crashes.map((crash) => crash.next)).toEqual(["retry", "retry", "dead_letter"]);
   expect(dead).toEqual(["0 poison Error: poison"]);
@@ -90,8 +91,8 @@ test("S41 — a poison message that hangs is dead-lettered too, however long eac
   const { clock, table, crashes, handled } = start({
     behaviour: { onDeadLetter: (_slot, message) => void dead.push(message.say) },
   });
-  table.send(0, say("hangs", { asyncMs: 10 ** 9 }));
-  table.send(0, say("next"));
+  table.cast(0, say("hangs", { asyncMs: 10 ** 9 }));
+  table.cast(0, say("next"));
   await clock.advance(95_000);
   expect(crashes.map(({ reason, next }) => `${reason} ${next}`)).toEqual([
     "handler_timeout retry",
@@ -105,8 +106,8 @@ test("P11, S40 — an abandoned handler's late writes and its late failure count
   const { clock, runtime, table, crashes, handled } = start({
     limits: { handlerMaxMs: 1_000, poisonMax: 2 },
   });
-  table.send(0, say("late", { asyncMs: 1_500 }));
-  table.send(1, say("late and bad", { asyncMs: 1_500, crash: true }));
+  table.cast(0, say("late", { asyncMs: 1_500 }));
+  table.cast(1, say("late and bad", { asyncMs: 1_500, crash: true }));
   await clock.advance(10_000);
   expect(crashes.map(({ slot, reason }) => `${slot} ${reason}`).toSorted()).toEqual([
     "0 handler_timeout",
@@ -131,7 +132,7 @@ function startFragile(seed = 1) {
   const harness = start({
     seed,
     behaviour: {
-      onMessage: (context, step) => {
+      onCast: (context, step) => {
         const wasSeen = failed.has(step);
         failed.add(step);
         if (step.crash === true && !wasSeen) throw new Error(step.say);
@@ -144,7 +145,7 @@ function startFragile(seed = 1) {
   });
   const crashFourTimes = async (slot: number): Promise<void> => {
     for (let count = 1; count <= 4; count++) {
-      harness.table.send(slot, say(`c${count}`, { crash: true }));
+      harness.table.cast(slot, say(`c${count}`, { crash: true }));
       await harness.clock.advance(3_000);
     }
   };
@@ -154,9 +155,9 @@ function startFragile(seed = 1) {
 test("S40, RS2, RS3 — back-off 0.1, 0.4, 1.6 s ± 50 %; the 4th crash in 60 s is quarantine", async () => {
   for (const seed of [1, 2, 3, 4, 5]) {
     const { clock, runtime, table, handled, crashes, spilled } = startFragile(seed);
-    table.send(9, say("sibling"));
-    for (const n of [1, 2, 3, 4]) table.send(8, say(`c${n}`, { crash: true }));
-    table.send(8, say("last"));
+    table.cast(9, say("sibling"));
+    for (const n of [1, 2, 3, 4]) table.cast(8, say(`c${n}`, { crash: true }));
+    table.cast(8, say("last"));
     await clock.advance(20_000);
     expect(crashes.map(({ next }) => next)).toEqual(["retry", "retry", "retry", "quarantine"]);
     for (const [index, plainMs] of [100, 400, 1_600].entries()) {
@@ -165,9 +166,9 @@ test("S40, RS2, RS3 — back-off 0.1, 0.4, 1.6 s ± 50 %; the 4th crash in 60 s 
     }
     expect(handled).toEqual(["9:sibling", "8:c1", "8:c2", "8:c3"]);
     expect(spilled).toEqual(["8: c4 last"]);
-    expect(table.send(8, say("refused"))).toBe("quarantined");
-    expect(table.send(8, say("refused"), "control")).toBe("quarantined");
-    expect(table.send(9, say("fine"))).toBe("accepted");
+    expect(table.cast(8, say("refused"))).toBe("quarantined");
+    expect(table.cast(8, say("refused"), "control")).toBe("quarantined");
+    expect(table.cast(9, say("fine"))).toBe("accepted");
     expect(table.inspect(8)).toMatchObject({
       phase: "quarantined",
       state: { count: 0 }, // kept for a person to look at
@@ -194,7 +195,7 @@ test("S40 — released after 5 min, then 10 … up to 1 h when it goes on; forgi
     expect(delayMs).toBeGreaterThanOrEqual(plainMin[round]! * 60_000);
     expect(delayMs).toBeLessThanOrEqual(plainMin[round]! * 66_000);
   }
-  table.send(1, say("well"));
+  table.cast(1, say("well"));
   await clock.advance(0);
   expect(table.inspect(1)).toMatchObject({ phase: "idle", recentCrashCount: 0 });
   await crashFourTimes(1);
@@ -205,8 +206,8 @@ test("S40 — an operator's reset ends quarantine and back-off at once", async (
   const { clock, runtime, table, handled, released, crashFourTimes } = startFragile();
   await crashFourTimes(1);
   expect([table.reset(1), table.reset(1), table.reset(2)]).toEqual([true, false, false]);
-  table.send(1, say("again"));
-  table.send(2, say("backs off", { crash: true }));
+  table.cast(1, say("again"));
+  table.cast(2, say("backs off", { crash: true }));
   await clock.advance(0);
   expect([handled.at(-1), released.length]).toEqual(["1:again", 1]);
   expect(table.inspect(2).phase).toBe("backing_off");
@@ -219,7 +220,7 @@ test("S40 — an operator's reset ends quarantine and back-off at once", async (
 test("S40 — three crashes in 60 s are survived again and again; old ones are forgiven", async () => {
   const { clock, table, crashes, handled } = startFragile();
   for (let round = 0; round < 5; round++) {
-    for (const n of [1, 2, 3]) table.send(0, say(`${round}.${n}`, { crash: true }));
+    for (const n of [1, 2, 3]) table.cast(0, say(`${round}.${n}`, { crash: true }));
     await clock.advance(70_000);
   }
   expect(crashes.map((crash) => crash.next)).toEqual(Array.from({ length: 15 }, () => "retry"));
@@ -236,7 +237,7 @@ test("S40 — a throwing init is the process's fault: quarantine, and the messag
       onQuarantine: (_slot, waiting) => void spilled.push(...waiting.map((one) => one.say)),
     },
   });
-  for (const text of ["a", "b"]) table.send(0, say(text));
+  for (const text of ["a", "b"]) table.cast(0, say(text));
   await clock.advance(10_000);
   expect(crashes.map(({ during, next }) => `${during} ${next}`)).toEqual([
     "init retry",
@@ -254,7 +255,7 @@ test("S40, S41 — when every message is poison, the process is at fault: quaran
       onQuarantine: (_slot, waiting) => void spilled.push(...waiting.map((m) => m.say)),
     },
   });
-  for (let n = 1; n <= 6; n++) table.send(0, say(`m${n}`, { crash: true }));
+  for (let n = 1; n <= 6; n++) table.cast(0, say(`m${n}`, { crash: true }));
   await clock.advance(30_000);
   expect(spilled).toEqual(["m4", "m5", "m6"]);
   expect(runtime.stats()).toMatchObject({ deadLetteredTotal: 3, quarantinedCount: 1 });
@@ -268,14 +269,14 @@ test("S40 — a crash in onTimer rebuilds the process, and onContinue arms what 
         order.push(`continue#${context.generation}`);
         context.setTimer(40);
       },
-      onMessage: () => void order.push("message"),
+      onCast: () => void order.push("message"),
       onTimer: (context) => {
         order.push(`timer#${context.generation}`);
         if (context.generation === 0) throw new Error("timer");
       },
     },
   });
-  table.send(0, say("start"));
+  table.cast(0, say("start"));
   await clock.advance(1_000);
   expect(order).toEqual(["continue#0", "message", "timer#0", "continue#1", "timer#1"]);
   expect(crashes).toMatchObject([{ during: "timer", messageKind: undefined, next: "retry" }]);
@@ -286,8 +287,9 @@ test("S41 — 1,000 processes that crash together come back spread over at least
   const backAtMs: number[] = [];
   const crashed = new Set<number>();
   const { clock, runtime, table } = start({
+    limits: { systemicMax: 1_000 },
     behaviour: {
-      onMessage: (context) => {
+      onCast: (context) => {
         if (!crashed.has(context.slot)) {
           crashed.add(context.slot);
           throw new Error("all at once");
@@ -296,7 +298,7 @@ test("S41 — 1,000 processes that crash together come back spread over at least
       },
     },
   });
-  for (let slot = 0; slot < 1_000; slot++) table.send(slot, say("x"));
+  for (let slot = 0; slot < 1_000; slot++) table.cast(slot, say("x"));
   await clock.advance(500);
   expect(backAtMs.length).toBe(1_000);
   expect(Math.max(...backAtMs) - Math.min(...backAtMs)).toBeGreaterThanOrEqual(100);
@@ -314,8 +316,8 @@ test("a callback that throws is counted and told, and harms nobody", async () =>
   runtime.onSliceEnd(() => {
     if (handled.length === 1) throw new Error("slice");
   });
-  table.send(0, say("poison", { crash: true }));
-  table.send(0, say("fine"));
+  table.cast(0, say("poison", { crash: true }));
+  table.cast(0, say("fine"));
   await clock.advance(2_000);
   expect(handled.length).toBe(1);
   expect(told).toEqual(["onDeadLetter: Error: dl", "onSliceEnd: Error: slice"]);

@@ -1,15 +1,18 @@
 // packages/process/src/crashes.ts
-// Crash, back-off, dead letter, quarantine and kill of a process of a table (P10, P11, S40, S41).
-import type { CrashReason, CrashReport } from "./behaviour.ts";
+// Crash, back-off, dead letter, quarantine and failed load of a process of a table (P10, S40, S41).
+import { LoadError } from "./behaviour.ts";
+import { endIncarnation, endProcess, forgetCrashes, kindOf } from "./endings.ts";
 import { HOLD_TIMER, timerKey } from "./engine.ts";
+import type { Exit } from "./exit.ts";
+import type { CrashReason, CrashReport } from "./limits.ts";
 import {
+  type CrashRecord,
   createCrashRecord,
   decideCrash,
   forgiveAfterSuccess,
   recentCrashCount,
-  type CrashRecord,
 } from "./restart.ts";
-import { ACTIVATE, BUSY, CONTINUED, CRASHED, HELD, QUARANTINED } from "./rows.ts";
+import { ACTIVATE, CRASHED, HELD, QUARANTINED } from "./rows.ts";
 import type { TableCore } from "./table-core.ts";
 import type { Turn } from "./turn.ts";
 
@@ -18,27 +21,30 @@ export interface CrashCause {
   readonly cause: unknown;
 }
 
+type Core<State, Message extends object, Reply> = TableCore<State, Message, Reply>;
+
 /** Ends the turn: the state is dropped, siblings are untouched. The turn's object is not reused. */
-export function crashTurn<State, Message extends object>(
-  core: TableCore<State, Message>,
-  turn: Turn<State, Message>,
+export function crashTurn<State, Message extends object, Reply>(
+  core: Core<State, Message, Reply>,
+  turn: Turn<State, Message, Reply>,
   { reason, cause }: CrashCause,
 ): void {
   const { engine, rows } = core;
   const { slot, message } = turn;
+  if (turn.during === "continue" && cause instanceof LoadError) return failLoad(core, slot, cause);
+  const exit: Exit = { kind: "error", error: cause };
+  turn.callMark?.close({ kind: "exit", exit }); // a call is tried once: its caller may try again
+  if (core.isTemporary) return endTemporary(core, turn, { reason, cause });
   const nowMs = engine.clock.monotonicMs();
   const record = recordOf(core, slot);
   const state = rows.states[slot];
-  endIncarnation(core, slot);
+  endIncarnation(core, slot, exit);
   engine.counters.crashes++;
   const decision = decideCrash(record, message, nowMs, engine.limits, engine.random);
+  record.lastError = textOf(cause);
+  record.lastDuring = doingOf(turn);
   const report: CrashReport = {
-    table: core.name,
-    slot,
-    reason,
-    during: turn.during,
-    messageKind: kindOf(message),
-    cause,
+    ...reportOf(core, turn, { reason, cause }),
     recentCrashCount: recentCrashCount(record, nowMs, engine.limits),
     next: decision.kind,
     delayMs: decision.kind === "dead_letter" ? 0 : decision.delayMs,
@@ -65,17 +71,53 @@ export function crashTurn<State, Message extends object>(
     engine.guard("onDeadLetter", () => engine.observer.onDeadLetter?.(report));
     engine.guard("onDeadLetter", () => core.behaviour.onDeadLetter?.(slot, message, cause));
   }
-  if (decision.kind === "quarantine") {
-    const waiting = core.takeAllMessages(slot);
-    if (message !== undefined) waiting.unshift(message);
-    engine.guard("onQuarantine", () => engine.observer.onQuarantine?.(report));
-    engine.guard("onQuarantine", () => core.behaviour.onQuarantine?.(slot, waiting, cause));
-  }
+  if (decision.kind === "quarantine") tellQuarantine(core, report, message);
+  const stormCount = core.storm.note(slot, nowMs, core.processCount, engine.limits);
+  if (stormCount > 0) core.pause(stormCount);
 }
 
-/** The back-off or the quarantine is over. */
-export function endHold<State, Message extends object>(
-  core: TableCore<State, Message>,
+/** By a person, or by the watchdog, which saw it hold the thread (P16). */
+export function quarantineProcess<State, Message extends object, Reply>(
+  core: Core<State, Message, Reply>,
+  slot: number,
+  cause: unknown,
+): void {
+  const { engine, rows } = core;
+  if (rows.hasBits(slot, QUARANTINED)) return;
+  const turn = core.asyncTurns.get(slot);
+  if (turn !== undefined) core.endAsync(turn);
+  turn?.callMark?.close({ kind: "quarantined" });
+  const record = recordOf(core, slot);
+  engine.wheel.cancel(record.holdHandle);
+  const state = rows.states[slot];
+  endIncarnation(core, slot, { kind: "error", error: cause });
+  rows.clearBits(slot, HELD);
+  rows.setBits(slot, QUARANTINED);
+  engine.counters.quarantined++;
+  record.keptState = state;
+  record.lastError = textOf(cause);
+  record.quarantinesInRow++;
+  const delayMs = engine.limits.quarantineMs;
+  hold(core, slot, record, delayMs);
+  const report: CrashReport = {
+    table: core.name,
+    slot,
+    key: core.keyOf(slot),
+    reason: "quarantined",
+    during: turn?.during ?? "idle",
+    messageKind: kindOf(turn?.message),
+    cause,
+    recentCrashCount: 0,
+    next: "quarantine",
+    delayMs,
+  };
+  engine.guard("onCrash", () => engine.observer.onCrash?.(report));
+  tellQuarantine(core, report, turn?.message);
+}
+
+/** The back-off, the quarantine or the wait after a failed load is over. */
+export function endHold<State, Message extends object, Reply>(
+  core: Core<State, Message, Reply>,
   slot: number,
 ): void {
   const { engine, rows } = core;
@@ -83,7 +125,14 @@ export function endHold<State, Message extends object>(
   if (record === undefined) return;
   record.holdHandle = 0;
   const wasQuarantined = rows.hasBits(slot, QUARANTINED);
+  const wasLoad = record.loadFailure !== undefined;
   rows.clearBits(slot, HELD | QUARANTINED);
+  record.loadFailure = undefined;
+  if (wasLoad) {
+    if (record.crashes.length === 0) forgetCrashes(core, slot);
+    core.queueIfNeeded(slot); // loads again when something waits for it
+    return;
+  }
   engine.counters.restarts++;
   if (wasQuarantined) {
     engine.counters.quarantined--;
@@ -96,8 +145,8 @@ export function endHold<State, Message extends object>(
 }
 
 /** An operator's reset: all crashes are forgiven (S40). False: it was in no hold. */
-export function resetProcess<State, Message extends object>(
-  core: TableCore<State, Message>,
+export function resetProcess<State, Message extends object, Reply>(
+  core: Core<State, Message, Reply>,
   slot: number,
 ): boolean {
   const record = core.crashes.get(slot);
@@ -109,49 +158,9 @@ export function resetProcess<State, Message extends object>(
   return true;
 }
 
-/** P11: forgets the process with all it has; returns the number of messages lost. */
-export function killProcess<State, Message extends object>(
-  core: TableCore<State, Message>,
-  slot: number,
-): number {
-  const { engine, rows } = core;
-  const record = core.crashes.get(slot);
-  const isThere =
-    rows.states[slot] !== undefined ||
-    rows.isWaiting(slot) ||
-    rows.hasBits(slot, BUSY) ||
-    (record !== undefined && record.holdHandle !== 0);
-  if (!isThere) return 0;
-  const isBusy = rows.hasBits(slot, BUSY);
-  const turn = core.asyncTurns.get(slot);
-  if (turn !== undefined) core.endAsync(turn);
-  endIncarnation(core, slot);
-  const lostCount = core.takeAllMessages(slot).length + (turn?.message === undefined ? 0 : 1);
-  if (rows.hasBits(slot, QUARANTINED)) engine.counters.quarantined--;
-  rows.clearBits(slot, HELD | QUARANTINED); // QUEUED stays: its entry is in the ready queue
-  if (record !== undefined) {
-    engine.wheel.cancel(record.holdHandle);
-    forgetCrashes(core, slot);
-  }
-  engine.counters.crashes++;
-  const report: CrashReport = {
-    table: core.name,
-    slot,
-    reason: "killed",
-    during: turn?.during ?? (isBusy ? "message" : "idle"),
-    messageKind: kindOf(turn?.message),
-    cause: undefined,
-    recentCrashCount: 0,
-    next: "forgotten",
-    delayMs: 0,
-  };
-  engine.guard("onCrash", () => engine.observer.onCrash?.(report));
-  return lostCount;
-}
-
 /** The process has handled something although it crashed lately. */
-export function noteSuccess<State, Message extends object>(
-  core: TableCore<State, Message>,
+export function noteSuccess<State, Message extends object, Reply>(
+  core: Core<State, Message, Reply>,
   slot: number,
   message: Message | undefined,
 ): void {
@@ -161,28 +170,80 @@ export function noteSuccess<State, Message extends object>(
   if (forgiveAfterSuccess(record, message, clock.monotonicMs(), limits)) forgetCrashes(core, slot);
 }
 
+/** P20: what it needs could not be had; whoever calls is told for a while, casts wait. */
+function failLoad<State, Message extends object, Reply>(
+  core: Core<State, Message, Reply>,
+  slot: number,
+  cause: LoadError,
+): void {
+  const { engine, rows } = core;
+  const record = recordOf(core, slot);
+  endIncarnation(core, slot, { kind: "error", error: cause });
+  engine.counters.loadsFailed++;
+  record.loadFailure = cause;
+  rows.setBits(slot, HELD);
+  hold(core, slot, record, engine.limits.loadRetryMs);
+  core.closeWaiting(slot, { kind: "load_failed", cause });
+  engine.guard("onLoadFailed", () => engine.observer.onLoadFailed?.(core.name, slot, cause));
+}
+
+/** `restart: temporary`: a crash ends it, as OTP's temporary children (Phoenix's channels). */
+function endTemporary<State, Message extends object, Reply>(
+  core: Core<State, Message, Reply>,
+  turn: Turn<State, Message, Reply>,
+  crash: CrashCause,
+): void {
+  const { engine } = core;
+  engine.counters.crashes++;
+  const report = reportOf(core, turn, crash);
+  endProcess(core, turn.slot, { kind: "error", error: crash.cause });
+  engine.guard("onCrash", () => engine.observer.onCrash?.(report));
+}
+
+function tellQuarantine<State, Message extends object, Reply>(
+  core: Core<State, Message, Reply>,
+  report: CrashReport,
+  message: Message | undefined,
+): void {
+  const { engine } = core;
+  const { slot } = report;
+  core.closeWaiting(slot, { kind: "quarantined" });
+  const waiting = core.messagesOf(core.takeAllItems(slot));
+  if (message !== undefined) waiting.unshift(message);
+  engine.guard("onQuarantine", () => engine.observer.onQuarantine?.(report));
+  engine.guard("onQuarantine", () => core.behaviour.onQuarantine?.(slot, waiting, report.cause));
+}
+
+function reportOf<State, Message extends object, Reply>(
+  core: Core<State, Message, Reply>,
+  turn: Turn<State, Message, Reply>,
+  { reason, cause }: CrashCause,
+): CrashReport {
+  return {
+    table: core.name,
+    slot: turn.slot,
+    key: core.keyOf(turn.slot),
+    reason,
+    during: turn.during,
+    messageKind: kindOf(turn.callMark?.message ?? turn.message),
+    cause,
+    recentCrashCount: 0,
+    next: "forgotten",
+    delayMs: 0,
+  };
+}
+
 /** Without a message only where onContinue has to arm the rebuilt process's timer. */
-function rebuild<State, Message extends object>(
-  core: TableCore<State, Message>,
+function rebuild<State, Message extends object, Reply>(
+  core: Core<State, Message, Reply>,
   slot: number,
 ): void {
   if (core.behaviour.onContinue !== undefined) core.rows.setBits(slot, ACTIVATE);
   core.queueIfNeeded(slot);
 }
 
-/** What an incarnation leaves behind goes: its state, its timer, and its right to write. */
-function endIncarnation<State, Message extends object>(
-  core: TableCore<State, Message>,
-  slot: number,
-): void {
-  core.rows.generation[slot] = (core.rows.generation[slot] ?? 0) + 1;
-  core.setState(slot, undefined);
-  core.clearTimer(slot);
-  core.rows.clearBits(slot, BUSY | ACTIVATE | CONTINUED);
-}
-
-function recordOf<State, Message extends object>(
-  core: TableCore<State, Message>,
+function recordOf<State, Message extends object, Reply>(
+  core: Core<State, Message, Reply>,
   slot: number,
 ): CrashRecord<State> {
   const known = core.crashes.get(slot);
@@ -193,16 +254,8 @@ function recordOf<State, Message extends object>(
   return record;
 }
 
-function forgetCrashes<State, Message extends object>(
-  core: TableCore<State, Message>,
-  slot: number,
-): void {
-  core.crashes.delete(slot);
-  core.rows.clearBits(slot, CRASHED);
-}
-
-function hold<State, Message extends object>(
-  core: TableCore<State, Message>,
+function hold<State, Message extends object, Reply>(
+  core: Core<State, Message, Reply>,
   slot: number,
   record: CrashRecord<State>,
   delayMs: number,
@@ -212,7 +265,14 @@ function hold<State, Message extends object>(
   record.holdHandle = wheel.arm(delayMs, timerKey(core.id, slot, HOLD_TIMER));
 }
 
-function kindOf(message: object | undefined): string | undefined {
-  if (message === undefined || !("kind" in message)) return undefined;
-  return typeof message.kind === "string" ? message.kind : undefined;
+/** "cast publish", "timer": what a turn does, for people. */
+export function doingOf<State, Message extends object, Reply>(
+  turn: Turn<State, Message, Reply>,
+): string {
+  const kind = kindOf(turn.callMark?.message ?? turn.message);
+  return kind === undefined ? turn.during : `${turn.during} ${kind}`;
+}
+
+function textOf(cause: unknown): string {
+  return cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
 }

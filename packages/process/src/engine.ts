@@ -1,15 +1,21 @@
 // packages/process/src/engine.ts
 // What the tables of one thread share: the ready queue, the wheel, the limits and the counters.
 import type { Clock, Random, TimerWheel } from "@carillon/kernel";
-import type { RuntimeLimits, RuntimeObserver } from "./behaviour.ts";
+import type { Down } from "./behaviour.ts";
+import type { OpenCalls } from "./calls.ts";
+import type { RuntimeLimits, RuntimeObserver } from "./limits.ts";
+import type { LoadGate } from "./load-gate.ts";
+import type { MonitorRef } from "./monitors.ts";
 import type { ReadyQueue } from "./ready-queue.ts";
 
 /** What a timer of the wheel is for. */
 export const PROCESS_TIMER = 0; // armed by the handler
-export const HOLD_TIMER = 1; // end of a back-off or a quarantine
+export const HOLD_TIMER = 1; // end of a back-off, a quarantine, or the wait after a failed load
 export const HANDLER_TIMER = 2; // an async handler has taken too long
 export const SWEEP_TIMER = 3; // of a table, not of a slot
-const PURPOSES = 4;
+export const CALL_TIMER = 4; // of a call, by its number; no table
+export const PAUSE_TIMER = 5; // of a table
+const PURPOSES = 8;
 const SLOTS = 2 ** 24;
 
 export function timerKey(tableId: number, slot: number, purpose: number): number {
@@ -28,18 +34,61 @@ export function tableIdOfKey(key: number): number {
   return Math.floor(key / PURPOSES / SLOTS);
 }
 
+/** In the ready queue in place of a slot: the oldest fan-out of the table. */
+export const FAN_OUT = -1;
+
 export interface Counters {
   resident: number;
   busy: number;
   waiting: number;
   quarantined: number;
+  pausedTables: number;
   handled: number;
   crashes: number;
   restarts: number;
   deadLettered: number;
   refused: number;
+  coalesced: number;
+  dropped: number;
+  spilled: number;
+  loadsFailed: number;
+  callTimeouts: number;
+  skippedCalls: number;
+  lateReplies: number;
   staleWrites: number;
   callbackErrors: number;
+}
+
+export function createCounters(): Counters {
+  return {
+    resident: 0,
+    busy: 0,
+    waiting: 0,
+    quarantined: 0,
+    pausedTables: 0,
+    handled: 0,
+    crashes: 0,
+    restarts: 0,
+    deadLettered: 0,
+    refused: 0,
+    coalesced: 0,
+    dropped: 0,
+    spilled: 0,
+    loadsFailed: 0,
+    callTimeouts: 0,
+    skippedCalls: 0,
+    lateReplies: 0,
+    staleWrites: 0,
+    callbackErrors: 0,
+  };
+}
+
+/** Told before and after every turn, for a watchdog on another thread: must cost next to nothing. */
+export interface Pulse {
+  enter(tableId: number, slot: number): void;
+  leave(): void;
+  /** A table's name, once, for people. */
+  name(tableId: number, table: string): void;
 }
 
 export interface Engine {
@@ -49,7 +98,13 @@ export interface Engine {
   readonly observer: RuntimeObserver;
   readonly wheel: TimerWheel;
   readonly ready: ReadyQueue;
+  readonly loads: LoadGate;
+  readonly calls: OpenCalls;
+  readonly downs: { readonly ref: MonitorRef; readonly down: Down }[];
   readonly counters: Counters;
+  readonly pulse: Pulse;
+  /** The runtime's clock in tenths of a second, as of the last look at it. */
+  nowTick: number;
   /** A slice will run soon. */
   schedule(): void;
   /** Calls what must not throw; when it does, it is counted and reported, and that is all. */

@@ -9,13 +9,17 @@ export type Exit =
   | { readonly kind: "noconnection" } // its node was lost: what became of it is not known
   | { readonly kind: "error"; readonly error: unknown }; // it crashed
 
-export const NORMAL: Exit = { kind: "normal" };
-export const SHUTDOWN: Exit = { kind: "shutdown" };
+/** No crash report (P10). */
+export type QuietExit = Extract<Exit, { kind: "normal" | "shutdown" }>;
+
+export const NORMAL: QuietExit = { kind: "normal" };
+export const SHUTDOWN: QuietExit = { kind: "shutdown" };
+/** It had nothing to do for a while, and is rebuilt when it has. */
+export const PASSIVATED: QuietExit = { kind: "shutdown", detail: "passivated" };
 export const KILLED: Exit = { kind: "killed" };
 export const NOPROC: Exit = { kind: "noproc" };
 export const NOCONNECTION: Exit = { kind: "noconnection" };
 
-/** `normal` and `shutdown` are quiet: no crash report (P10). */
-export function isQuiet(exit: Exit): boolean {
+export function isQuiet(exit: Exit): exit is QuietExit {
   return exit.kind === "normal" || exit.kind === "shutdown";
 }

@@ -2,8 +2,11 @@
 // For this package's tests: a runtime on FakeClock with one table and everything it tells noted.
 import { createSeededRandom } from "@carillon/kernel";
 import { FakeClock } from "@carillon/testkit";
-import type { Behaviour, CrashReport, ProcessTable, RuntimeLimits } from "./behaviour.ts";
+import type { Behaviour } from "./behaviour.ts";
+import { PASSIVATED } from "./exit.ts";
+import type { CrashReport, RuntimeLimits } from "./limits.ts";
 import { createRuntime } from "./runtime.ts";
+import type { ProcessTable } from "./table-api.ts";
 
 /** What the handler shall do is in the message. */
 export interface Step {
@@ -50,7 +53,7 @@ export function start({ limits = {}, behaviour = {}, seed = 1 }: StartOptions = 
     name: "p7",
     behaviour: {
       init: () => ({ count: 0 }),
-      onMessage(context, step) {
+      onCast(context, step) {
         if (step.crash === true && step.asyncMs === undefined) throw new Error(step.say);
         const finish = (): void => {
           if (step.crash === true) throw new Error(step.say);
@@ -60,7 +63,10 @@ export function start({ limits = {}, behaviour = {}, seed = 1 }: StartOptions = 
         };
         return step.asyncMs === undefined ? finish() : clock.sleep(step.asyncMs).then(finish);
       },
-      onStop: (slot, state, reason) => told.push(`stop ${slot} #${state.count} ${reason}`),
+      onStop: (slot, state, exit) => {
+        const why = exit === PASSIVATED ? "passivated" : exit.kind;
+        told.push(`stop ${slot} #${state.count} ${why}`);
+      },
       ...behaviour,
     },
   });

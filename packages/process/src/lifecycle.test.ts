@@ -6,12 +6,12 @@ import { say, start } from "./harness.ts";
 
 test("S43 — drain accepts nothing more and finishes what was accepted, async turns too", async () => {
   const { clock, runtime, table, handled } = start();
-  table.send(1, say("slow", { asyncMs: 100 }));
-  table.send(1, say("behind"));
-  table.send(2, say("crashes", { crash: true }));
+  table.cast(1, say("slow", { asyncMs: 100 }));
+  table.cast(1, say("behind"));
+  table.cast(2, say("crashes", { crash: true }));
   let outcome: unknown;
   void runtime.drain(60_000).then((result) => (outcome = result));
-  expect([table.send(1, say("late")), table.send(3, say("late"), "control")]).toEqual([
+  expect([table.cast(1, say("late")), table.cast(3, say("late"), "control")]).toEqual([
     "stopped",
     "stopped",
   ]);
@@ -25,7 +25,7 @@ test("S43 — drain accepts nothing more and finishes what was accepted, async t
 
 test("S43 — drain has a limit and says what is left", async () => {
   const { clock, runtime, table } = start();
-  for (const text of ["slow", "behind", "behind"]) table.send(1, say(text, { asyncMs: 10_000 }));
+  for (const text of ["slow", "behind", "behind"]) table.cast(1, say(text, { asyncMs: 10_000 }));
   const drained = runtime.drain(5_000);
   await clock.advance(5_000);
   expect(await drained).toEqual({ kind: "timeout", waitingCount: 2, busyCount: 1 });
@@ -35,13 +35,13 @@ test("S43 — a table that hands over drains alone; the others go on", async () 
   const { clock, runtime, table, handled } = start();
   const other = runtime.createTable({
     name: "other",
-    behaviour: { init: () => undefined, onMessage: () => void handled.push("other") },
+    behaviour: { init: () => undefined, onCast: () => void handled.push("other") },
   });
-  table.send(0, say("a"));
+  table.cast(0, say("a"));
   const drained = table.drain(1_000);
-  other.send(0, say("b"));
+  other.cast(0, say("b"));
   await clock.advance(0);
-  expect([await drained, handled, other.send(0, say("c"))]).toEqual([
+  expect([await drained, handled, other.cast(0, say("c"))]).toEqual([
     { kind: "drained" },
     ["0:a#0@0", "other"],
     "accepted",
@@ -54,15 +54,15 @@ test("RT3 — stop drops everything: no handler, timer or late result counts aft
       onTimer: () => void handled.push("timer"),
     },
   });
-  table.send(1, say("resident"));
-  table.send(2, say("slow", { asyncMs: 100 }));
-  table.send(3, say("crashes", { crash: true }));
+  table.cast(1, say("resident"));
+  table.cast(2, say("slow", { asyncMs: 100 }));
+  table.cast(3, say("crashes", { crash: true }));
   await clock.advance(0);
-  table.send(4, say("waits"));
+  table.cast(4, say("waits"));
   table.stop();
   table.stop();
-  expect(told).toEqual(["stop 1 #1 stopped", "stop 2 #0 stopped"]);
-  expect([table.send(1, say("x")), table.isStopped, table.stateOf(1), table.kill(1)]).toEqual([
+  expect(told).toEqual(["stop 1 #1 shutdown", "stop 2 #0 shutdown"]);
+  expect([table.cast(1, say("x")), table.isStopped, table.stateOf(1), table.kill(1)]).toEqual([
     "stopped",
     true,
     undefined,
@@ -83,16 +83,16 @@ test("RT3 — stop drops everything: no handler, timer or late result counts aft
   runtime.stop();
   const late = runtime.createTable({
     name: "late",
-    behaviour: { init: () => undefined, onMessage: () => undefined },
+    behaviour: { init: () => undefined, onCast: () => undefined },
   });
-  expect(late.send(0, say("x"))).toBe("stopped");
+  expect(late.cast(0, say("x"))).toBe("stopped");
   expect(clock.timersCount).toBe(0);
 });
 
 test("RT3 — a handler may stop its own table and the runtime", async () => {
   const { clock, runtime, table, handled } = start({
     behaviour: {
-      onMessage: (context, step) => {
+      onCast: (context, step) => {
         handled.push(step.say);
         if (step.say === "stop") context.table.stop();
         else if (step.say === "stop all") runtime.stop();
@@ -103,14 +103,14 @@ test("RT3 — a handler may stop its own table and the runtime", async () => {
     name: "other",
     behaviour: {
       init: () => undefined,
-      onMessage: () => {
+      onCast: () => {
         handled.push("other");
         runtime.stop();
       },
     },
   });
-  for (const text of ["stop", "never"]) table.send(0, say(text));
-  for (const slot of [0, 1]) other.send(slot, { kind: "x" });
+  for (const text of ["stop", "never"]) table.cast(0, say(text));
+  for (const slot of [0, 1]) other.cast(slot, { kind: "x" });
   await clock.advance(1_000);
   expect([handled, other.isStopped, runtime.stats().waitingCount]).toEqual([
     ["stop", "other"],
@@ -129,7 +129,7 @@ test("P17 — 100,000 starts and stops: the heap returns within 10 %", async () 
   };
   const { clock, runtime, table, handled } = start({
     behaviour: {
-      onMessage: (context, step) => {
+      onCast: (context, step) => {
         context.state = step.forget === true ? undefined : { count: 1 };
         if (step.forget !== true) context.setTimer(1_000);
       },
@@ -137,13 +137,13 @@ test("P17 — 100,000 starts and stops: the heap returns within 10 %", async () 
   });
   const round = async (): Promise<void> => {
     for (let slot = 0; slot < 100_000; slot++) {
-      table.send(slot, say(`start ${slot}`));
-      table.send(slot, say(`more ${slot}`)); // so that there is a mailbox
+      table.cast(slot, say(`start ${slot}`));
+      table.cast(slot, say(`more ${slot}`)); // so that there is a mailbox
     }
     await clock.advance(0);
     expect(runtime.stats()).toMatchObject({ residentCount: 100_000, timersCount: 100_000 });
     const stop = say("stop", { forget: true });
-    for (let slot = 0; slot < 100_000; slot++) table.send(slot, stop);
+    for (let slot = 0; slot < 100_000; slot++) table.cast(slot, stop);
     await clock.advance(0);
     expect(runtime.stats()).toMatchObject({ residentCount: 0, timersCount: 0, waitingCount: 0 });
   };
@@ -165,13 +165,13 @@ test("RW1 — an idle process without state costs its row: under 40 bytes each a
   const beforeBytes = bytes();
   const { clock, table } = start({
     behaviour: {
-      onMessage: (context) => {
+      onCast: (context) => {
         context.state = undefined;
       },
     },
   });
   const everybody = { forEach: (visit: (slot: number) => void) => forSlots(1_000_000, visit) };
-  expect(table.sendEach(everybody, say("hello"))).toBe(1_000_000);
+  expect(table.castEach(everybody, say("hello"))).toBe(1_000_000);
   await clock.advance(0);
   expect(table.residentCount).toBe(0);
   expect((bytes() - beforeBytes) / 1_000_000).toBeLessThan(40);

@@ -4,20 +4,21 @@
 //   PS1  Asked after `idleMs` of idleness at the earliest and 1.5 × `idleMs` at the latest; never
 //        while it has a turn, a message or a timer.
 import { SWEEP_TIMER, timerKey } from "./engine.ts";
-import { AGE_MASK, AGE_ONE, BUSY, HELD, QUARANTINED, QUEUED } from "./rows.ts";
+import { PASSIVATED } from "./exit.ts";
+import { AGE_MASK, AGE_ONE, CANNOT_RUN_NOW } from "./rows.ts";
 import type { TableCore } from "./table-core.ts";
 
 const CHUNK_SLOTS = 16_384; // about 0.1 ms without a hit: sweeping stays far below a slice
 const SWEEPS_PER_IDLE = 2;
 const OLD = 3 * AGE_ONE;
-const NOT_IDLE = QUEUED | BUSY | HELD | QUARANTINED;
+const NOT_IDLE = CANNOT_RUN_NOW;
 
-export class IdleSweep<State, Message extends object> {
-  readonly #core: TableCore<State, Message>;
+export class IdleSweep<State, Message extends object, Reply> {
+  readonly #core: TableCore<State, Message, Reply>;
   #handle = 0;
   #cursor = 0;
 
-  constructor(core: TableCore<State, Message>) {
+  constructor(core: TableCore<State, Message, Reply>) {
     this.#core = core;
   }
 
@@ -62,7 +63,7 @@ export class IdleSweep<State, Message extends object> {
       mayPassivate = behaviour.mayPassivate?.(state) ?? false;
     });
     if (!mayPassivate) return;
-    engine.guard("onStop", () => behaviour.onStop?.(slot, state, "passivated"));
+    engine.guard("onStop", () => behaviour.onStop?.(slot, state, PASSIVATED));
     this.#core.setState(slot, undefined);
   }
 

@@ -42,7 +42,7 @@ test("P1, P2, P14, P19, S41 — order per lane, bounds, each message handled onc
           seed,
           limits: { mailboxMax, turnMessagesMax, controlMax: 2, crashMax: 1_000 },
           behaviour: {
-            onMessage: (context, message) => {
+            onCast: (context, message) => {
               if (running.has(context.slot)) broken.push(`two turns of ${context.slot}`);
               if (table.inspect(context.slot).waitingCount > mailboxMax + 2) broken.push("bound");
               running.add(context.slot);
@@ -73,7 +73,7 @@ test("P1, P2, P14, P19, S41 — order per lane, bounds, each message handled onc
             );
             lanes.set(message.say, lane);
             tries.set(message, failures);
-            if (table.send(slot, message, lane) === "accepted")
+            if (table.cast(slot, message, lane) === "accepted")
               accepted.set(slot, [...(accepted.get(slot) ?? []), { lane, id }]);
           }
         }

@@ -6,7 +6,8 @@
 //   RS2  More than `crashMax` crashes inside `crashWindowMs` otherwise lead to quarantine.
 //   RS3  Everything else is tried again, each time later, with jitter.
 import { backoffDelayMs, type Random } from "@carillon/kernel";
-import type { RuntimeLimits } from "./behaviour.ts";
+import type { LoadError } from "./behaviour.ts";
+import type { RuntimeLimits } from "./limits.ts";
 
 interface Crash {
   readonly atMs: number;
@@ -24,6 +25,10 @@ export interface CrashRecord<State> {
   holdUntilMs: number;
   /** In quarantine: for a person to look at. */
   keptState: State | undefined;
+  /** Holds back loads after one has failed; no crash. */
+  loadFailure: LoadError | undefined;
+  lastError: string | undefined;
+  lastDuring: string | undefined;
 }
 
 export type CrashDecision =
@@ -41,6 +46,9 @@ export function createCrashRecord<State>(): CrashRecord<State> {
     holdHandle: 0,
     holdUntilMs: 0,
     keptState: undefined,
+    loadFailure: undefined,
+    lastError: undefined,
+    lastDuring: undefined,
   };
 }
 

@@ -1,64 +1,65 @@
 // packages/process/src/rows.ts
 // What the runtime keeps per process of a table: columns by slot, no object per process.
-//   RW1  A process without state, messages and timer costs its row only: 22 bytes in four columns,
-//        30 where a process of the table has used its timer; with overhead: bench/RESULTS.md.
-//   RW2  At most `mailboxMax` messages wait in the normal lane and `controlMax` in the control lane;
-//        one that is put back after a crash has its place beyond that (P14).
+//   RW1  A process without state, messages and timer costs its row only: 26 bytes in five columns,
+//        34 where a process of the table has used its timer; with overhead: bench/RESULTS.md.
+//   RW2  At most `mailboxMax` messages, of `mailboxMaxBytes` in all, wait in the normal lane and
+//        `controlMax` in the control lane; one that is put back after a crash has its place beyond
+//        that (P14).
 import { assert, Ring } from "@carillon/kernel";
 import type { Lane } from "./behaviour.ts";
+import { type Item, Mailbox, Mark, messageOf, TIMER_MARK } from "./mailbox.ts";
 
 /** Bits of `status`. */
-export const QUEUED = 1; // is in the ready queue
+export const QUEUED = 1; // is in the ready queue, or in a fan-out
 export const BUSY = 2; // a turn runs: synchronous, or a promise that has not settled
-export const HELD = 4; // waits for its back-off
+export const HELD = 4; // waits for its back-off, or until a failed load is tried again
 export const QUARANTINED = 8;
 export const CRASHED = 16; // has a crash record
 export const TIMER_DUE = 32; // the timer has fired and is not handled
-export const TIMER_MARKED = 64; // the mailbox has a TimerMark
+export const TIMER_MARKED = 64; // the mailbox has a TIMER_MARK
 export const IDLE_TIMER = 128; // the timer is cancelled by any message
 export const ACTIVATE = 256; // to be rebuilt, also when no message waits
 export const CONTINUED = 512; // an async onContinue is done, the message after it was not begun
 export const AGE_ONE = 1_024; // two bits: idle sweeps since the last turn, 3 at most
 export const AGE_MASK = 3 * AGE_ONE;
+export const SPAWNED = 4_096; // of a table that does not activate on demand
+export const LOAD_WAITING = 8_192; // until fewer loads are under way
+export const MONITORED = 16_384;
+export const FANNED = 32_768; // a fan-out's message is its first one
 
-const CANNOT_RUN_NOW = QUEUED | BUSY | HELD | QUARANTINED;
+export const CANNOT_RUN_NOW = QUEUED | BUSY | HELD | QUARANTINED | LOAD_WAITING;
 const SLOT_MAX = 2 ** 24 - 1; // a bad slot must not take the machine's memory
-
-/** Holds the place in the mailbox at which a timer fired, so that earlier messages go first. */
-export class TimerMark {
-  readonly mark = "timer";
-}
-export const TIMER_MARK = new TimerMark();
-
-/** Only while more than one message waits, or one in the control lane. */
-class Mailbox<Message extends object> {
-  readonly normal: Ring<Message | TimerMark>;
-  control: Ring<Message> | undefined;
-  constructor(limitCount: number) {
-    this.normal = new Ring(limitCount);
-  }
-}
 
 export interface MailboxLimits {
   readonly mailboxMax: number;
+  readonly mailboxMaxBytes: number;
   readonly controlMax: number;
 }
 
 export class Rows<State, Message extends object> {
   status: Uint16Array;
   generation: Uint32Array;
+  /** Since when it has its state, in tenths of a second of the runtime's clock. */
+  bornTick: Uint32Array;
   timers: Float64Array | undefined; // wheel handles; 0: not armed
   states: (State | undefined)[] = [];
-  /** The one waiting message itself, or a Mailbox. */
-  #boxes: (Message | TimerMark | Mailbox<Message> | undefined)[] = [];
+  /** The one waiting item itself, or a Mailbox. */
+  #boxes: (Item<Message> | undefined)[] = [];
   readonly #limits: MailboxLimits;
-  /** Lane of the message that `take` gave. */
+  readonly #bytesOf: ((message: Message) => number) | undefined;
+  /** Lane of the item that `take` gave. */
   takenLane: Lane = "normal";
 
-  constructor(capacityCount: number, limits: MailboxLimits) {
+  constructor(
+    capacityCount: number,
+    limits: MailboxLimits,
+    bytesOf: ((message: Message) => number) | undefined,
+  ) {
     this.#limits = limits;
+    this.#bytesOf = bytesOf;
     this.status = new Uint16Array(0);
     this.generation = new Uint32Array(0);
+    this.bornTick = new Uint32Array(0);
     if (capacityCount > 0) this.#grow(capacityCount);
   }
 
@@ -86,24 +87,32 @@ export class Rows<State, Message extends object> {
     return ((this.status[slot] ?? 0) & bits) !== 0;
   }
 
+  /** Something is in its mailbox; a fan-out's message is not. */
   isWaiting(slot: number): boolean {
     return this.#boxes[slot] !== undefined;
   }
 
   /** False: the lane is full. */
-  put(slot: number, message: Message, lane: Lane): boolean {
+  put(slot: number, item: Item<Message>, lane: Lane): boolean {
+    if (lane === "normal" && this.#bytesOf !== undefined) return this.#putCounted(slot, item);
     if (lane === "normal" && this.#boxes[slot] === undefined) {
-      this.#boxes[slot] = message;
+      this.#boxes[slot] = item;
       return true;
     }
     const mailbox = this.#mailboxOf(slot);
     if (lane === "normal") {
-      const markCount = this.hasBits(slot, TIMER_MARKED) ? 1 : 0;
-      if (mailbox.normal.length - markCount >= this.#limits.mailboxMax) return false;
-      return mailbox.normal.push(message);
+      if (mailbox.normal.length - this.#markCount(slot) >= this.#limits.mailboxMax) return false;
+      return mailbox.normal.push(item);
     }
     mailbox.control ??= new Ring(this.#limits.controlMax);
-    return mailbox.control.push(message);
+    return mailbox.control.push(item);
+  }
+
+  /** Into the control lane, whatever its limit: for what is bounded elsewhere. */
+  putMark(slot: number, mark: Mark): void {
+    const mailbox = this.#mailboxOf(slot);
+    mailbox.control ??= new Ring(this.#limits.controlMax);
+    if (!mailbox.control.push(mark)) mailbox.control.unshift(mark);
   }
 
   /** At most one mark is in a mailbox; an older one stands for a later firing too. */
@@ -114,7 +123,7 @@ export class Rows<State, Message extends object> {
     else this.#mailboxOf(slot).normal.push(TIMER_MARK);
   }
 
-  take(slot: number): Message | TimerMark | undefined {
+  take(slot: number): Item<Message> | undefined {
     const waiting = this.#boxes[slot];
     if (waiting === undefined) return undefined;
     if (!(waiting instanceof Mailbox)) {
@@ -122,42 +131,101 @@ export class Rows<State, Message extends object> {
       this.takenLane = "normal";
       return waiting;
     }
-    const control = waiting.control?.shift();
+    const mailbox = waiting as Mailbox<Message>;
+    const control = mailbox.control?.shift();
     this.takenLane = control === undefined ? "normal" : "control";
-    const taken = control ?? waiting.normal.shift();
-    if (waiting.normal.length === 0 && (waiting.control?.length ?? 0) === 0) {
-      this.#boxes[slot] = undefined;
-    }
+    const taken = control ?? mailbox.normal.shift();
+    if (control === undefined && taken !== undefined && this.#bytesOf !== undefined)
+      mailbox.bytes -= this.#sizeOf(taken);
+    this.#dropEmpty(slot, mailbox);
     return taken;
   }
 
   /** Back to the head of its lane, whatever the limit. */
-  putBack(slot: number, message: Message, lane: Lane): void {
+  putBack(slot: number, item: Item<Message>, lane: Lane): void {
     if (lane === "normal" && this.#boxes[slot] === undefined) {
-      this.#boxes[slot] = message;
+      this.#boxes[slot] = item;
       return;
     }
     const mailbox = this.#mailboxOf(slot);
-    if (lane === "normal") return mailbox.normal.unshift(message);
+    if (lane === "normal") {
+      mailbox.bytes += this.#sizeOf(item);
+      return mailbox.normal.unshift(item);
+    }
     mailbox.control ??= new Ring(this.#limits.controlMax);
-    mailbox.control.unshift(message);
+    mailbox.control.unshift(item);
   }
 
-  /** Empties the mailbox: its messages in the order in which they would have been handled. */
-  takeAll(slot: number): Message[] {
-    const messages: Message[] = [];
+  /** Puts the message in the place of a waiting one of the same key; false: there is none. */
+  coalesce(slot: number, message: Message, isSame: (waiting: Message) => boolean): boolean {
+    const waiting = this.#boxes[slot];
+    if (waiting === undefined) return false;
+    const isIt = (item: Item<Message>): boolean => !(item instanceof Mark) && isSame(item);
+    if (waiting instanceof Mailbox) {
+      const mailbox = waiting as Mailbox<Message>;
+      let replacedBytes = 0;
+      const isReplaced = mailbox.normal.replaceFirst((item) => {
+        const matches = isIt(item);
+        if (matches) replacedBytes = this.#sizeOf(item);
+        return matches;
+      }, message);
+      if (isReplaced) mailbox.bytes += this.#sizeOf(message) - replacedBytes;
+      return isReplaced;
+    }
+    if (!isIt(waiting)) return false;
+    this.#boxes[slot] = message;
+    return true;
+  }
+
+  /** Takes the oldest message of the normal lane; a timer's mark keeps its place. */
+  takeOldest(slot: number): Item<Message> | undefined {
+    const waiting = this.#boxes[slot];
+    if (!(waiting instanceof Mailbox)) {
+      if (waiting === undefined || waiting === TIMER_MARK) return undefined;
+      this.#boxes[slot] = undefined;
+      return waiting;
+    }
+    const mailbox = waiting as Mailbox<Message>;
+    const first = mailbox.normal.shift();
+    const taken = first === TIMER_MARK ? mailbox.normal.shift() : first;
+    if (first === TIMER_MARK) mailbox.normal.unshift(TIMER_MARK);
+    if (taken !== undefined) mailbox.bytes -= this.#sizeOf(taken);
+    this.#dropEmpty(slot, mailbox);
+    return taken;
+  }
+
+  /** Empties the mailbox: what waited in the order in which it would have been handled. */
+  takeAll(slot: number): Item<Message>[] {
+    const items: Item<Message>[] = [];
     for (let item = this.take(slot); item !== undefined; item = this.take(slot))
-      if (!(item instanceof TimerMark)) messages.push(item);
+      if (item !== TIMER_MARK) items.push(item);
     this.clearBits(slot, TIMER_MARKED | TIMER_DUE);
-    return messages;
+    return items;
+  }
+
+  forEachWaiting(slot: number, visit: (item: Item<Message>) => void): void {
+    const waiting = this.#boxes[slot];
+    if (waiting === undefined) return;
+    if (!(waiting instanceof Mailbox)) return visit(waiting);
+    const { control, normal } = waiting as Mailbox<Message>;
+    control?.forEach(visit);
+    normal.forEach(visit);
   }
 
   waitingCountOf(slot: number): number {
     const waiting = this.#boxes[slot];
+    const fannedCount = this.hasBits(slot, FANNED) ? 1 : 0;
+    if (waiting === undefined) return fannedCount;
+    if (!(waiting instanceof Mailbox)) return fannedCount + 1 - this.#markCount(slot);
+    const { normal, control } = waiting as Mailbox<Message>;
+    return fannedCount + normal.length + (control?.length ?? 0) - this.#markCount(slot);
+  }
+
+  /** Of the normal lane, as far as the behaviour tells sizes. */
+  waitingBytesOf(slot: number): number {
+    const waiting = this.#boxes[slot];
     if (waiting === undefined) return 0;
-    const markCount = this.hasBits(slot, TIMER_MARKED) ? 1 : 0;
-    if (!(waiting instanceof Mailbox)) return 1 - markCount;
-    return waiting.normal.length + (waiting.control?.length ?? 0) - markCount;
+    return waiting instanceof Mailbox ? waiting.bytes : this.#sizeOf(waiting);
   }
 
   /** Wheel handle of the process's timer; 0: not armed. */
@@ -174,16 +242,50 @@ export class Rows<State, Message extends object> {
   clear(): void {
     this.status = new Uint16Array(0);
     this.generation = new Uint32Array(0);
+    this.bornTick = new Uint32Array(0);
     this.timers = undefined;
     this.states = [];
     this.#boxes = [];
   }
 
+  #putCounted(slot: number, item: Item<Message>): boolean {
+    const sizeBytes = this.#sizeOf(item);
+    const { mailboxMax, mailboxMaxBytes } = this.#limits;
+    if (this.#boxes[slot] === undefined) {
+      if (sizeBytes > mailboxMaxBytes) return false;
+      this.#boxes[slot] = item;
+      return true;
+    }
+    const mailbox = this.#mailboxOf(slot);
+    if (mailbox.bytes + sizeBytes > mailboxMaxBytes) return false;
+    if (mailbox.normal.length - this.#markCount(slot) >= mailboxMax) return false;
+    mailbox.bytes += sizeBytes;
+    return mailbox.normal.push(item);
+  }
+
+  #sizeOf(item: Item<Message>): number {
+    if (this.#bytesOf === undefined) return 0;
+    const message = messageOf(item);
+    return message === undefined ? 0 : this.#bytesOf(message);
+  }
+
+  #markCount(slot: number): number {
+    return this.hasBits(slot, TIMER_MARKED) ? 1 : 0;
+  }
+
+  #dropEmpty(slot: number, mailbox: Mailbox<Message>): void {
+    if (mailbox.normal.length === 0 && (mailbox.control?.length ?? 0) === 0)
+      this.#boxes[slot] = undefined;
+  }
+
   #mailboxOf(slot: number): Mailbox<Message> {
     const waiting = this.#boxes[slot];
-    if (waiting instanceof Mailbox) return waiting;
+    if (waiting instanceof Mailbox) return waiting as Mailbox<Message>;
     const mailbox = new Mailbox<Message>(this.#limits.mailboxMax + 1); // one more for the mark
-    if (waiting !== undefined) mailbox.normal.push(waiting);
+    if (waiting !== undefined) {
+      mailbox.normal.push(waiting);
+      mailbox.bytes = this.#sizeOf(waiting);
+    }
     this.#boxes[slot] = mailbox;
     return mailbox;
   }
@@ -192,9 +294,8 @@ export class Rows<State, Message extends object> {
     const status = new Uint16Array(capacityCount);
     status.set(this.status);
     this.status = status;
-    const generation = new Uint32Array(capacityCount);
-    generation.set(this.generation);
-    this.generation = generation;
+    this.generation = grownNumbers(this.generation, capacityCount);
+    this.bornTick = grownNumbers(this.bornTick, capacityCount);
     if (this.timers !== undefined) {
       const timers = new Float64Array(capacityCount);
       timers.set(this.timers);
@@ -203,6 +304,12 @@ export class Rows<State, Message extends object> {
     this.states = grown(this.states, capacityCount);
     this.#boxes = grown(this.#boxes, capacityCount);
   }
+}
+
+function grownNumbers(from: Uint32Array, capacityCount: number): Uint32Array<ArrayBuffer> {
+  const to = new Uint32Array(capacityCount);
+  to.set(from);
+  return to;
 }
 
 /** Of exactly that size: pushing would reserve half as much again (RW1). */

@@ -6,36 +6,75 @@
 //   RT2  Slice listeners are called after every slice, before I/O gets the thread.
 //   RT3  After `stop` no handler and no listener is called again.
 import { TimerWheel, type Clock, type Random, type Scheduler } from "@carillon/kernel";
+import { OpenCalls } from "./calls.ts";
+import {
+  CALL_TIMER,
+  createCounters,
+  purposeOfKey,
+  slotOfKey,
+  tableIdOfKey,
+  type Engine,
+  type Pulse,
+} from "./engine.ts";
+import type { Exit } from "./exit.ts";
 import {
   DEFAULT_RUNTIME_LIMITS,
-  type DrainOutcome,
-  type ProcessRuntime,
-  type ProcessTable,
   type RuntimeLimits,
   type RuntimeObserver,
   type RuntimeStats,
-  type TableOptions,
-} from "./behaviour.ts";
-import { purposeOfKey, slotOfKey, tableIdOfKey, type Counters, type Engine } from "./engine.ts";
+} from "./limits.ts";
+import { LoadGate } from "./load-gate.ts";
 import { ReadyQueue } from "./ready-queue.ts";
+import type { DrainOutcome, ProcessTable, TableOptions } from "./table-api.ts";
 import { Table } from "./table.ts";
+
+/** The process runtime of one thread. */
+export interface ProcessRuntime {
+  createTable<State, Message extends object, Reply = unknown>(
+    options: TableOptions<State, Message, Reply>,
+  ): ProcessTable<State, Message, Reply>;
+  /** Tables that have not stopped, in the order of creation. For inspection. */
+  tables(): readonly InspectableTable[];
+  /**
+   * Called after each slice of turns, before I/O gets the thread: the place to flush what the
+   * turns have put out. Returns what removes the listener.
+   */
+  onSliceEnd(listener: () => void): () => void;
+  stats(): RuntimeStats;
+  /** Accepts nothing more and finishes what was accepted in all tables. Safe to call twice. */
+  drain(maxMs: number): Promise<DrainOutcome>;
+  /** Stops all tables. Safe to call twice. */
+  stop(exit?: Exit): void;
+}
+
+/** A table, whatever its processes do. */
+export type InspectableTable = Pick<
+  ProcessTable<unknown, object>,
+  "name" | "inspect" | "quarantined" | "sums" | "quarantine" | "reset" | "resume" | "kill"
+> & { readonly residentCount: number };
 
 export interface RuntimeOptions extends RuntimeObserver {
   readonly clock: Clock;
   readonly scheduler: Scheduler;
   readonly random: Random;
   readonly limits?: Partial<RuntimeLimits>;
+  /** Of a watchdog on another thread. */
+  readonly pulse?: Pulse;
 }
+
+const NO_PULSE: Pulse = { enter: () => {}, leave: () => {}, name: () => {} };
+const TICK_MS = 100;
 
 export function createRuntime(options: RuntimeOptions): ProcessRuntime {
   return new Runtime(options);
 }
 
 /** What the runtime needs of a table, whatever its processes do. */
-type AnyTable = Pick<
-  Table<unknown, object>,
-  "runTurn" | "onTimer" | "afterSlice" | "drain" | "stop"
->;
+type AnyTable = InspectableTable &
+  Pick<
+    Table<unknown, object, unknown>,
+    "runTurn" | "onTimer" | "beforeDowns" | "afterSlice" | "drain" | "stop" | "releaseLoad"
+  >;
 
 class Runtime implements ProcessRuntime {
   readonly #engine: Engine;
@@ -61,7 +100,15 @@ class Runtime implements ProcessRuntime {
       observer: options,
       wheel: new TimerWheel({ clock, onFire: (key) => this.#onTimer(key) }),
       ready: new ReadyQueue(),
+      loads: new LoadGate(
+        { ...DEFAULT_RUNTIME_LIMITS, ...options.limits }.loadsMax,
+        (tableId, slot) => this.#tables.get(tableId)?.releaseLoad(slot) ?? false,
+      ),
+      calls: new OpenCalls(),
+      downs: [],
       counters,
+      pulse: options.pulse ?? NO_PULSE,
+      nowTick: Math.floor(clock.monotonicMs() / TICK_MS),
       schedule: () => this.#schedule(),
       guard: (callback, call) => {
         try {
@@ -75,14 +122,18 @@ class Runtime implements ProcessRuntime {
     };
   }
 
-  createTable<State, Message extends object>(
-    options: TableOptions<State, Message>,
-  ): ProcessTable<State, Message> {
+  createTable<State, Message extends object, Reply = unknown>(
+    options: TableOptions<State, Message, Reply>,
+  ): ProcessTable<State, Message, Reply> {
     const table = new Table(this.#engine, this.#nextTableId++, options);
     if (this.#isStopped) table.stop();
-    else this.#tables.set(this.#nextTableId - 1, table);
+    else this.#tables.set(this.#nextTableId - 1, table as unknown as AnyTable);
     if (this.#isDraining) void table.drain(0);
     return table;
+  }
+
+  tables(): readonly InspectableTable[] {
+    return [...this.#tables.values()];
   }
 
   onSliceEnd(listener: () => void): () => void {
@@ -91,7 +142,7 @@ class Runtime implements ProcessRuntime {
   }
 
   stats(): RuntimeStats {
-    const { counters, ready, wheel } = this.#engine;
+    const { counters, ready, wheel, loads, calls } = this.#engine;
     const longestTurnMs = this.#longestTurnMs;
     this.#longestTurnMs = 0;
     return {
@@ -99,13 +150,24 @@ class Runtime implements ProcessRuntime {
       busyCount: counters.busy,
       queuedCount: ready.length,
       waitingCount: counters.waiting,
+      loadsCount: loads.runningCount,
+      loadsWaitingCount: loads.waitingCount,
+      callsCount: calls.count,
       quarantinedCount: counters.quarantined,
-      timersCount: wheel.armedCount,
+      pausedTablesCount: counters.pausedTables,
+      timersCount: wheel.armedCount - calls.count,
       handledTotal: counters.handled,
       crashesTotal: counters.crashes,
       restartsTotal: counters.restarts,
       deadLetteredTotal: counters.deadLettered,
       refusedTotal: counters.refused,
+      coalescedTotal: counters.coalesced,
+      droppedTotal: counters.dropped,
+      spilledTotal: counters.spilled,
+      loadsFailedTotal: counters.loadsFailed,
+      callTimeoutsTotal: counters.callTimeouts,
+      skippedCallsTotal: counters.skippedCalls,
+      lateRepliesTotal: counters.lateReplies,
       staleWritesTotal: counters.staleWrites,
       callbackErrorsTotal: counters.callbackErrors,
       longestTurnMs,
@@ -126,12 +188,14 @@ class Runtime implements ProcessRuntime {
     };
   }
 
-  stop(): void {
+  stop(exit?: Exit): void {
     if (this.#isStopped) return;
+    for (const table of this.#tables.values()) table.stop(exit);
+    this.#tellDowns();
     this.#isStopped = true;
-    for (const table of this.#tables.values()) table.stop();
     this.#engine.wheel.stop();
     this.#engine.ready.clear();
+    this.#engine.loads.clear();
     this.#sliceListeners.clear();
   }
 
@@ -146,7 +210,9 @@ class Runtime implements ProcessRuntime {
     if (this.#isStopped) return;
     this.#isInSlice = true;
     try {
+      this.#tellDowns();
       this.#runReady();
+      this.#engine.loads.pump();
       for (const table of this.#tables.values()) table.afterSlice();
       for (const listener of this.#sliceListeners) this.#engine.guard("onSliceEnd", listener);
     } finally {
@@ -155,9 +221,18 @@ class Runtime implements ProcessRuntime {
     }
   }
 
+  #tellDowns(): void {
+    const { downs } = this.#engine;
+    if (downs.length === 0) return;
+    for (const table of this.#tables.values()) table.beforeDowns();
+    for (const { ref, down } of downs.splice(0))
+      this.#engine.guard("monitor", () => ref.tell(down));
+  }
+
   #runReady(): void {
     const { clock, ready, limits } = this.#engine;
     const startMs = clock.monotonicMs();
+    this.#engine.nowTick = Math.floor(startMs / TICK_MS);
     let lookedAtMs = startMs;
     let sinceLookCount = 0;
     while (ready.shift()) {
@@ -173,22 +248,12 @@ class Runtime implements ProcessRuntime {
   }
 
   #onTimer(key: number): void {
+    if (purposeOfKey(key) === CALL_TIMER) {
+      const call = this.#engine.calls.at(slotOfKey(key));
+      if (call === undefined) return;
+      this.#engine.counters.callTimeouts++;
+      return call.close({ kind: "timeout" });
+    }
     this.#tables.get(tableIdOfKey(key))?.onTimer(slotOfKey(key), purposeOfKey(key));
   }
-}
-
-function createCounters(): Counters {
-  return {
-    resident: 0,
-    busy: 0,
-    waiting: 0,
-    quarantined: 0,
-    handled: 0,
-    crashes: 0,
-    restarts: 0,
-    deadLettered: 0,
-    refused: 0,
-    staleWrites: 0,
-    callbackErrors: 0,
-  };
 }

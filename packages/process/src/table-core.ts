@@ -1,45 +1,112 @@
 // packages/process/src/table-core.ts
 // A table's inside: its rows, running turns, crash records and timers, and how they change.
 import { assert } from "@carillon/kernel";
-import type { Behaviour, Lane, ProcessTable } from "./behaviour.ts";
+import type { Behaviour, Down, Lane } from "./behaviour.ts";
+import { type AnyCall, CallMark } from "./calls.ts";
 import { crashTurn } from "./crashes.ts";
-import { HANDLER_TIMER, PROCESS_TIMER, timerKey, type Engine } from "./engine.ts";
+import {
+  FAN_OUT,
+  HANDLER_TIMER,
+  PAUSE_TIMER,
+  PROCESS_TIMER,
+  timerKey,
+  type Engine,
+} from "./engine.ts";
+import type { QuietExit } from "./exit.ts";
+import { type FanOut } from "./fan-out.ts";
+import { DownMark, type Item, Mark } from "./mailbox.ts";
+import { Monitors } from "./monitors.ts";
 import type { CrashRecord } from "./restart.ts";
-import { ACTIVATE, IDLE_TIMER, QUEUED, Rows, TIMER_DUE } from "./rows.ts";
+import {
+  ACTIVATE,
+  CANNOT_RUN_NOW,
+  FANNED,
+  IDLE_TIMER,
+  LOAD_WAITING,
+  QUEUED,
+  Rows,
+  SPAWNED,
+  TIMER_DUE,
+} from "./rows.ts";
+import { CrashStorm } from "./systemic.ts";
+import type { CallOutcome, Monitor, ProcessTable, TableOptions } from "./table-api.ts";
 import { Turn } from "./turn.ts";
 
-export interface TableCoreOptions<State, Message extends object> {
+export interface TableCoreOptions<State, Message extends object, Reply> extends TableOptions<
+  State,
+  Message,
+  Reply
+> {
   readonly engine: Engine;
   readonly id: number;
-  readonly name: string;
-  readonly behaviour: Behaviour<State, Message>;
-  readonly capacityCount: number;
-  readonly handle: ProcessTable<State, Message>;
+  readonly handle: ProcessTable<State, Message, Reply>;
 }
 
-export class TableCore<State, Message extends object> {
+interface ToldDown {
+  readonly watcher: number;
+  readonly generation: number;
+  readonly ref: Monitor;
+  readonly down: Down;
+}
+
+export class TableCore<State, Message extends object, Reply> {
   readonly engine: Engine;
   readonly id: number;
   readonly name: string;
-  readonly behaviour: Behaviour<State, Message>;
-  readonly handle: ProcessTable<State, Message>;
+  readonly behaviour: Behaviour<State, Message, Reply>;
+  readonly isOnDemand: boolean;
+  readonly isTemporary: boolean;
+  readonly handle: ProcessTable<State, Message, Reply>;
   readonly rows: Rows<State, Message>;
   /** Async handlers that have not settled, by slot. */
-  readonly asyncTurns = new Map<number, Turn<State, Message>>();
+  readonly asyncTurns = new Map<number, Turn<State, Message, Reply>>();
   /** Of the few processes that crashed lately, by slot. */
   readonly crashes = new Map<number, CrashRecord<State>>();
+  readonly storm = new CrashStorm();
+  readonly monitors: Monitors;
+  /** Monitors that its processes hold, by slot. */
+  readonly #watching = new Map<number, Set<Monitor>>();
+  /** Calls whose answer was promised for later, by slot. */
+  readonly #owed = new Map<number, Set<AnyCall>>();
+  /** Of processes that shall end after their running handler. */
+  readonly exits = new Map<number, QuietExit>();
+  readonly fanOuts: FanOut<Message>[] = [];
+  /** A process was forgotten or has ended; for a Registry, which may free its name. */
+  onForgotten: ((slot: number) => void) | undefined;
+  /** Before DOWNs are told, and after each slice; for a Registry. */
+  onSlice: (() => void) | undefined;
   residentCount = 0;
   waitingCount = 0;
+  processCount = 0; // slots that ever ran: highest + 1
   isStopped = false;
-  readonly #spareTurns: Turn<State, Message>[] = [];
+  /** An `onContinue` of its behaviour has given a promise: it loads. */
+  isLoader = false;
+  isPaused = false;
+  #pausesInRow = 0;
+  #pausedAtMs = 0;
+  #pauseHandle = 0;
+  #parked: number[] = [];
+  readonly #keyOf: ((slot: number) => string | undefined) | undefined;
+  readonly #spareTurns: Turn<State, Message, Reply>[] = [];
 
-  constructor(options: TableCoreOptions<State, Message>) {
-    this.engine = options.engine;
+  constructor(options: TableCoreOptions<State, Message, Reply>) {
+    const { engine, behaviour } = options;
+    this.engine = engine;
     this.id = options.id;
     this.name = options.name;
-    this.behaviour = options.behaviour;
+    this.behaviour = behaviour;
+    this.isOnDemand = options.activation !== "spawned";
+    this.isTemporary = options.restart === "temporary";
     this.handle = options.handle;
-    this.rows = new Rows(options.capacityCount, options.engine.limits);
+    this.#keyOf = options.keyOf;
+    const bytesOf = behaviour.messageBytes?.bind(behaviour);
+    this.rows = new Rows(options.capacityCount ?? 0, engine.limits, bytesOf);
+    this.monitors = new Monitors(engine);
+    engine.pulse.name(this.id, this.name);
+  }
+
+  keyOf(slot: number): string {
+    return this.#keyOf?.(slot) ?? String(slot);
   }
 
   isCurrent(slot: number, generation: number): boolean {
@@ -50,8 +117,11 @@ export class TableCore<State, Message extends object> {
     const { states } = this.rows;
     const change = (state === undefined ? 0 : 1) - (states[slot] === undefined ? 0 : 1);
     states[slot] = state;
+    if (change === 0) return;
     this.residentCount += change;
     this.engine.counters.resident += change;
+    if (change > 0) this.rows.bornTick[slot] = this.engine.nowTick;
+    else this.onForgotten?.(slot);
   }
 
   armTimer(slot: number, delayMs: number, { isIdleTimer }: { isIdleTimer: boolean }): void {
@@ -86,32 +156,35 @@ export class TableCore<State, Message extends object> {
     crashTurn(this, turn, { reason: "handler_timeout", cause });
   }
 
-  takeTurn(slot: number): Turn<State, Message> {
+  takeTurn(slot: number): Turn<State, Message, Reply> {
     const turn = this.#spareTurns.pop() ?? new Turn(this);
     turn.slot = slot;
     turn.generation = this.rows.generation[slot] ?? 0;
     return turn;
   }
 
-  giveBack(turn: Turn<State, Message>): void {
+  giveBack(turn: Turn<State, Message, Reply>): void {
     turn.message = undefined;
+    turn.callMark = undefined;
     this.#spareTurns.push(turn); // never more than ran at once
   }
 
-  beginAsync(turn: Turn<State, Message>): void {
-    const { wheel, limits, counters } = this.engine;
+  beginAsync(turn: Turn<State, Message, Reply>): void {
+    const { wheel, limits, counters, loads } = this.engine;
     this.asyncTurns.set(turn.slot, turn);
     turn.deadlineHandle = wheel.arm(
       limits.handlerMaxMs,
       timerKey(this.id, turn.slot, HANDLER_TIMER),
     );
     counters.busy++;
+    if (turn.during === "continue") loads.begin();
   }
 
-  endAsync(turn: Turn<State, Message>): void {
+  endAsync(turn: Turn<State, Message, Reply>): void {
     this.asyncTurns.delete(turn.slot);
     this.engine.wheel.cancel(turn.deadlineHandle);
     this.engine.counters.busy--;
+    if (turn.during === "continue") this.engine.loads.end();
   }
 
   queueIfNeeded(slot: number): void {
@@ -123,19 +196,152 @@ export class TableCore<State, Message extends object> {
     engine.schedule();
   }
 
+  /** P20: a process that waited for its turn to load goes on. False: it is gone. */
+  releaseLoad(slot: number): boolean {
+    if (!this.rows.hasBits(slot, LOAD_WAITING)) return false;
+    this.rows.clearBits(slot, LOAD_WAITING);
+    this.queueIfNeeded(slot);
+    return true;
+  }
+
   countWaiting(change: number): void {
     this.waitingCount += change;
     this.engine.counters.waiting += change;
   }
 
-  putBack(slot: number, message: Message, lane: Lane): void {
-    this.rows.putBack(slot, message, lane);
+  putBack(slot: number, item: Item<Message>, lane: Lane): void {
+    this.rows.putBack(slot, item, lane);
     this.countWaiting(1);
   }
 
-  takeAllMessages(slot: number): Message[] {
-    const messages = this.rows.takeAll(slot);
-    this.countWaiting(-messages.length);
-    return messages;
+  /** Empties the mailbox. A fan-out's message is among them, the oldest. */
+  takeAllItems(slot: number): Item<Message>[] {
+    const items = this.rows.takeAll(slot);
+    if (this.rows.hasBits(slot, FANNED)) {
+      this.rows.clearBits(slot, FANNED);
+      const fanOut = this.fanOuts.find(({ slots, next }) => slots.includes(slot, next));
+      if (fanOut !== undefined) items.unshift(fanOut.message);
+    }
+    this.countWaiting(-items.length);
+    return items;
+  }
+
+  /** Without calls and other marks. */
+  messagesOf(items: readonly Item<Message>[]): Message[] {
+    return items.filter((item): item is Message => !(item instanceof Mark));
+  }
+
+  // --- calls -------------------------------------------------------------------------------------
+
+  owe(call: AnyCall): void {
+    call.isOwed = true;
+    const known = this.#owed.get(call.slot);
+    if (known === undefined) this.#owed.set(call.slot, new Set([call]));
+    else known.add(call);
+  }
+
+  disown(call: AnyCall): void {
+    const known = this.#owed.get(call.slot);
+    known?.delete(call);
+    if (known?.size === 0) this.#owed.delete(call.slot);
+  }
+
+  /** Calls that its handlers promised to answer later. */
+  closeOwed(slot: number, outcome: CallOutcome<never>): void {
+    for (const call of [...(this.#owed.get(slot) ?? [])]) call.close(outcome);
+  }
+
+  /** Calls that wait in its mailbox; their marks are skipped later. */
+  closeWaiting(slot: number, outcome: CallOutcome<never>): void {
+    this.rows.forEachWaiting(slot, (item) => {
+      if (item instanceof CallMark) item.close(outcome);
+    });
+  }
+
+  // --- monitors of its processes ---------------------------------------------------------------
+
+  watch(slot: number, monitor: Monitor): void {
+    const known = this.#watching.get(slot);
+    if (known === undefined) this.#watching.set(slot, new Set([monitor]));
+    else known.add(monitor);
+  }
+
+  putDown({ watcher, generation, ref, down }: ToldDown): void {
+    this.#watching.get(watcher)?.delete(ref);
+    if (!this.isCurrent(watcher, generation)) return;
+    this.rows.putMark(watcher, new DownMark(down));
+    this.countWaiting(1);
+    this.queueIfNeeded(watcher);
+  }
+
+  unwatchAll(slot: number): void {
+    const known = this.#watching.get(slot);
+    if (known === undefined) return;
+    this.#watching.delete(slot);
+    for (const monitor of known) monitor.demonitor();
+  }
+
+  unwatchEverybody(): void {
+    for (const slot of [...this.#watching.keys()]) this.unwatchAll(slot);
+  }
+
+  // --- pause (S41) -------------------------------------------------------------------------------
+
+  /** While paused: what was ready stays so. */
+  park(slot: number): void {
+    this.#parked.push(slot);
+  }
+
+  pause(crashedCount: number): void {
+    if (this.isPaused) return;
+    const { limits, wheel, counters, clock } = this.engine;
+    const nowMs = clock.monotonicMs();
+    if (nowMs - this.#pausedAtMs > 2 * limits.pauseMaxMs) this.#pausesInRow = 0;
+    const resumesInMs = Math.min(limits.pauseMaxMs, limits.pauseMs * 2 ** this.#pausesInRow++);
+    this.#pausedAtMs = nowMs;
+    this.isPaused = true;
+    counters.pausedTables++;
+    this.#pauseHandle = wheel.arm(resumesInMs, timerKey(this.id, 0, PAUSE_TIMER));
+    const report = { table: this.name, crashedCount, resumesInMs };
+    this.engine.guard("onPause", () => this.engine.observer.onPause?.(report));
+  }
+
+  resume(): boolean {
+    if (!this.isPaused) return false;
+    this.endPause();
+    const parked = this.#parked;
+    this.#parked = [];
+    for (const slot of parked) this.engine.ready.push(this.id, slot);
+    this.engine.schedule();
+    this.engine.guard("onResume", () => this.engine.observer.onResume?.(this.name));
+    return true;
+  }
+
+  endPause(): void {
+    if (!this.isPaused) return;
+    this.isPaused = false;
+    this.storm.clear();
+    this.engine.counters.pausedTables--;
+    this.engine.wheel.cancel(this.#pauseHandle);
+  }
+
+  /** Fan-outs go with the table. */
+  clearFanOuts(): void {
+    this.fanOuts.length = 0;
+    this.#parked = [];
+  }
+
+  isSpawned(slot: number): boolean {
+    return this.rows.hasBits(slot, SPAWNED);
+  }
+
+  isIdle(slot: number): boolean {
+    return ((this.rows.status[slot] ?? 0) & CANNOT_RUN_NOW) === 0 && !this.rows.isWaiting(slot);
+  }
+
+  queueFanOut(fanOut: FanOut<Message>): void {
+    this.fanOuts.push(fanOut);
+    this.engine.ready.push(this.id, FAN_OUT);
+    this.engine.schedule();
   }
 }

@@ -1,36 +1,66 @@
 // packages/process/src/table.ts
-// The processes of one partition, as their owner uses them. `send` and `sendEach` are hot.
-import type { Timer } from "@carillon/kernel";
-import type {
-  DrainOutcome,
-  Lane,
-  ProcessInspection,
-  ProcessPhase,
-  ProcessTable,
-  Refusal,
-  SendOutcome,
-  Slots,
-  TableOptions,
-} from "./behaviour.ts";
-import { endHold, killProcess, resetProcess } from "./crashes.ts";
-import { HANDLER_TIMER, HOLD_TIMER, PROCESS_TIMER, type Engine } from "./engine.ts";
+// The processes of one partition, as their owner uses them. `cast`, `castEach`, `call` are hot.
+import { assert, type Timer } from "@carillon/kernel";
+import { type Down, IGNORE, type Lane } from "./behaviour.ts";
+import { CallMark } from "./calls.ts";
+import { endHold, quarantineProcess, resetProcess } from "./crashes.ts";
+import { downOf, endProcess, killProcess } from "./endings.ts";
+import { HANDLER_TIMER, HOLD_TIMER, PAUSE_TIMER, PROCESS_TIMER, type Engine } from "./engine.ts";
+import { type Exit, NOPROC, type QuietExit, SHUTDOWN, isQuiet } from "./exit.ts";
+import { FanOut, SlotCollector } from "./fan-out.ts";
+import { inspectProcess, sumsOf } from "./inspect.ts";
 import { IdleSweep } from "./passivation.ts";
-import { recentCrashCount } from "./restart.ts";
-import { BUSY, HELD, QUARANTINED, QUEUED } from "./rows.ts";
+import {
+  ACTIVATE,
+  BUSY,
+  CANNOT_RUN_NOW,
+  FANNED,
+  HELD,
+  QUARANTINED,
+  QUEUED,
+  SPAWNED,
+} from "./rows.ts";
+import type {
+  CallOptions,
+  CallOutcome,
+  CastOutcome,
+  DrainOutcome,
+  Monitor,
+  ProcessInspection,
+  ProcessTable,
+  Ref,
+  Refusal,
+  Slots,
+  SpawnOutcome,
+  TableOptions,
+  TableSums,
+} from "./table-api.ts";
 import { TableCore } from "./table-core.ts";
 import { runTurn } from "./turns.ts";
 
-export class Table<State, Message extends object> implements ProcessTable<State, Message> {
-  readonly #core: TableCore<State, Message>;
-  readonly #sweep: IdleSweep<State, Message>;
+export class Table<State, Message extends object, Reply> implements ProcessTable<
+  State,
+  Message,
+  Reply
+> {
+  readonly #core: TableCore<State, Message, Reply>;
+  readonly #sweep: IdleSweep<State, Message, Reply>;
+  readonly #collector = new SlotCollector();
+  readonly #mayFan: boolean;
   #isDraining = false;
   #drain: { readonly timer: Timer; readonly settle: (outcome: DrainOutcome) => void } | undefined;
   #drained: Promise<DrainOutcome> | undefined;
 
-  constructor(engine: Engine, id: number, options: TableOptions<State, Message>) {
-    const { name, behaviour, capacityCount = 0 } = options;
-    this.#core = new TableCore({ engine, id, name, behaviour, capacityCount, handle: this });
+  constructor(engine: Engine, id: number, options: TableOptions<State, Message, Reply>) {
+    const { coalesceKey, messageBytes } = options.behaviour;
+    this.#core = new TableCore({ ...options, engine, id, handle: this });
     this.#sweep = new IdleSweep(this.#core);
+    this.#mayFan = coalesceKey === undefined && messageBytes === undefined;
+  }
+
+  /** For Registry. */
+  get core(): TableCore<State, Message, Reply> {
+    return this.#core;
   }
 
   get name(): string {
@@ -49,13 +79,48 @@ export class Table<State, Message extends object> implements ProcessTable<State,
     return this.#core.isStopped;
   }
 
-  send(slot: number, message: Message, lane: Lane = "normal"): SendOutcome {
+  get isPaused(): boolean {
+    return this.#core.isPaused;
+  }
+
+  spawn(slot: number): SpawnOutcome {
+    const core = this.#core;
+    const { rows, behaviour } = core;
+    if (this.#isDraining || core.isStopped) return { kind: "stopped" };
+    rows.ensure(slot);
+    const ref = this.#refOf(slot);
+    if (rows.hasBits(slot, QUARANTINED)) return { kind: "quarantined" };
+    const isThere = core.isOnDemand ? rows.states[slot] !== undefined : rows.hasBits(slot, SPAWNED);
+    if (isThere || rows.hasBits(slot, HELD | BUSY | QUEUED))
+      return { kind: "already_started", ref };
+    if (slot >= core.processCount) core.processCount = slot + 1;
+    let state: State | undefined | typeof IGNORE;
+    try {
+      state = behaviour.init(slot);
+    } catch (error) {
+      return { kind: "failed", error }; // P5: the name is free; its starter knows, no report
+    }
+    if (state === IGNORE) return { kind: "ignored" };
+    core.setState(slot, state);
+    if (!core.isOnDemand) rows.setBits(slot, SPAWNED);
+    if (state !== undefined && behaviour.onContinue !== undefined) {
+      core.setState(slot, undefined); // its turn begins with init, which is cheap
+      rows.setBits(slot, ACTIVATE);
+      core.queueIfNeeded(slot);
+    }
+    return { kind: "started", ref };
+  }
+
+  cast(slot: number, message: Message, lane: Lane = "normal"): CastOutcome {
     const core = this.#core;
     const { rows, engine } = core;
-    if (this.#isDraining || core.isStopped) return this.#refuse("stopped");
-    rows.ensure(slot);
-    if (rows.hasBits(slot, QUARANTINED)) return this.#refuse("quarantined");
-    if (!rows.put(slot, message, lane)) return this.#refuse("overloaded");
+    const refusal = this.#refusalOf(slot, lane);
+    if (refusal !== undefined) return this.#refuse(refusal);
+    const { coalesceKey } = core.behaviour;
+    if (coalesceKey !== undefined && lane === "normal" && this.#coalesce(slot, message))
+      return "accepted";
+    if (!rows.put(slot, message, lane) && !this.#makeRoom(slot, message, lane))
+      return this.#refuse(this.#spills(slot, message, lane) ? "spilled" : "overloaded");
     core.countWaiting(1);
     if (rows.mayQueue(slot)) {
       rows.setBits(slot, QUEUED);
@@ -65,18 +130,103 @@ export class Table<State, Message extends object> implements ProcessTable<State,
     return "accepted";
   }
 
-  sendEach(
+  castEach(
     slots: Slots,
     message: Message,
     onRefused?: (slot: number, why: Refusal) => void,
   ): number {
+    const core = this.#core;
+    const { rows } = core;
+    const isOpen = this.#mayFan && !this.#isDraining && !core.isStopped && !core.isPaused;
+    const mask = CANNOT_RUN_NOW | ACTIVATE | SPAWNED;
+    const wanted = core.isOnDemand ? 0 : SPAWNED;
     let acceptedCount = 0;
-    slots.forEach((slot) => {
-      const outcome = this.send(slot, message);
-      if (outcome === "accepted") acceptedCount++;
-      else onRefused?.(slot, outcome);
+    let fannedCount = 0;
+    try {
+      slots.forEach((slot) => {
+        const status = isOpen ? rows.status[slot] : undefined;
+        if (status !== undefined && (status & mask) === wanted && !rows.isWaiting(slot)) {
+          rows.status[slot] = status | QUEUED | FANNED;
+          this.#collector.add(slot);
+          fannedCount++;
+          return;
+        }
+        const outcome = this.cast(slot, message);
+        if (outcome === "accepted") acceptedCount++;
+        else onRefused?.(slot, outcome);
+      });
+    } finally {
+      if (fannedCount > 0) {
+        core.countWaiting(fannedCount);
+        core.queueFanOut(new FanOut(message, this.#collector.takeAll()));
+      }
+    }
+    return acceptedCount + fannedCount;
+  }
+
+  call(
+    slot: number,
+    message: Message,
+    { timeoutMs, deadlineAtMs, lane = "normal" }: CallOptions = {},
+  ): Promise<CallOutcome<Reply>> {
+    const core = this.#core;
+    const { engine, rows, crashes } = core;
+    const { limits, clock } = engine;
+    assert(core.behaviour.onCall !== undefined, "P25 the behaviour of this table takes no calls");
+    let limitMs = timeoutMs ?? limits.callMs;
+    if (deadlineAtMs !== undefined) limitMs = Math.min(limitMs, deadlineAtMs - clock.monotonicMs());
+    assert(limitMs < Infinity, "P25 a call's time-out is a number of milliseconds");
+    if (limitMs <= 0) return Promise.resolve({ kind: "timeout" });
+    const refusal = this.#refusalOf(slot, lane);
+    if (refusal !== undefined) {
+      this.#refuse(refusal);
+      return Promise.resolve(
+        refusal === "noproc" ? { kind: "exit", exit: NOPROC } : { kind: refusal },
+      );
+    }
+    const cause = crashes.get(slot)?.loadFailure;
+    if (cause !== undefined) return Promise.resolve({ kind: "load_failed", cause });
+    return new Promise((resolve) => {
+      const call = new CallMark<Message, Reply>(
+        core,
+        { slot, message, timeoutMs: limitMs },
+        resolve,
+      );
+      if (!rows.put(slot, call, lane)) {
+        this.#refuse("overloaded");
+        return call.close({ kind: "overloaded" });
+      }
+      core.countWaiting(1);
+      core.queueIfNeeded(slot);
     });
-    return acceptedCount;
+  }
+
+  monitor(slot: number, watcher: (down: Down) => void): Monitor {
+    const core = this.#core;
+    const ref = core.monitors.add(slot, watcher);
+    if (this.#isAbsent(slot)) {
+      core.monitors.forget(ref);
+      core.monitors.tellSoon(ref, downOf(core, slot, NOPROC));
+    }
+    return ref;
+  }
+
+  exit(slot: number, exit: QuietExit = SHUTDOWN): boolean {
+    const core = this.#core;
+    const { rows } = core;
+    if (this.#isAbsent(slot)) return false;
+    if (core.isOnDemand && rows.states[slot] === undefined && core.isIdle(slot)) return false;
+    if (rows.hasBits(slot, BUSY)) core.exits.set(slot, exit);
+    else endProcess(core, slot, exit);
+    return true;
+  }
+
+  kill(slot: number): number {
+    return this.isStopped ? 0 : killProcess(this.#core, slot);
+  }
+
+  isAlive({ slot, generation }: Ref): boolean {
+    return this.#core.isCurrent(slot, generation) && !this.#isAbsent(slot);
   }
 
   stateOf(slot: number): State | undefined {
@@ -88,20 +238,7 @@ export class Table<State, Message extends object> implements ProcessTable<State,
   }
 
   inspect(slot: number): ProcessInspection<State> {
-    const { rows, crashes, engine } = this.#core;
-    const record = crashes.get(slot);
-    const nowMs = engine.clock.monotonicMs();
-    const isHeld = record !== undefined && record.holdHandle !== 0;
-    return {
-      slot,
-      phase: this.#phaseOf(slot),
-      generation: this.generationOf(slot),
-      state: rows.states[slot] ?? record?.keptState,
-      waitingCount: rows.waitingCountOf(slot),
-      isTimerArmed: rows.timerOf(slot) !== 0,
-      recentCrashCount: record === undefined ? 0 : recentCrashCount(record, nowMs, engine.limits),
-      retryInMs: isHeld ? Math.max(0, record.holdUntilMs - nowMs) : undefined,
-    };
+    return inspectProcess(this.#core, slot);
   }
 
   forEachResident(visit: (slot: number, state: State) => void): void {
@@ -109,12 +246,30 @@ export class Table<State, Message extends object> implements ProcessTable<State,
       if (state !== undefined) visit(slot, state);
   }
 
-  kill(slot: number): number {
-    return this.isStopped ? 0 : killProcess(this.#core, slot);
+  quarantined(limitCount: number): ProcessInspection<State>[] {
+    const { crashes, rows } = this.#core;
+    return [...crashes.keys()]
+      .filter((slot) => rows.hasBits(slot, QUARANTINED))
+      .slice(0, limitCount)
+      .map((slot) => this.inspect(slot));
+  }
+
+  sums(): TableSums {
+    return sumsOf(this.#core);
+  }
+
+  quarantine(slot: number, cause: unknown): void {
+    if (this.isStopped) return;
+    this.#core.rows.ensure(slot);
+    quarantineProcess(this.#core, slot, cause);
   }
 
   reset(slot: number): boolean {
     return this.isStopped ? false : resetProcess(this.#core, slot);
+  }
+
+  resume(): boolean {
+    return this.isStopped ? false : this.#core.resume();
   }
 
   drain(maxMs: number): Promise<DrainOutcome> {
@@ -129,20 +284,26 @@ export class Table<State, Message extends object> implements ProcessTable<State,
     return this.#drained;
   }
 
-  stop(): void {
+  stop(exit: Exit = SHUTDOWN): void {
     const core = this.#core;
     if (core.isStopped) return;
     const { engine, rows, behaviour } = core;
-    this.forEachResident((slot, state) =>
-      engine.guard("onStop", () => behaviour.onStop?.(slot, state, "stopped")),
-    );
+    if (isQuiet(exit))
+      this.forEachResident((slot, state) =>
+        engine.guard("onStop", () => behaviour.onStop?.(slot, state, exit)),
+      );
     core.isStopped = true; // from here on no turn of it is current
     for (const turn of core.asyncTurns.values()) core.endAsync(turn);
+    engine.calls.closeAll(core, { kind: "exit", exit });
+    core.monitors.fireAll((slot) => downOf(core, slot, exit));
+    core.unwatchEverybody();
     for (const record of core.crashes.values()) engine.wheel.cancel(record.holdHandle);
     for (let slot = 0; slot < rows.status.length; slot++) {
       if (rows.timerOf(slot) !== 0) engine.wheel.cancel(rows.timerOf(slot));
       if (rows.hasBits(slot, QUARANTINED)) engine.counters.quarantined--;
     }
+    core.endPause();
+    core.clearFanOuts();
     engine.counters.resident -= core.residentCount;
     core.residentCount = 0;
     core.countWaiting(-core.waitingCount);
@@ -164,14 +325,81 @@ export class Table<State, Message extends object> implements ProcessTable<State,
     if (purpose === PROCESS_TIMER) this.#core.onTimerFired(slot);
     else if (purpose === HOLD_TIMER) endHold(this.#core, slot);
     else if (purpose === HANDLER_TIMER) this.#core.onHandlerTimeout(slot);
+    else if (purpose === PAUSE_TIMER) this.#core.resume();
     else this.#sweep.run();
+  }
+
+  releaseLoad(slot: number): boolean {
+    return this.#core.releaseLoad(slot);
+  }
+
+  /** For the runtime: names of processes that have ended are free before that is told (P7). */
+  beforeDowns(): void {
+    this.#core.onSlice?.();
   }
 
   /** For the runtime: after each slice. */
   afterSlice(): void {
+    this.#core.onSlice?.();
     if (this.residentCount > 0) this.#sweep.start();
     if (this.#drain !== undefined && this.waitingCount === 0 && this.#core.asyncTurns.size === 0)
       this.#endDrain(true);
+  }
+
+  #refusalOf(slot: number, lane: Lane): Refusal | undefined {
+    const core = this.#core;
+    const { rows } = core;
+    if (this.#isDraining || core.isStopped) return "stopped";
+    rows.ensure(slot);
+    if (rows.hasBits(slot, QUARANTINED)) return "quarantined";
+    if (core.isPaused && lane === "normal") return "paused";
+    if (!core.isOnDemand && !rows.hasBits(slot, SPAWNED)) return "noproc";
+    return undefined;
+  }
+
+  #coalesce(slot: number, message: Message): boolean {
+    const { rows, behaviour, engine } = this.#core;
+    if (!rows.isWaiting(slot)) return false;
+    const key = behaviour.coalesceKey?.(message);
+    if (key === undefined) return false;
+    const isSame = (waiting: Message): boolean => behaviour.coalesceKey?.(waiting) === key;
+    if (!rows.coalesce(slot, message, isSame)) return false;
+    engine.counters.coalesced++;
+    return true;
+  }
+
+  /** drop_oldest: until the message has its place. False: another policy, or nothing can go. */
+  #makeRoom(slot: number, message: Message, lane: Lane): boolean {
+    const core = this.#core;
+    const { rows, behaviour, engine } = core;
+    if (lane === "control" || behaviour.overflow?.(message) !== "drop_oldest") return false;
+    while (!rows.put(slot, message, lane)) {
+      const dropped = rows.takeOldest(slot);
+      if (dropped === undefined) return false;
+      core.countWaiting(-1);
+      engine.counters.dropped++;
+      if (dropped instanceof CallMark) dropped.close({ kind: "overloaded" });
+      for (const lost of core.messagesOf([dropped]))
+        engine.guard("onDrop", () => behaviour.onDrop?.(slot, lost));
+    }
+    return true;
+  }
+
+  #spills(slot: number, message: Message, lane: Lane): boolean {
+    const { behaviour, engine } = this.#core;
+    if (lane === "control" || behaviour.overflow?.(message) !== "spill") return false;
+    engine.counters.spilled++;
+    engine.guard("onSpill", () => behaviour.onSpill?.(slot, message));
+    return true;
+  }
+
+  #isAbsent(slot: number): boolean {
+    const core = this.#core;
+    return core.isStopped || (!core.isOnDemand && !core.rows.hasBits(slot, SPAWNED));
+  }
+
+  #refOf(slot: number): Ref {
+    return { slot, generation: this.generationOf(slot) };
   }
 
   #endDrain(isDone: boolean): void {
@@ -184,17 +412,8 @@ export class Table<State, Message extends object> implements ProcessTable<State,
     );
   }
 
-  #refuse(why: Refusal): Refusal {
+  #refuse<Why extends Refusal>(why: Why): Why {
     this.#core.engine.counters.refused++;
     return why;
-  }
-
-  #phaseOf(slot: number): ProcessPhase {
-    const { rows } = this.#core;
-    if (this.isStopped) return "stopped";
-    if (rows.hasBits(slot, QUARANTINED)) return "quarantined";
-    if (rows.hasBits(slot, HELD)) return "backing_off";
-    if (rows.hasBits(slot, BUSY)) return "running";
-    return rows.hasBits(slot, QUEUED) ? "queued" : "idle";
   }
 }

@@ -1,26 +1,42 @@
 // packages/process/src/turn.ts
 // A running turn as its handler sees it. Reused for the next turn once the handler is done; an
 // abandoned one is never reused, so that nothing its handler does later counts (P11).
-import type { Lane, ProcessContext, ProcessTable } from "./behaviour.ts";
+import type { Lane, ProcessContext } from "./behaviour.ts";
+import type { CallMark } from "./calls.ts";
+import { NORMAL, type QuietExit } from "./exit.ts";
+import type { Phase } from "./limits.ts";
+import type {
+  Callable,
+  CallOptions,
+  CallOutcome,
+  Monitor,
+  Monitorable,
+  ProcessTable,
+} from "./table-api.ts";
 import type { TableCore } from "./table-core.ts";
 import { settleTurn } from "./turns.ts";
 
-export class Turn<State, Message extends object> implements ProcessContext<State, Message> {
-  readonly #core: TableCore<State, Message>;
+export class Turn<State, Message extends object, Reply> implements ProcessContext<
+  State,
+  Message,
+  Reply
+> {
+  readonly #core: TableCore<State, Message, Reply>;
   slot = 0;
   generation = 0;
-  /** What it handles; undefined for the timer, init and onContinue. */
+  /** What it handles, and would be put back; undefined for the rest, calls included. */
   message: Message | undefined;
+  callMark: CallMark<Message, Reply> | undefined;
   lane: Lane = "normal";
-  during: "init" | "continue" | "message" | "timer" = "message";
+  during: Phase = "cast";
   /** Wheel handle of the limit for an async handler; 0: the turn is synchronous. */
   deadlineHandle = 0;
 
-  constructor(core: TableCore<State, Message>) {
+  constructor(core: TableCore<State, Message, Reply>) {
     this.#core = core;
   }
 
-  get table(): ProcessTable<State, Message> {
+  get table(): ProcessTable<State, Message, Reply> {
     return this.#core.handle;
   }
 
@@ -37,6 +53,10 @@ export class Turn<State, Message extends object> implements ProcessContext<State
     else this.#core.engine.counters.staleWrites++;
   }
 
+  get deadlineAtMs(): number | undefined {
+    return this.callMark?.deadlineAtMs;
+  }
+
   setTimer(delayMs: number): void {
     if (this.isCurrent) this.#core.armTimer(this.slot, delayMs, { isIdleTimer: false });
   }
@@ -49,6 +69,29 @@ export class Turn<State, Message extends object> implements ProcessContext<State
     if (this.isCurrent) this.#core.clearTimer(this.slot);
   }
 
-  readonly onResolved = (): void => settleTurn(this.#core, this, undefined);
+  stop(exit: QuietExit = NORMAL): void {
+    if (this.isCurrent) this.#core.exits.set(this.slot, exit);
+  }
+
+  monitor(table: Monitorable, slot: number): Monitor {
+    const { slot: watcher, generation } = this;
+    const ref = table.monitor(slot, (down) =>
+      this.#core.putDown({ watcher, generation, ref, down }),
+    );
+    if (this.isCurrent) this.#core.watch(watcher, ref);
+    else ref.demonitor();
+    return ref;
+  }
+
+  call<OtherMessage extends object, OtherReply>(
+    table: Callable<OtherMessage, OtherReply>,
+    slot: number,
+    message: OtherMessage,
+    options: CallOptions = {},
+  ): Promise<CallOutcome<OtherReply>> {
+    return table.call(slot, message, { deadlineAtMs: this.deadlineAtMs, ...options });
+  }
+
+  readonly onResolved = (answer: unknown): void => settleTurn(this.#core, this, { answer });
   readonly onRejected = (cause: unknown): void => settleTurn(this.#core, this, { cause });
 }

@@ -2,76 +2,210 @@
 // The hot loop of a table: one turn of one process, up to `turnMessagesMax` messages.
 //   P1  Order of acceptance per process and lane. P2  One turn of a process at a time: while a
 //   handler's promise has not settled, the process is in no queue.
-import type { TableCore } from "./table-core.ts";
+import { IGNORE, NO_REPLY } from "./behaviour.ts";
+import type { AnyCall, CallMark } from "./calls.ts";
+import { crashTurn, noteSuccess } from "./crashes.ts";
+import { FAN_OUT } from "./engine.ts";
+import { endProcess } from "./endings.ts";
+import { NOPROC } from "./exit.ts";
+import { DownMark, type Item, Mark, TIMER_MARK } from "./mailbox.ts";
 import {
   ACTIVATE,
   AGE_MASK,
   BUSY,
   CONTINUED,
   CRASHED,
+  FANNED,
   IDLE_TIMER,
+  LOAD_WAITING,
   QUEUED,
   TIMER_DUE,
   TIMER_MARKED,
-  TimerMark,
 } from "./rows.ts";
+import type { TableCore } from "./table-core.ts";
 import type { Turn } from "./turn.ts";
-import { crashTurn, noteSuccess } from "./crashes.ts";
 
-/** Runs the process that the ready queue gave; returns how many messages it handled. */
-export function runTurn<State, Message extends object>(
-  core: TableCore<State, Message>,
+/** Runs what the ready queue gave; returns how many messages it handled. */
+export function runTurn<State, Message extends object, Reply>(
+  core: TableCore<State, Message, Reply>,
   slot: number,
 ): number {
-  const { rows } = core;
-  if (core.isStopped || !rows.hasBits(slot, QUEUED)) return 0; // stopped or killed since
+  if (core.isStopped) return 0;
+  if (core.isPaused) {
+    core.park(slot);
+    return 0;
+  }
+  if (slot === FAN_OUT) return runFanOut(core);
+  const { rows, engine } = core;
+  if (!rows.hasBits(slot, QUEUED)) return 0; // killed since
   rows.status[slot] = ((rows.status[slot] ?? 0) & ~(QUEUED | AGE_MASK)) | BUSY;
+  engine.pulse.enter(core.id, slot);
   const turn = core.takeTurn(slot);
-  const messagesMax = core.engine.limits.turnMessagesMax;
+  const messagesMax = engine.limits.turnMessagesMax;
   let handledCount = 0;
-  for (; handledCount < messagesMax && mayGoOn(core, slot); handledCount++)
-    if (!step(core, turn)) return handledCount + 1; // a promise, a crash or a kill has taken over
+  let isMine = true; // otherwise a promise, a crash or a kill has taken over
+  while (isMine && handledCount < messagesMax && mayGoOn(core, slot)) {
+    handledCount++;
+    isMine = step(core, turn);
+  }
+  engine.pulse.leave();
+  if (!isMine) return handledCount;
   rows.clearBits(slot, BUSY);
   core.giveBack(turn);
   core.queueIfNeeded(slot);
   return handledCount;
 }
 
-function mayGoOn<State, Message extends object>(
-  core: TableCore<State, Message>,
+/** The next chunk of the table's oldest fan-out (FO1, FO2). */
+function runFanOut<State, Message extends object, Reply>(
+  core: TableCore<State, Message, Reply>,
+): number {
+  const { rows, engine } = core;
+  const fanOut = core.fanOuts[0];
+  if (fanOut === undefined) return 0;
+  const { slots, message, next, chunkEnd } = fanOut;
+  let turn = core.takeTurn(0);
+  for (; fanOut.next < chunkEnd && !core.isPaused && !core.isStopped;) {
+    const slot = slots[fanOut.next++] ?? 0;
+    const status = rows.status[slot] ?? 0;
+    const isFresh = rows.states[slot] === undefined && core.behaviour.onContinue !== undefined;
+    if ((status & (FANNED | ACTIVATE)) !== FANNED || isFresh || rows.isWaiting(slot)) {
+      rows.status[slot] = status & ~(QUEUED | FANNED);
+      if ((status & FANNED) !== 0) rows.putBack(slot, message, "normal");
+      core.queueIfNeeded(slot);
+      continue;
+    }
+    rows.status[slot] = (status & ~(QUEUED | FANNED | AGE_MASK)) | BUSY;
+    engine.pulse.enter(core.id, slot);
+    turn.slot = slot;
+    turn.generation = rows.generation[slot] ?? 0;
+    if (
+      (rows.states[slot] !== undefined || initializeInFanOut(core, turn, message)) &&
+      handle(core, turn, message)
+    ) {
+      rows.clearBits(slot, BUSY);
+      if (rows.isWaiting(slot)) core.queueIfNeeded(slot);
+    } else turn = core.takeTurn(0);
+  }
+  engine.pulse.leave();
+  core.giveBack(turn);
+  if (core.isStopped) return fanOut.next - next;
+  if (fanOut.isDone) core.fanOuts.shift();
+  else if (core.isPaused) core.park(FAN_OUT);
+  else engine.ready.push(core.id, FAN_OUT);
+  return fanOut.next - next;
+}
+
+function initializeInFanOut<State, Message extends object, Reply>(
+  core: TableCore<State, Message, Reply>,
+  turn: Turn<State, Message, Reply>,
+  message: Message,
+): boolean {
+  turn.message = undefined;
+  turn.callMark = undefined;
+  try {
+    return initialize(core, turn);
+  } catch (cause) {
+    core.rows.putBack(turn.slot, message, "normal"); // it waits until the process is well
+    crashTurn(core, turn, { reason: "error", cause });
+    return false;
+  }
+}
+
+function mayGoOn<State, Message extends object, Reply>(
+  core: TableCore<State, Message, Reply>,
   slot: number,
 ): boolean {
   return core.rows.isWaiting(slot) || core.rows.hasBits(slot, ACTIVATE);
 }
 
 /** True: the turn may go on with the next message. */
-function step<State, Message extends object>(
-  core: TableCore<State, Message>,
-  turn: Turn<State, Message>,
+function step<State, Message extends object, Reply>(
+  core: TableCore<State, Message, Reply>,
+  turn: Turn<State, Message, Reply>,
 ): boolean {
-  const { rows, behaviour } = core;
+  const { rows } = core;
   const { slot } = turn;
+  if (rows.states[slot] === undefined && !rows.hasBits(slot, CONTINUED) && !activate(core, turn))
+    return false;
+  rows.clearBits(slot, ACTIVATE | CONTINUED);
+  const item = rows.take(slot);
+  if (item === undefined) {
+    forgetIfStateless(core, slot);
+    return endIfAsked(core, slot);
+  }
+  return handle(core, turn, item, rows.takenLane);
+}
+
+/** `init` and `onContinue`. True: both are done, messages may follow. */
+function activate<State, Message extends object, Reply>(
+  core: TableCore<State, Message, Reply>,
+  turn: Turn<State, Message, Reply>,
+): boolean {
+  const { rows, behaviour, engine } = core;
+  const { slot } = turn;
+  if (core.isLoader && engine.loads.isFull) {
+    rows.clearBits(slot, BUSY);
+    rows.setBits(slot, LOAD_WAITING);
+    core.giveBack(turn);
+    engine.loads.wait(core.id, slot);
+    return false;
+  }
   turn.message = undefined;
+  turn.callMark = undefined;
   let result: void | Promise<void>;
   try {
-    if (rows.states[slot] === undefined && !rows.hasBits(slot, CONTINUED)) {
-      turn.during = "init";
-      const state = behaviour.init(slot);
-      core.setState(slot, state);
-      if (state !== undefined && behaviour.onContinue !== undefined) {
-        turn.during = "continue";
-        result = behaviour.onContinue(turn);
-        if (isPromise(result)) return wait(core, turn, result);
-        if (!turn.isCurrent) return false;
-      }
-    }
-    rows.clearBits(slot, ACTIVATE | CONTINUED);
-    const item = rows.take(slot);
-    if (item === undefined) {
-      forgetIfStateless(core, slot);
-      return true;
-    }
-    if (item instanceof TimerMark) {
+    if (!initialize(core, turn)) return false;
+    if (rows.states[slot] === undefined || behaviour.onContinue === undefined) return true;
+    turn.during = "continue";
+    result = behaviour.onContinue(turn);
+  } catch (cause) {
+    if (turn.isCurrent) crashTurn(core, turn, { reason: "error", cause });
+    return false;
+  }
+  if (!isPromise(result)) return turn.isCurrent && endIfAsked(core, slot);
+  core.isLoader = true;
+  return wait(core, turn, result);
+}
+
+/** Throws what `init` throws. False: the process is not to be started (P5). */
+function initialize<State, Message extends object, Reply>(
+  core: TableCore<State, Message, Reply>,
+  turn: Turn<State, Message, Reply>,
+): boolean {
+  const { slot } = turn;
+  turn.during = "init";
+  if (slot >= core.processCount) core.processCount = slot + 1;
+  const state = core.behaviour.init(slot);
+  if (state !== IGNORE) {
+    core.setState(slot, state);
+    return true;
+  }
+  endProcess(core, slot, NOPROC);
+  return false;
+}
+
+/** Lets the process handle one item. True: the turn may go on. Hot. */
+function handle<State, Message extends object, Reply>(
+  core: TableCore<State, Message, Reply>,
+  turn: Turn<State, Message, Reply>,
+  item: Item<Message>,
+  lane: "normal" | "control" = "normal",
+): boolean {
+  const { rows, behaviour, engine } = core;
+  const { slot } = turn;
+  turn.message = undefined;
+  turn.callMark = undefined;
+  let result: unknown;
+  try {
+    if (!(item instanceof Mark)) {
+      core.countWaiting(-1);
+      if (rows.hasBits(slot, IDLE_TIMER)) core.clearTimer(slot); // P13
+      turn.during = "cast";
+      turn.message = item;
+      turn.lane = lane;
+      result = behaviour.onCast?.(turn, item);
+    } else if (item === TIMER_MARK) {
       const isDue = rows.hasBits(slot, TIMER_DUE);
       rows.clearBits(slot, TIMER_DUE | TIMER_MARKED | IDLE_TIMER);
       if (!isDue) return true; // cleared after it had fired
@@ -79,11 +213,23 @@ function step<State, Message extends object>(
       result = behaviour.onTimer?.(turn);
     } else {
       core.countWaiting(-1);
-      if (rows.hasBits(slot, IDLE_TIMER)) core.clearTimer(slot); // P13
-      turn.during = "message";
-      turn.message = item;
-      turn.lane = rows.takenLane;
-      result = behaviour.onMessage(turn, item);
+      if (rows.hasBits(slot, IDLE_TIMER)) core.clearTimer(slot);
+      if (item instanceof DownMark) {
+        turn.during = "down";
+        result = behaviour.onDown?.(turn, item.down);
+      } else {
+        const call = item as CallMark<Message, Reply>;
+        if (!call.isOpen) {
+          engine.counters.skippedCalls++;
+          return true; // P4: nobody waits for it any more
+        }
+        turn.during = "call";
+        turn.callMark = call;
+        call.begin(turn.generation);
+        const answer = behaviour.onCall?.(turn, call.message, call);
+        if (isPromise(answer)) result = answer;
+        else if (turn.isCurrent) replyOrOwe(core, call, answer);
+      }
     }
   } catch (cause) {
     if (turn.isCurrent) crashTurn(core, turn, { reason: "error", cause });
@@ -91,63 +237,98 @@ function step<State, Message extends object>(
   }
   if (isPromise(result)) return wait(core, turn, result);
   if (!turn.isCurrent) return false;
-  core.engine.counters.handled++;
-  afterSuccess(core, turn);
-  return true;
+  engine.counters.handled++;
+  return afterSuccess(core, turn);
 }
 
-function wait<State, Message extends object>(
-  core: TableCore<State, Message>,
-  turn: Turn<State, Message>,
-  promise: Promise<void>,
+function wait<State, Message extends object, Reply>(
+  core: TableCore<State, Message, Reply>,
+  turn: Turn<State, Message, Reply>,
+  promise: Promise<unknown>,
 ): false {
   if (turn.isCurrent) core.beginAsync(turn);
   void Promise.resolve(promise).then(turn.onResolved, turn.onRejected);
   return false;
 }
 
-/** An async handler has settled; `failure` when its promise was rejected. */
-export function settleTurn<State, Message extends object>(
-  core: TableCore<State, Message>,
-  turn: Turn<State, Message>,
-  failure: { cause: unknown } | undefined,
+type Settled = { readonly answer: unknown } | { readonly cause: unknown };
+
+/** An async handler has settled. */
+export function settleTurn<State, Message extends object, Reply>(
+  core: TableCore<State, Message, Reply>,
+  turn: Turn<State, Message, Reply>,
+  settled: Settled,
 ): void {
-  if (!turn.isCurrent) return; // abandoned: the crash was told then (P10)
+  const { engine } = core;
+  if (!turn.isCurrent) {
+    if (turn.during === "call" && "answer" in settled) engine.counters.lateReplies++;
+    return; // abandoned: the crash was told then (P10)
+  }
   core.endAsync(turn);
-  core.engine.schedule(); // what the handler has put out is flushed at the slice's end
-  if (failure !== undefined)
-    return crashTurn(core, turn, { reason: "error", cause: failure.cause });
+  engine.schedule(); // what the handler has put out is flushed at the slice's end
+  if ("cause" in settled) return crashTurn(core, turn, { reason: "error", cause: settled.cause });
   const { slot } = turn;
+  let isAlive = true;
   if (turn.during === "continue") {
     core.rows.clearBits(slot, ACTIVATE);
     core.rows.setBits(slot, CONTINUED);
     forgetIfStateless(core, slot);
+    isAlive = endIfAsked(core, slot);
   } else {
-    core.engine.counters.handled++;
-    afterSuccess(core, turn);
+    if (turn.callMark !== undefined) replyOrOwe(core, turn.callMark, settled.answer);
+    engine.counters.handled++;
+    isAlive = afterSuccess(core, turn);
   }
+  if (!isAlive) return;
   core.rows.clearBits(slot, BUSY);
   core.giveBack(turn);
   core.queueIfNeeded(slot);
 }
 
-function afterSuccess<State, Message extends object>(
-  core: TableCore<State, Message>,
-  turn: Turn<State, Message>,
+function replyOrOwe<State, Message extends object, Reply>(
+  core: TableCore<State, Message, Reply>,
+  call: CallMark<Message, Reply>,
+  answer: unknown,
 ): void {
+  if (answer !== NO_REPLY) call.reply(answer as Reply);
+  else if (call.isOpen) core.owe(call as unknown as AnyCall);
+}
+
+function afterSuccess<State, Message extends object, Reply>(
+  core: TableCore<State, Message, Reply>,
+  turn: Turn<State, Message, Reply>,
+): boolean {
   forgetIfStateless(core, turn.slot);
   if (core.rows.hasBits(turn.slot, CRASHED)) noteSuccess(core, turn.slot, turn.message);
+  return endIfAsked(core, turn.slot);
+}
+
+/** False: the process has ended, as it or its owner wished. */
+function endIfAsked<State, Message extends object, Reply>(
+  core: TableCore<State, Message, Reply>,
+  slot: number,
+): boolean {
+  if (core.exits.size === 0) return true;
+  const exit = core.exits.get(slot);
+  if (exit === undefined) return true;
+  endProcess(core, slot, exit);
+  return false;
 }
 
 /** A process without a state is forgotten: no timer stays behind. */
-function forgetIfStateless<State, Message extends object>(
-  core: TableCore<State, Message>,
+function forgetIfStateless<State, Message extends object, Reply>(
+  core: TableCore<State, Message, Reply>,
   slot: number,
 ): void {
   if (core.rows.states[slot] === undefined) core.clearTimer(slot);
 }
 
 /** P2, mechanics: never wait for what is no promise. */
-function isPromise(result: void | Promise<void>): result is Promise<void> {
-  return typeof result === "object" && result !== null && typeof result.then === "function";
+function isPromise(result: unknown): result is Promise<unknown> {
+  return (
+    typeof result === "object" &&
+    result !== null &&
+    "then" in result &&
+    typeof result.then === "function"
+  );
 }

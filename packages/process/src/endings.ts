@@ -1,0 +1,142 @@
+// packages/process/src/endings.ts
+// How an incarnation ends: quietly, by kill, or with its table (P7, P10, P11).
+import type { Down } from "./behaviour.ts";
+import { type Exit, isQuiet, KILLED } from "./exit.ts";
+import type { CrashReport } from "./limits.ts";
+import {
+  ACTIVATE,
+  BUSY,
+  CONTINUED,
+  CRASHED,
+  HELD,
+  LOAD_WAITING,
+  QUARANTINED,
+  SPAWNED,
+} from "./rows.ts";
+import type { TableCore } from "./table-core.ts";
+
+type Core<State, Message extends object, Reply> = TableCore<State, Message, Reply>;
+
+/** What an incarnation leaves behind goes: its state, its timer, its monitors, its right to write. */
+export function endIncarnation<State, Message extends object, Reply>(
+  core: Core<State, Message, Reply>,
+  slot: number,
+  exit: Exit,
+): void {
+  const { rows } = core;
+  const down = downOf(core, slot, exit);
+  rows.generation[slot] = down.generation + 1;
+  core.exits.delete(slot);
+  core.setState(slot, undefined);
+  core.clearTimer(slot);
+  core.unwatchAll(slot);
+  core.closeOwed(slot, { kind: "exit", exit });
+  rows.clearBits(slot, BUSY | ACTIVATE | CONTINUED | LOAD_WAITING);
+  core.monitors.fire(down);
+  core.onForgotten?.(slot);
+}
+
+export function downOf<State, Message extends object, Reply>(
+  core: Core<State, Message, Reply>,
+  slot: number,
+  exit: Exit,
+): Down {
+  return { table: core.name, slot, generation: core.rows.generation[slot] ?? 0, exit };
+}
+
+/** Quietly, or because `init` answered IGNORE (`noproc`). No handler of it runs. */
+export function endProcess<State, Message extends object, Reply>(
+  core: Core<State, Message, Reply>,
+  slot: number,
+  exit: Exit,
+): void {
+  const { rows, engine, behaviour } = core;
+  const state = rows.states[slot];
+  if (state !== undefined && isQuiet(exit))
+    engine.guard("onStop", () => behaviour.onStop?.(slot, state, exit));
+  endHolds(core, slot);
+  const isRebuilt = core.isOnDemand && exit.kind !== "noproc";
+  if (!isRebuilt) dropWaiting(core, slot, exit);
+  rows.clearBits(slot, SPAWNED);
+  endIncarnation(core, slot, exit);
+  if (isRebuilt) core.queueIfNeeded(slot);
+}
+
+/** P11: forgets the process with all it has; returns the number of messages lost. */
+export function killProcess<State, Message extends object, Reply>(
+  core: Core<State, Message, Reply>,
+  slot: number,
+): number {
+  const { engine, rows } = core;
+  const record = core.crashes.get(slot);
+  const isThere =
+    rows.states[slot] !== undefined ||
+    rows.waitingCountOf(slot) > 0 ||
+    rows.hasBits(slot, BUSY | SPAWNED) ||
+    (record !== undefined && record.holdHandle !== 0);
+  if (!isThere) return 0;
+  const isBusy = rows.hasBits(slot, BUSY);
+  const turn = core.asyncTurns.get(slot);
+  if (turn !== undefined) core.endAsync(turn);
+  turn?.callMark?.close({ kind: "exit", exit: KILLED });
+  core.closeWaiting(slot, { kind: "exit", exit: KILLED });
+  const lostCount = core.takeAllItems(slot).length + (turn?.message === undefined ? 0 : 1);
+  endHolds(core, slot);
+  rows.clearBits(slot, SPAWNED);
+  endIncarnation(core, slot, KILLED); // QUEUED stays: its entry is in the ready queue
+  engine.counters.crashes++;
+  const report: CrashReport = {
+    table: core.name,
+    slot,
+    key: core.keyOf(slot),
+    reason: "killed",
+    during: turn?.during ?? (isBusy ? "cast" : "idle"),
+    messageKind: kindOf(turn?.message),
+    cause: undefined,
+    recentCrashCount: 0,
+    next: "forgotten",
+    delayMs: 0,
+  };
+  engine.guard("onCrash", () => engine.observer.onCrash?.(report));
+  return lostCount;
+}
+
+/** Back-off, quarantine and the memory of crashes. */
+export function endHolds<State, Message extends object, Reply>(
+  core: Core<State, Message, Reply>,
+  slot: number,
+): void {
+  const { engine, rows } = core;
+  const record = core.crashes.get(slot);
+  if (rows.hasBits(slot, QUARANTINED)) engine.counters.quarantined--;
+  rows.clearBits(slot, HELD | QUARANTINED);
+  if (record === undefined) return;
+  engine.wheel.cancel(record.holdHandle);
+  forgetCrashes(core, slot);
+}
+
+export function forgetCrashes<State, Message extends object, Reply>(
+  core: Core<State, Message, Reply>,
+  slot: number,
+): void {
+  core.crashes.delete(slot);
+  core.rows.clearBits(slot, CRASHED);
+}
+
+export function kindOf(message: object | undefined): string | undefined {
+  if (message === undefined || !("kind" in message)) return undefined;
+  return typeof message.kind === "string" ? message.kind : undefined;
+}
+
+function dropWaiting<State, Message extends object, Reply>(
+  core: Core<State, Message, Reply>,
+  slot: number,
+  exit: Exit,
+): void {
+  const { engine, behaviour } = core;
+  core.closeWaiting(slot, { kind: "exit", exit });
+  for (const message of core.messagesOf(core.takeAllItems(slot))) {
+    engine.counters.dropped++;
+    engine.guard("onDrop", () => behaviour.onDrop?.(slot, message));
+  }
+}

@@ -1,0 +1,69 @@
+// packages/process/src/inspect.ts
+// What a person may know of a process and of a table. Reads only; costs nothing while nobody asks.
+import { doingOf } from "./crashes.ts";
+import { recentCrashCount } from "./restart.ts";
+import { BUSY, HELD, LOAD_WAITING, QUARANTINED, QUEUED, SPAWNED } from "./rows.ts";
+import type { ProcessInspection, ProcessPhase, TableSums } from "./table-api.ts";
+import type { TableCore } from "./table-core.ts";
+
+const TICK_MS = 100;
+
+export function inspectProcess<State, Message extends object, Reply>(
+  core: TableCore<State, Message, Reply>,
+  slot: number,
+): ProcessInspection<State> {
+  const { rows, crashes, engine, asyncTurns } = core;
+  const record = crashes.get(slot);
+  const nowMs = engine.clock.monotonicMs();
+  const isHeld = record !== undefined && record.holdHandle !== 0;
+  const state = rows.states[slot];
+  const turn = asyncTurns.get(slot);
+  const bornMs = (rows.bornTick[slot] ?? 0) * TICK_MS;
+  return {
+    slot,
+    key: core.keyOf(slot),
+    phase: phaseOf(core, slot),
+    generation: rows.generation[slot] ?? 0,
+    state: state ?? record?.keptState,
+    waitingCount: rows.waitingCountOf(slot),
+    waitingBytes: rows.waitingBytesOf(slot),
+    isTimerArmed: rows.timerOf(slot) !== 0,
+    restartCount: rows.generation[slot] ?? 0,
+    recentCrashCount: record === undefined ? 0 : recentCrashCount(record, nowMs, engine.limits),
+    lastError: record?.loadFailure?.message ?? record?.lastError,
+    current: turn === undefined ? record?.lastDuring : doingOf(turn),
+    ageMs: state === undefined ? undefined : Math.max(0, engine.nowTick * TICK_MS - bornMs),
+    retryInMs: isHeld ? Math.max(0, record.holdUntilMs - nowMs) : undefined,
+  };
+}
+
+export function sumsOf<State, Message extends object, Reply>(
+  core: TableCore<State, Message, Reply>,
+): TableSums {
+  let quarantinedCount = 0;
+  for (const slot of core.crashes.keys())
+    if (core.rows.hasBits(slot, QUARANTINED)) quarantinedCount++;
+  return {
+    name: core.name,
+    residentCount: core.residentCount,
+    waitingCount: core.waitingCount,
+    busyCount: core.asyncTurns.size,
+    crashedCount: core.crashes.size,
+    quarantinedCount,
+    isPaused: core.isPaused,
+  };
+}
+
+function phaseOf<State, Message extends object, Reply>(
+  core: TableCore<State, Message, Reply>,
+  slot: number,
+): ProcessPhase {
+  const { rows } = core;
+  if (core.isStopped) return "stopped";
+  if (rows.hasBits(slot, QUARANTINED)) return "quarantined";
+  if (rows.hasBits(slot, HELD)) return "backing_off";
+  if (rows.hasBits(slot, LOAD_WAITING)) return "loading";
+  if (rows.hasBits(slot, BUSY)) return "running";
+  if (rows.hasBits(slot, QUEUED)) return "queued";
+  return core.isOnDemand || rows.hasBits(slot, SPAWNED) ? "idle" : "absent";
+}

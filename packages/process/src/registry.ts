@@ -1,0 +1,144 @@
+// packages/process/src/registry.ts
+// Processes found by a text: keys over the slots of a table. A key is free again when its process is
+// forgotten or has ended (P7); its slot is used again by another key, with a higher generation.
+//   RG1  One key has one slot at most, and one slot one key.
+//   RG2  A slot is given away only when nothing of its process is left: no state, message, turn,
+//        timer or memory of a crash.
+import type { Behaviour, Down, Lane } from "./behaviour.ts";
+import { NOPROC, type QuietExit } from "./exit.ts";
+import { CRASHED } from "./rows.ts";
+import type { ProcessRuntime } from "./runtime.ts";
+import type {
+  CallOptions,
+  CallOutcome,
+  CastOutcome,
+  Monitor,
+  ProcessInspection,
+  ProcessTable,
+  SpawnOutcome,
+  TableOptions,
+} from "./table-api.ts";
+import { Table } from "./table.ts";
+
+export interface RegistryOptions<State, Message extends object, Reply> extends Omit<
+  TableOptions<State, Message, Reply>,
+  "behaviour" | "keyOf"
+> {
+  /** Handlers see slots; `registry.keyOf(slot)` is the name. */
+  readonly behaviour: (
+    registry: Registry<State, Message, Reply>,
+  ) => Behaviour<State, Message, Reply>;
+}
+
+export class Registry<State, Message extends object, Reply = unknown> {
+  readonly #table: ProcessTable<State, Message, Reply>;
+  readonly #isOnDemand: boolean;
+  readonly #slots = new Map<string, number>();
+  readonly #keys: (string | undefined)[] = [];
+  readonly #free: number[] = [];
+  /** Slots whose process was forgotten; they may have work again before they are looked at. */
+  readonly #forgotten: number[] = [];
+
+  constructor(runtime: ProcessRuntime, options: RegistryOptions<State, Message, Reply>) {
+    this.#isOnDemand = options.activation !== "spawned";
+    this.#table = runtime.createTable({
+      ...options,
+      behaviour: options.behaviour(this),
+      keyOf: (slot) => this.#keys[slot],
+    });
+    const { core } = this.#table as Table<State, Message, Reply>;
+    core.onForgotten = (slot) => this.#forgotten.push(slot);
+    core.onSlice = () => this.#release(core);
+  }
+
+  /** The processes by slot, for what this class does not offer. */
+  get table(): ProcessTable<State, Message, Reply> {
+    return this.#table;
+  }
+
+  get size(): number {
+    return this.#slots.size;
+  }
+
+  /** Undefined: nobody has that name. */
+  whereis(key: string): number | undefined {
+    return this.#slots.get(key);
+  }
+
+  keyOf(slot: number): string | undefined {
+    return this.#keys[slot];
+  }
+
+  keys(): IterableIterator<string> {
+    return this.#slots.keys();
+  }
+
+  spawn(key: string): SpawnOutcome {
+    const slot = this.#slotFor(key);
+    const outcome = this.#table.spawn(slot);
+    if (outcome.kind !== "started" && outcome.kind !== "already_started")
+      this.#forgotten.push(slot); // P5: the name is free
+    if (outcome.kind === "failed" || outcome.kind === "ignored") this.#releaseNow();
+    return outcome;
+  }
+
+  /** Of a registry that activates on demand, the first message begins the process. */
+  cast(key: string, message: Message, lane?: Lane): CastOutcome {
+    const slot = this.#slots.get(key) ?? (this.#isOnDemand ? this.#slotFor(key) : undefined);
+    return slot === undefined ? "noproc" : this.#table.cast(slot, message, lane);
+  }
+
+  call(key: string, message: Message, options?: CallOptions): Promise<CallOutcome<Reply>> {
+    const slot = this.#slots.get(key) ?? (this.#isOnDemand ? this.#slotFor(key) : undefined);
+    if (slot === undefined) return Promise.resolve({ kind: "exit", exit: NOPROC }); // P3
+    return this.#table.call(slot, message, options);
+  }
+
+  /** Undefined: there is nobody to watch (P8's `noproc`, told by the answer). */
+  monitor(key: string, watcher: (down: Down) => void): Monitor | undefined {
+    const slot = this.#slots.get(key);
+    return slot === undefined ? undefined : this.#table.monitor(slot, watcher);
+  }
+
+  exit(key: string, exit?: QuietExit): boolean {
+    const slot = this.#slots.get(key);
+    return slot !== undefined && this.#table.exit(slot, exit);
+  }
+
+  kill(key: string): number {
+    const slot = this.#slots.get(key);
+    return slot === undefined ? 0 : this.#table.kill(slot);
+  }
+
+  inspect(key: string): ProcessInspection<State> | undefined {
+    const slot = this.#slots.get(key);
+    return slot === undefined ? undefined : this.#table.inspect(slot);
+  }
+
+  #slotFor(key: string): number {
+    const known = this.#slots.get(key);
+    if (known !== undefined) return known;
+    const slot = this.#free.pop() ?? this.#keys.length;
+    this.#keys[slot] = key;
+    this.#slots.set(key, slot);
+    return slot;
+  }
+
+  #releaseNow(): void {
+    this.#release((this.#table as Table<State, Message, Reply>).core);
+  }
+
+  #release(core: Table<State, Message, Reply>["core"]): void {
+    if (this.#forgotten.length === 0) return;
+    for (const slot of this.#forgotten.splice(0)) {
+      const key = this.#keys[slot];
+      const isOver = core.rows.states[slot] === undefined && core.isIdle(slot);
+      if (key === undefined || !isOver || core.isSpawned(slot)) continue; // RG2
+      if (core.rows.hasBits(slot, CRASHED) || core.monitors.has(slot)) continue;
+      this.#keys[slot] = undefined;
+      this.#slots.delete(key);
+      this.#free.push(slot);
+      core.rows.generation[slot] = (core.rows.generation[slot] ?? 0) + 1;
+    }
+  }
+}
