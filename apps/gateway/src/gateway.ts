@@ -15,8 +15,9 @@ import {
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { Socket } from "node:net";
 import { WebSocketServer } from "ws";
+import type { ProcessRuntime } from "@carillon/process";
 import { type Authentication, type AuthOptions, createAuthenticator } from "./authenticate.ts";
-import { Connection, type ConnectionDeps } from "./connection.ts";
+import { Connection, type ConnectionDeps, createConnectionSlots } from "./connection.ts";
 import { planDrain } from "./drain.ts";
 import {
   examineHandshake,
@@ -28,6 +29,7 @@ import {
 import { GATEWAY_LIMITS, type GatewayLimits } from "./limits.ts";
 import type { GatewayLog } from "./log.ts";
 import { Outbound } from "./outbound.ts";
+import { Processes } from "./processes.ts";
 import { RefusedTokens } from "./refused-tokens.ts";
 import { type HubStats, type MemberEvents, SessionHub } from "./session-hub.ts";
 
@@ -56,6 +58,7 @@ export interface GatewayStats extends HubStats {
   readonly socketsCount: number;
   readonly refusedSocketsCount: number; // among them: held because their token was refused
   readonly waitingBytes: number; // written to sockets and not yet taken by the network
+  readonly connectionCrashesTotal: number; // closed with 1011; `crashesTotal` is sessions
   readonly acceptedTotal: number;
   readonly refusedTotal: number; // handshakes
   /** By close code, whoever closed. */
@@ -70,6 +73,12 @@ export interface Gateway {
   /** Ends what is left at once. */
   stop(): Promise<void>;
   stats(): GatewayStats;
+  /**
+   * Its processes, for inspection: tables `gateway.sessions`, keys `<tenant>/<recipient>#<sid>`, and
+   * `gateway.connections`, keys `<tenant>/<recipient>@<number>`, `-/-@<number>` before the token.
+   * `kill` of a session is a crash of it: its client joins again.
+   */
+  readonly processes: ProcessRuntime;
 }
 
 type Refused = Extract<Handshake, { kind: "refuse" }>;
@@ -84,6 +93,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
 class GatewayNode implements Gateway {
   readonly #deps: GatewayDeps;
   readonly #limits: GatewayLimits;
+  readonly #processes: Processes;
   readonly #hub: SessionHub;
   readonly #http: Server;
   readonly #wss: WebSocketServer;
@@ -95,6 +105,8 @@ class GatewayNode implements Gateway {
   #upgradingCount = 0;
   #acceptedTotal = 0;
   #refusedTotal = 0;
+  #connectionCrashesTotal = 0;
+  #lastNumber = 0;
   #lastSid = 0;
   #phase: "new" | "running" | "draining" | "stopped" = "new";
   #sweepTimer: Timer | undefined;
@@ -106,7 +118,9 @@ class GatewayNode implements Gateway {
     const { bus, members, memberId, clock, scheduler, random, log, config } = deps;
     const limits = { ...GATEWAY_LIMITS, ...config.limits };
     this.#limits = limits;
-    const hubOptions = { openLimits: limits, reportEveryMs: limits.reportEveryMs };
+    const processes = new Processes({ clock, scheduler, random, log, limits });
+    this.#processes = processes;
+    const hubOptions = { processes, openLimits: limits, reportEveryMs: limits.reportEveryMs };
     const hub = { memberId, bus, members, clock, scheduler, random, log, ...hubOptions };
     this.#hub = new SessionHub(hub);
     this.#acceptBucket = new TokenBucket(
@@ -116,11 +130,13 @@ class GatewayNode implements Gateway {
     this.#refusedTokens = new RefusedTokens(limits, clock, random);
     this.#connectionDeps = {
       hub: this.#hub,
+      slots: createConnectionSlots(processes, () => void this.#connectionCrashesTotal++),
       outbound: new Outbound(scheduler),
       authenticator: createAuthenticator(config.auth, clock),
       refusedTokens: this.#refusedTokens,
       clock,
       limits,
+      nextNumber: () => ++this.#lastNumber,
       nextSid: () => ++this.#lastSid,
       onClosed: (connection, code) => this.#onClosed(connection, code),
     };
@@ -184,7 +200,12 @@ class GatewayNode implements Gateway {
       this.#http.closeAllConnections();
       await closed;
     }
+    this.#processes.stop();
     this.#hub.stop();
+  }
+
+  get processes(): ProcessRuntime {
+    return this.#processes.runtime;
   }
 
   stats(): GatewayStats {
@@ -193,6 +214,7 @@ class GatewayNode implements Gateway {
       socketsCount: this.#connections.size,
       refusedSocketsCount: this.#refusedTokens.heldCount,
       waitingBytes: this.#waitingBytes(),
+      connectionCrashesTotal: this.#connectionCrashesTotal,
       acceptedTotal: this.#acceptedTotal,
       refusedTotal: this.#refusedTotal,
       closedTotal: { ...this.#closedTotal },

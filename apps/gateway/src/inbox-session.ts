@@ -5,8 +5,16 @@
 //   GW10  Nothing is acknowledged to the owner that was not written before.
 //   GW11  What arrives before the answer waits, at most `HELD_MAX`; more, and it is opened again.
 import { INBOX_TOPIC, LIMITS } from "@carillon/contracts";
-import type { Deliver, InboxJoin, InboxJoined, OpenResult, SessionOpen } from "@carillon/contracts";
+import type {
+  Deliver,
+  Frame,
+  InboxJoin,
+  InboxJoined,
+  OpenResult,
+  SessionOpen,
+} from "@carillon/contracts";
 import { isAccepted, type LinkMember, type LinkOwner, NOT_SYNCED } from "./partition-links.ts";
+import { NO_SLOT, type Occupant } from "./process-slots.ts";
 
 export type DeliverGroup = Deliver["items"][number]["groups"][number];
 type Opened = Extract<OpenResult, { kind: "opened" }>;
@@ -26,6 +34,10 @@ export interface SessionOutlet {
   reply(to: Reply): void;
   push(joinRef: string | null, event: "phx_error" | "phx_close"): void;
   writeFrame(frame: Buffer): void;
+  /** A frame of its topic, in a turn of the session's process. */
+  onFrame(session: InboxSession, frame: Frame, bytes: number): void;
+  /** A frame of its topic that the session has not handled, and will not. */
+  again(frame: Frame, bytes: number): void;
   /** The session has ended by itself; its topic can be joined again. */
   onEnded(session: InboxSession): void;
 }
@@ -47,13 +59,14 @@ interface Held {
 /** What became of one delivery. `again`: seen before; `reack`: the owner missed the ack. */
 export type Accepted = "written" | "again" | "reack" | "lost";
 
-export class InboxSession implements LinkMember {
+export class InboxSession implements LinkMember, Occupant {
   readonly sid: number;
   readonly identity: Identity;
   readonly home: string;
   readonly partition: number;
   readonly joinRef: string | null;
   readonly joinDeadlineMs: number; // monotonic
+  slot = NO_SLOT;
   link: LinkOwner | null = null;
   syncedSeq = NOT_SYNCED;
   isOpening = false;
@@ -93,6 +106,10 @@ export class InboxSession implements LinkMember {
     this.ackedOffset = this.#sentOffset; // who resumes after N has N
   }
 
+  get processKey(): string {
+    return `${this.identity.tenantId}/${this.identity.recipientId}#${this.sid}`;
+  }
+
   get sentOffset(): number {
     return this.#sentOffset;
   }
@@ -122,9 +139,8 @@ export class InboxSession implements LinkMember {
     else this.#hasOverflown = true;
   }
 
-  /** The owner has opened it: the first time, or again after a loss. False: it has ended. */
+  /** The owner has opened it: the first time, or again after a loss; `index` is told. False: it has ended. */
   onOpened(result: Opened): boolean {
-    this.index = result.index;
     if (this.phase === "joined") {
       const isContinued = result.recovered && result.epoch === this.#epoch;
       if (!isContinued) this.fail();
@@ -159,6 +175,16 @@ export class InboxSession implements LinkMember {
     } else this.#sentOffset = offset;
     this.#outlet.writeFrame(frame);
     return "written";
+  }
+
+  /** A frame of its client, in a turn of its process. */
+  handle(frame: Frame, bytes: number): void {
+    this.#outlet.onFrame(this, frame, bytes);
+  }
+
+  /** A frame that its process could not handle any more. */
+  handBack(frame: Frame, bytes: number): void {
+    this.#outlet.again(frame, bytes);
   }
 
   /** Refused for good while joining: the client hears why. */

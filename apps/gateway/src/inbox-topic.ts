@@ -14,8 +14,8 @@ import { type Identity, InboxSession, type Reply, type SessionOutlet } from "./i
 import type { SessionHub } from "./session-hub.ts";
 
 export interface InboxTopicDeps {
-  readonly hub: Pick<SessionHub, "open" | "close" | "ack" | "receipt">;
-  readonly outlet: Pick<SessionOutlet, "reply" | "push" | "writeFrame">;
+  readonly hub: Pick<SessionHub, "open" | "close" | "cast" | "ack" | "receipt">;
+  readonly outlet: Pick<SessionOutlet, "reply" | "push" | "writeFrame" | "again">;
   readonly nextSid: () => number;
 }
 
@@ -27,11 +27,20 @@ export class InboxTopic {
     this.#deps = deps;
   }
 
+  /** To the session's process, which handles it in its turn. `no_session`: there is none. */
+  cast(frame: Frame, bytes: number): "accepted" | "overloaded" | "no_session" {
+    if (this.#session === null) return "no_session";
+    const outcome = this.#deps.hub.cast(this.#session, frame, bytes);
+    if (outcome === "accepted" || outcome === "overloaded") return outcome;
+    this.#session = null;
+    return "no_session";
+  }
+
+  /** Only while there is no session: otherwise its process has the join before (GW23). */
   join(frame: Frame, identity: Identity, joinDeadlineMs: number): void {
     const [joinRef, ref, , , payload] = frame;
     const parsed = inboxJoinSchema.safeParse(payload);
     if (!parsed.success) return this.#answer(frame, "error", { reason: "invalid payload" });
-    if (this.#session !== null) this.#replace(this.#session); // GW23
     const { hub, nextSid } = this.#deps;
     const session = new InboxSession({
       sid: nextSid(),
@@ -45,6 +54,8 @@ export class InboxTopic {
         reply: (reply) => this.#deps.outlet.reply(reply),
         push: (endedRef, event) => this.#deps.outlet.push(endedRef, event),
         writeFrame: (bytes) => this.#deps.outlet.writeFrame(bytes),
+        onFrame: (of, theirs, bytes) => this.#handle(of, theirs, bytes),
+        again: (theirs, bytes) => this.#deps.outlet.again(theirs, bytes),
         onEnded: (ended) => this.#onEnded(ended),
       },
     });
@@ -52,15 +63,29 @@ export class InboxTopic {
     hub.open(session);
   }
 
-  /** Every event but phx_join. */
-  handle(frame: Frame): void {
+  /** Every event but phx_join, while there is no session. */
+  handleOutside(frame: Frame): void {
+    const isLeave = frame[3] === "phx_leave"; // what is left already is left
+    if (isLeave) this.#answer(frame, "ok", {});
+    else this.#answer(frame, "error", { reason: "unmatched topic" });
+  }
+
+  /** The connection is over. */
+  close(): void {
     const session = this.#session;
-    const [joinRef, , , event] = frame;
-    if (session === null) {
-      const isLeave = event === "phx_leave"; // what is left already is left
-      return isLeave
-        ? this.#answer(frame, "ok", {})
-        : this.#answer(frame, "error", { reason: "unmatched topic" });
+    this.#session = null;
+    if (session !== null) this.#deps.hub.close(session);
+  }
+
+  /** In a turn of the session's process. */
+  #handle(session: InboxSession, frame: Frame, bytes: number): void {
+    if (session !== this.#session) return this.#deps.outlet.again(frame, bytes); // it is ending
+    const [joinRef, , , event, payload] = frame;
+    if (event === "phx_join") {
+      if (!inboxJoinSchema.safeParse(payload).success)
+        return this.#answer(frame, "error", { reason: "invalid payload" });
+      this.#replace(session); // GW23
+      return this.#deps.outlet.again(frame, bytes);
     }
     if (joinRef !== null && joinRef !== session.joinRef) return; // GW24
     switch (event) {
@@ -76,19 +101,6 @@ export class InboxTopic {
       default:
         return this.#answer(frame, "error", { reason: "unmatched event" });
     }
-  }
-
-  /** A join that was not answered in time is refused; its client tries again. */
-  check(nowMs: number): void {
-    const session = this.#session;
-    if (session?.phase === "joining" && nowMs >= session.joinDeadlineMs)
-      session.refuse("unavailable");
-  }
-
-  /** The connection is over. */
-  close(): void {
-    if (this.#session !== null) this.#deps.hub.close(this.#session);
-    this.#session = null;
   }
 
   #onAck(frame: Frame, session: InboxSession): void {

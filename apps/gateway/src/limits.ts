@@ -2,6 +2,7 @@
 // Every limit of this app, with the reason for the number. Durations in milliseconds.
 import { LIMITS } from "@carillon/contracts";
 import type { OpenLimits } from "./opener.ts";
+import type { ProcessLimits } from "./processes.ts";
 import type { RefusedLimits } from "./refused-tokens.ts";
 
 export interface ConnectionLimits {
@@ -17,7 +18,7 @@ export interface ConnectionLimits {
   readonly closeMaxMs: number; // from our close frame to the end of the socket
 }
 
-export interface GatewayLimits extends ConnectionLimits, OpenLimits, RefusedLimits {
+export interface GatewayLimits extends ConnectionLimits, OpenLimits, ProcessLimits, RefusedLimits {
   readonly inboundFrameMaxBytes: number;
   readonly socketsMax: number;
   readonly acceptsPerSecond: number;
@@ -37,6 +38,11 @@ export const GATEWAY_LIMITS: GatewayLimits = {
   silenceMaxMs: LIMITS.silenceMaxMs,
   inboundPerSecond: LIMITS.inboundMessagesPerSecond,
   inboundBurst: 100, // acks cost a tenth: a whole recovered tail acked one by one passes
+  /** What the burst lets through at once, if it is all acks; more is too many messages (4030). */
+  inboundWaitingMax: 1_024,
+  inboundWaitingMaxBytes: 1_048_576, // half of what libuv reads from a socket in one turn
+  /** The answers to one burst leave as one write; 16 cost a seventh of the acks/s (2026-11). */
+  inboundTurnMax: 64,
   outboundMaxBytes: LIMITS.outboundMaxBytes,
   outboundMaxMs: 10_000, // W6
   closeMaxMs: 5_000,

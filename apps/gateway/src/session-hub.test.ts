@@ -6,6 +6,7 @@ import { systemClock, systemRandom, systemScheduler } from "@carillon/kernel";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { InboxSession, type SessionOutlet } from "./inbox-session.ts";
 import { GATEWAY_LIMITS } from "./limits.ts";
+import { Processes } from "./processes.ts";
 import { REPORT_LIMITS } from "./reports.ts";
 import { SessionHub } from "./session-hub.ts";
 import { recipientsOfOnePartition } from "./testing/gateway-fixture.ts";
@@ -17,6 +18,7 @@ const until = (check: () => void): Promise<void> =>
 let network: ReturnType<typeof createMemoryNetwork>;
 let owner: ScriptedOwner;
 let hub: SessionHub;
+let processes: Processes;
 let logged: string[];
 let joinedCount: number;
 
@@ -30,7 +32,10 @@ beforeEach(() => {
     warn: () => undefined,
     error: (event: string) => void logged.push(event),
   };
+  const process = { clock: systemClock, scheduler: systemScheduler, random: systemRandom };
+  processes = new Processes({ ...process, log, limits: GATEWAY_LIMITS });
   hub = new SessionHub({
+    processes,
     memberId: "gateway-1",
     bus: network.connect("gateway"),
     members: { onBeat: () => undefined, onMemberLost: () => undefined },
@@ -44,6 +49,7 @@ beforeEach(() => {
   hub.start();
 });
 afterEach(() => {
+  processes.stop();
   hub.stop();
   owner.stop();
 });
@@ -61,6 +67,8 @@ function open(sid: number, recipientId: string, outlet: Partial<SessionOutlet>):
       reply: () => void joinedCount++,
       push: () => undefined,
       writeFrame: () => undefined,
+      onFrame: () => undefined,
+      again: () => undefined,
       onEnded: (ended) => hub.close(ended),
       ...outlet,
     },

@@ -1,7 +1,11 @@
 // apps/gateway/src/session-hub.ts
 // All sessions of this gateway, and the messages between them and the owners of their partitions.
-// Decisions are PartitionLinks' and InboxSession's; here they are carried out. Invariants:
-//   GW15  A session that crashes ends alone (W11).
+// Decisions are PartitionLinks' and InboxSession's; here they are carried out. Each session is a
+// process: its client's frames and its timer are its messages. What its owner sends is written at
+// once, since whether it counts depends on the links as they are at that moment (GW2, GW4); no
+// handler of a session waits, so that it comes between two turns. Invariants:
+//   GW15  A session that crashes ends alone, whoever called it: its client hears phx_error and its
+//         owner that it is closed; from the throw on nothing is written for it (W11).
 //   GW16  A loss that was noticed is repaired at once: what depends on it is opened again.
 import type { Bus, Message, Subscription } from "@carillon/bus";
 import {
@@ -9,12 +13,14 @@ import {
   decodeMessage,
   type Deliver,
   deliverSchema,
+  type Frame,
   type OpenReply,
   type OpenResult,
   subjects,
   UNKNOWN_INDEX,
 } from "@carillon/contracts";
 import type { Clock, Random, Scheduler } from "@carillon/kernel";
+import type { CastOutcome } from "@carillon/process";
 import type { DeliverGroup, InboxSession } from "./inbox-session.ts";
 import type { GatewayLog } from "./log.ts";
 import { encodeNtfFrame } from "./ntf-frame.ts";
@@ -26,6 +32,8 @@ import {
   type PartitionLink,
   PartitionLinks,
 } from "./partition-links.ts";
+import type { Processes } from "./processes.ts";
+import type { ProcessSlots } from "./process-slots.ts";
 import { type ReceiptKind, Reports } from "./reports.ts";
 
 /** Beats of all members, own region and others; packages/cluster's Membership is one. */
@@ -42,6 +50,7 @@ export interface HubDeps {
   readonly scheduler: Scheduler;
   readonly random: Random;
   readonly log: GatewayLog;
+  readonly processes: Processes;
   readonly openLimits: OpenLimits;
   readonly reportEveryMs: number;
 }
@@ -62,12 +71,23 @@ export interface HubStats {
   readonly closedDroppedTotal: number; // closed sessions, told to their owner by and by
 }
 
+type SessionMessage =
+  | { readonly kind: "join"; readonly bytes: 0 } // always the first
+  | {
+      readonly kind: "frame";
+      readonly session: InboxSession;
+      readonly frame: Frame;
+      readonly bytes: number;
+    };
+const JOIN: SessionMessage = { kind: "join", bytes: 0 };
+
 export class SessionHub {
   readonly #deps: HubDeps;
   readonly #links: PartitionLinks<InboxSession>;
   readonly #reports: Reports;
   readonly #opener: Opener;
   readonly #sessions = new Map<number, InboxSession>();
+  readonly #slots: ProcessSlots<InboxSession, SessionMessage>;
   readonly #counts = { written: 0, resyncs: 0, strays: 0, held: 0, malformed: 0, crashes: 0 };
   #subscription: Subscription | undefined;
 
@@ -90,6 +110,25 @@ export class SessionHub {
       links,
       onAnswer: (batch, reply) => this.#onAnswer(batch, reply),
       onMalformed: () => void this.#counts.malformed++,
+    });
+    this.#slots = deps.processes.kind<InboxSession, SessionMessage>("sessions", {
+      onCast: (session, message, context) => {
+        if (message.kind === "frame") return session.handle(message.frame, message.bytes);
+        const delayMs = session.joinDeadlineMs - clock.monotonicMs();
+        if (delayMs < Infinity) context.setTimer(Math.max(0, delayMs));
+        this.#opener.request(links.join(session));
+      },
+      onTimer: (session) => {
+        if (session.phase === "joining") session.refuse("unavailable"); // its client tries again
+      },
+      onDrop: (message) => {
+        if (message.kind === "frame") message.session.handBack(message.frame, message.bytes);
+      },
+      onStop: (session) => this.#end(session),
+      onCrash: (session) => {
+        this.#counts.crashes++;
+        this.#end(session);
+      },
     });
   }
 
@@ -117,22 +156,27 @@ export class SessionHub {
     this.#reports.stop();
   }
 
-  /** Opens the session at its partition's owner; the answer is written when it comes. */
+  /**
+   * Begins the session's process, which has it opened at its partition's owner; the answer is
+   * written when it comes.
+   */
   open(session: InboxSession): void {
     this.#sessions.set(session.sid, session);
-    this.#opener.request(this.#links.join(session));
+    if (!this.#slots.spawn(session)) return session.refuse("unavailable"); // the gateway has stopped
+    this.#slots.cast(session, JOIN);
+  }
+
+  /** A frame of the session's client, for its process. */
+  cast(session: InboxSession, frame: Frame, bytes: number): CastOutcome {
+    return this.#slots.cast(session, { kind: "frame", session, frame, bytes });
   }
 
   /** The session is over, whoever ended it. Safe to call twice. */
   close(session: InboxSession): void {
-    if (!this.#sessions.delete(session.sid)) return;
-    session.end();
-    this.#links.leave(session);
-    if (session.index >= 0) this.#reports.closed(session);
-    const { home, partition } = session;
-    if (this.#links.get(home, partition) === undefined) {
-      this.#opener.forget(partitionKey(home, partition));
-      this.#reports.release(home, partition);
+    try {
+      this.#release(session);
+    } finally {
+      this.#slots.exit(session);
     }
   }
 
@@ -207,7 +251,7 @@ export class SessionHub {
       if (accepted === "written") this.#counts.written++;
       else if (accepted === "reack") this.#reports.ack(session, session.ackedOffset);
     } catch (cause) {
-      this.#crash(session, cause);
+      this.#fail(session, "delivery", cause);
     }
   }
 
@@ -223,7 +267,7 @@ export class SessionHub {
       try {
         this.#onResult(session, result, settled === "synced" && isOpened[index] === true);
       } catch (cause) {
-        this.#crash(session, cause);
+        this.#fail(session, "opening", cause);
       }
     });
     if (settled === "synced") this.#reports.release(link.home, link.partition);
@@ -237,12 +281,12 @@ export class SessionHub {
       else if (session.phase === "joining") session.refuse(result.code);
       return;
     }
+    session.index = result.index;
     if (session.phase === "ended") {
-      session.index = result.index;
       this.#reports.closed(session); // closed while it was being opened
       return;
     }
-    if (!isSynced || !session.onOpened(result)) return;
+    if (!isSynced || session.link === null || !session.onOpened(result)) return;
     for (const { group, frame } of session.takeHeld()) this.#accept(session, group, frame);
   }
 
@@ -253,11 +297,31 @@ export class SessionHub {
     for (const link of links) this.#opener.hurry(link);
   }
 
-  /** GW15: the topic ends with phx_error, its client joins again; nobody else notices. */
-  #crash(session: InboxSession, cause: unknown): void {
-    this.#counts.crashes++;
-    const message = cause instanceof Error ? cause.message : "not an Error";
-    this.#deps.log.error("gateway.session_crashed", { home: session.home, message });
-    session.fail();
+  /** GW15: not among the links any more, so that nothing is written after what may be missing. */
+  #fail(session: InboxSession, kind: string, cause: unknown): void {
+    this.#links.leave(session);
+    this.#slots.fail(session, kind, cause);
+  }
+
+  /** Its process has ended. A client that was not told yet hears phx_error, and joins again. */
+  #end(session: InboxSession): void {
+    try {
+      session.fail();
+    } finally {
+      this.#release(session);
+    }
+  }
+
+  /** What it holds here goes, and its owner is told. Safe to call twice. */
+  #release(session: InboxSession): void {
+    if (!this.#sessions.delete(session.sid)) return;
+    session.end();
+    this.#links.leave(session);
+    if (session.index >= 0) this.#reports.closed(session);
+    const { home, partition } = session;
+    if (this.#links.get(home, partition) === undefined) {
+      this.#opener.forget(partitionKey(home, partition));
+      this.#reports.release(home, partition);
+    }
   }
 }

@@ -1,5 +1,6 @@
 // apps/ingest/src/routes.ts
 // The table of routes: method, path, who may, what it takes.
+import { type AdminDeps, adminRoutesOf, type Operator } from "./admin-routes.ts";
 import type { Acceptor } from "./accept.ts";
 import { ok } from "./answer.ts";
 import type { KeyCaller, Scope } from "./api-keys.ts";
@@ -23,11 +24,12 @@ export interface RoutesDeps {
   readonly statuses: Statuses;
   readonly inbox: Inbox;
   readonly health: Health;
+  readonly admin: AdminDeps;
   readonly metricsText: () => Promise<{ readonly contentType: string; readonly text: string }>;
 }
 
 /** A route whose kind of caller is its own affair. */
-export type AnyRoute = Route<KeyCaller> | Route<Employee> | Route<null>;
+export type AnyRoute = Route<KeyCaller> | Route<Employee> | Route<Operator> | Route<null>;
 
 const anybody: Authenticate<null> = () => Promise.resolve({ kind: "caller", caller: null });
 
@@ -96,7 +98,7 @@ export function routesOf(deps: RoutesDeps): AnyRoute[] {
       },
     },
   ];
-  return [...withKey, ...withToken, ...open];
+  return [...withKey, ...withToken, ...adminRoutesOf(deps.admin), ...open];
 }
 
 function reading(path: string) {

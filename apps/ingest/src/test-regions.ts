@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Bus, connectBus } from "@carillon/bus";
-import { decodeMessage, type Poke, pokeSchema, subjects } from "@carillon/contracts";
+import { type Beat, decodeMessage, type Poke, pokeSchema, subjects } from "@carillon/contracts";
 import { systemClock, systemRandom } from "@carillon/kernel";
 import {
   dropPostgres,
@@ -49,6 +49,8 @@ export interface NodeOptions {
   readonly limits?: Partial<IngestLimits>;
   /** Default: nobody owns anything. */
   readonly ownerOf?: (home: string, partition: number) => string | undefined;
+  readonly members?: () => readonly Beat[];
+  readonly operatorKey?: string;
   readonly databaseUrl?: string;
   readonly statementTimeoutMs?: number;
 }
@@ -146,11 +148,13 @@ export async function startRegions(
           port: 0,
           apiKeyPepper: PEPPER,
           tokenKeys: { privateJwk, publicJwks: [] },
+          operatorKey: nodeOptions.operatorKey,
           limits: { ...INGEST_LIMITS, ...nodeOptions.limits },
         },
         store,
         bus,
         owners: { ownerOf: nodeOptions.ownerOf ?? (() => undefined) },
+        members: nodeOptions.members ?? (() => []),
         clock: systemClock,
         random: systemRandom,
         events: recordInto(events, createEvents(log, metrics, systemClock)),

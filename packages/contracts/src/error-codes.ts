@@ -43,6 +43,7 @@ export const ERROR_CODES = {
     title: "The recipient's home region cannot be reached",
     level: "warn",
   },
+  node_unreachable: { status: 503, title: "The node does not answer", level: "warn" },
   store_unavailable: { status: 503, title: "The database cannot be reached", level: "error" },
   internal: { status: 500, title: "Something broke here", level: "error" },
 } as const satisfies Record<string, ErrorCode>;

@@ -1,5 +1,6 @@
 // packages/contracts/src/index.ts
 // The door: what apps, packages and browsers import.
+export * from "./admin.ts";
 export * from "./audience.ts";
 export * from "./close-codes.ts";
 export * from "./error-codes.ts";

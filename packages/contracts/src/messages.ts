@@ -34,6 +34,8 @@ export const subjects = {
   memberPoke: (memberId: string) => `member.${memberId}.poke`,
   /** Notifications for sessions of this gateway. */
   memberDeliver: (memberId: string) => `member.${memberId}.deliver`,
+  /** What runs in a node, for operators: AdminRequest → AdminReply. */
+  memberAdmin: (memberId: string) => `member.${memberId}.admin`,
   /** Sessions of one partition, to its owner: open (request) and report (publish). */
   partitionSessions: (home: string, partition: number) => `home.${home}.part.${partition}`,
 } as const;

@@ -37,6 +37,8 @@ export interface DeliveryNodeOptions {
   readonly home: string;
   readonly memberId: string;
   readonly limits?: Partial<DeliveryLimits>;
+  /** `lastSeqs` of the node before it under this member id; gateways know no other (ADR 0006). */
+  readonly firstSeqs?: Readonly<Record<string, number>>;
 }
 
 export interface DeliveryNodeDeps {
@@ -51,6 +53,8 @@ export interface DeliveryNodeDeps {
   onServing(partition: number, isServing: boolean): void;
   /** The store refused a write: a higher epoch owns these. */
   onFenced(partitions: readonly number[]): void;
+  /** A loop of it has ended by a bug. Default: an unhandled rejection. */
+  onCrash?(cause: unknown): void;
 }
 
 export interface DeliveryStats {
@@ -90,8 +94,15 @@ export class DeliveryNode {
     const { store, clock, random, observer } = deps;
     const { home, memberId } = options;
     const onFault = observer.onFault.bind(observer);
+    const { firstSeqs } = options;
     this.#outbox = new GatewayOutbox(
-      { ownerId: memberId, home, messageMaxBytes: limits.deliverMaxBytes, queueMax: 20_000 },
+      {
+        ownerId: memberId,
+        home,
+        messageMaxBytes: limits.deliverMaxBytes,
+        queueMax: 20_000,
+        ...(firstSeqs && { firstSeqs }),
+      },
       deps.gateways,
     );
     this.#expansions = createBatcher(
@@ -154,12 +165,23 @@ export class DeliveryNode {
     this.#removeSliceListener = this.#deps.runtime.onSliceEnd(() => this.#outbox.flush());
     const sweep = (): void => {
       if (this.#isStopped) return;
-      void this.#sweep().finally(() => {
+      const sweeping = this.#sweep().finally(() => {
         if (!this.#isStopped)
           this.#sweepTimer = this.#deps.clock.setTimer(this.#limits.sweepEveryMs, sweep);
       });
+      if (this.#deps.onCrash !== undefined) sweeping.catch(this.#deps.onCrash.bind(this.#deps));
     };
     sweep();
+  }
+
+  /** Who runs the flusher has its crashes, too; before it, its timers are this node's. */
+  get flusher(): Pick<LedgerFlusher, "runBy"> {
+    return this.#flusher;
+  }
+
+  /** What was sent last to each gateway; asks nobody, so also of a node that has crashed. */
+  lastSeqs(): Record<string, number> {
+    return this.#outbox.links();
   }
 
   /** Loads and serves; failures of the store are tried again while the partitions are held. */
@@ -206,10 +228,19 @@ export class DeliveryNode {
     });
     await Promise.all(drains);
     this.#outbox.flush();
-    const endsAtMs = this.#deps.clock.monotonicMs() + this.#limits.releaseMaxMs;
-    while (!(await this.#flusher.flush()) && this.#deps.clock.monotonicMs() < endsAtMs)
-      await this.#deps.clock.sleep(50);
+    await this.#flushWithin(this.#limits.releaseMaxMs);
     this.lose(partitions);
+  }
+
+  /** A statement may take longer than that: it is left alone, and the fence decides (D4). */
+  async #flushWithin(maxMs: number): Promise<void> {
+    const { clock } = this.#deps;
+    let isOver = false;
+    const over = clock.sleep(maxMs).then(() => (isOver = true));
+    const flush = async (): Promise<void> => {
+      while (!(await this.#flusher.flush()) && !isOver) await clock.sleep(50);
+    };
+    await Promise.race([flush(), over]);
   }
 
   onPoke(poke: Poke): void {
@@ -310,6 +341,8 @@ export class DeliveryNode {
     const { runtime, clock, observer } = this.#deps;
     return runtime.createTable({
       name: `${this.#options.home}/${partition.partition}`,
+      keyOf: (index) => partition.directory.keyOf(index),
+      slotOf: (key) => partition.directory.indexOfKey(key),
       behaviour: createRecipientBehaviour(partition, {
         clock,
         outbox: this.#outbox,

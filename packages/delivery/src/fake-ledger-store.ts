@@ -176,6 +176,17 @@ export class FakeLedgerStore implements LedgerStore {
       .slice(0, limitCount);
   }
 
+  readonly quarantined: {
+    partition: number;
+    index: number;
+    reason: string;
+    remainingMs: number;
+  }[] = [];
+  async readQuarantined(_home: string, partitions: readonly number[]) {
+    this.#mayFail();
+    return this.quarantined.filter(({ partition }) => partitions.includes(partition));
+  }
+
   async streamDirectory(
     _home: string,
     partitions: readonly number[],

@@ -39,6 +39,8 @@ export interface GatewayOutboxOptions {
   readonly home: string;
   readonly messageMaxBytes: number;
   readonly queueMax: number;
+  /** Last number to each gateway of an earlier owner with this id: the count goes on (GO2). */
+  readonly firstSeqs?: Readonly<Record<string, number>>;
 }
 
 const BYTES_PER_GROUP = 120;
@@ -110,7 +112,7 @@ export class GatewayOutbox {
     let link = this.#links.get(gatewayId);
     if (link === undefined) {
       link = {
-        seq: 0,
+        seq: this.#options.firstSeqs?.[gatewayId] ?? 0,
         items: [],
         itemByPayload: new Map(),
         lastItemOf: new Map(),

@@ -3,7 +3,14 @@
 //   LF1  A change is in the database ≤ 200 ms after it, while the store answers (DESIGN §5 step 6).
 //   LF2  Rows of a partition that is fenced are dropped, not tried again (D4).
 //   LF3  One write at a time; a failed one puts its rows back and waits with jitter.
-import { backoffDelayMs, type BackoffOptions, type Clock, type Random } from "@carillon/kernel";
+//   LF4  A bug is no failed write: it is told to whoever runs the flusher, and nothing is tried again.
+import {
+  backoffDelayMs,
+  type BackoffOptions,
+  type Clock,
+  Fault,
+  type Random,
+} from "@carillon/kernel";
 import type { LedgerEntry } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
 import type { LedgerStore } from "./ports.ts";
@@ -24,8 +31,15 @@ export interface LedgerFlusherDeps {
   onRoom(partition: Partition): void;
 }
 
+/** Whose the flusher's timers and bugs are. */
+export interface FlushRunner {
+  readonly clock: Clock;
+  readonly onCrash: (cause: unknown) => void;
+}
+
 export class LedgerFlusher {
   readonly #deps: LedgerFlusherDeps;
+  #runner: FlushRunner | undefined;
   #isScheduled = false;
   #flushing: Promise<boolean> | undefined;
   #failuresCount = 0;
@@ -34,20 +48,29 @@ export class LedgerFlusher {
     this.#deps = deps;
   }
 
+  /** From now on its timers are the runner's. What is dirty already is written, too. */
+  runBy(runner: FlushRunner): void {
+    this.#runner = runner;
+    this.#isScheduled = false;
+    this.schedule();
+  }
+
   /** To be called after a change; a flush follows within `flushEveryMs`. */
   schedule(): void {
     if (this.#isScheduled) return;
     this.#isScheduled = true;
-    const { clock, random, flushEveryMs, retry } = this.#deps;
+    const { random, flushEveryMs, retry } = this.#deps;
+    const runner = this.#runner;
     const delayMs =
       this.#failuresCount === 0 ? flushEveryMs : backoffDelayMs(retry, this.#failuresCount, random);
-    clock.setTimer(delayMs, () => {
+    (runner?.clock ?? this.#deps.clock).setTimer(delayMs, () => {
       this.#isScheduled = false;
-      void this.flush();
+      const flushing = this.flush();
+      if (runner !== undefined) flushing.catch(runner.onCrash); // LF4
     });
   }
 
-  /** Writes what is dirty now; true when nothing is left. Never rejects. */
+  /** Writes what is dirty now; true when nothing is left. Rejects with a bug only. */
   async flush(): Promise<boolean> {
     while (this.#flushing !== undefined) await this.#flushing;
     this.#flushing = this.#flushOnce();
@@ -93,6 +116,7 @@ export class LedgerFlusher {
     } catch (cause) {
       this.#failuresCount++;
       for (const { partition, entry } of taken) partition.putBackDirty(entry);
+      if (!(cause instanceof Fault)) throw cause; // LF4
       this.#deps.onFault(cause);
       this.schedule();
       return false;

@@ -1,6 +1,7 @@
 // packages/delivery/src/load-partitions.ts
 // Brings acquired partitions into memory: heads, directory, tail, unfinished rows, in few reads.
 //   LP1  Heads are read first: what is committed later is a gap above them, and is read as one.
+//   LP3  Who held the thread of an earlier owner is in quarantine before anything is handed (P16).
 //   LP2  A partition is ready when its unfinished rows have been handed (`targeted AND NOT
 //        terminal`), or fill the memory they may take.
 import { backoffDelayMs, type Clock, type Random } from "@carillon/kernel";
@@ -50,6 +51,7 @@ async function loadOnce(held: readonly Acquired[], deps: LoadDeps): Promise<void
     await intake.entriesOf(await store.readTails(home, numbers, limits.tailMax)),
   );
   const unclosed = byPartition(await intake.entriesOf(await store.readUnclosedRows(home, numbers)));
+  const quarantined = await store.readQuarantined(home, numbers);
   const graceEndsAtMs = clock.monotonicMs() + limits.graceMs;
   const loaded = new Map<number, Partition>();
   for (const one of held) {
@@ -67,6 +69,8 @@ async function loadOnce(held: readonly Acquired[], deps: LoadDeps): Promise<void
     partition.wantedDirectoryVersion = head.directoryVersion;
     loaded.set(one.partition, partition);
   }
+  for (const { partition, index, reason, remainingMs } of quarantined)
+    loaded.get(partition)?.table.quarantine(index, new Error(reason), remainingMs); // LP3
   await store.streamDirectory(home, [...loaded.keys()], (rows) => {
     for (const { partition, row } of rows) loaded.get(partition)?.directory.put(row);
   });

@@ -48,6 +48,16 @@ export class PartitionDirectory {
     return this.#indexByKey.get(recipientKey(tenantId, recipientId));
   }
 
+  /** "tenant/recipient": how operators name a process. Undefined: nobody has that index. */
+  keyOf(index: number): string | undefined {
+    const row = this.#rows[index];
+    return row === undefined ? undefined : recipientKey(row.tenantId, row.recipientId);
+  }
+
+  indexOfKey(key: string): number | undefined {
+    return this.#indexByKey.get(key);
+  }
+
   localeOf(index: number): string | null {
     return this.#rows[index]?.locale ?? null;
   }

@@ -100,6 +100,11 @@ export interface LedgerStore {
     partition: number,
     options: { afterVersion: number; limitCount: number },
   ): Promise<DirectoryRow[]>;
+  /** Recipients that no owner may run for a while: they held the thread of one (P16). */
+  readQuarantined(
+    home: string,
+    partitions: readonly number[],
+  ): Promise<{ readonly partition: number; index: number; reason: string; remainingMs: number }[]>;
   /** Whole directory of many partitions, in pages of any order; for a new owner. */
   streamDirectory(
     home: string,

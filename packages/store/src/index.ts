@@ -13,6 +13,7 @@ export type { LedgerTail, TailOptions } from "./ledger-tail.ts";
 export type { NotificationDetails, SqlNotifications } from "./notifications.ts";
 export type { OutboxRow, SqlOutbox } from "./outbox.ts";
 export type { StoreOptions } from "./pool.ts";
+export type { QuarantinedRecipient, QuarantineTimes, SqlQuarantine } from "./quarantine.ts";
 export { createStore, type Store } from "./store.ts";
 export {
   API_KEY_SCOPES,

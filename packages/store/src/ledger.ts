@@ -14,6 +14,7 @@ import {
   notificationOf,
 } from "./notification-rows.ts";
 import type { Pool, Statements } from "./pool.ts";
+import type { QuarantinedRecipient, SqlQuarantine } from "./quarantine.ts";
 
 export interface PartitionHead {
   readonly partition: number;
@@ -42,8 +43,10 @@ const DIRECTORY_PAGE_COUNT = 5_000;
 
 export class SqlLedger {
   readonly #pool: Pool;
-  constructor(pool: Pool) {
+  readonly #quarantine: SqlQuarantine;
+  constructor(pool: Pool, quarantine: SqlQuarantine) {
     this.#pool = pool;
+    this.#quarantine = quarantine;
   }
 
   /** In order of partition. */
@@ -55,6 +58,10 @@ export class SqlLedger {
         from partition where home = ${home} and n = any(${intsOf(partitions)}::int[])
         order by n`),
     ]);
+  }
+
+  readQuarantined(home: string, partitions: readonly number[]): Promise<QuarantinedRecipient[]> {
+    return this.#quarantine.list(home, partitions);
   }
 
   /** Rows above `afterOffset`, ascending, at most `limitCount`. */

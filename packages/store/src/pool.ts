@@ -26,7 +26,7 @@ const WAITING_PER_CONNECTION_MAX = 256;
 const KEEP_ALIVE_SECONDS = 10;
 
 // int8 as number: offsets, epochs and versions stay far below 2^53.
-const int8 = { to: 20, from: [20], serialize: String, parse: Number };
+export const int8 = { to: 20, from: [20], serialize: String, parse: Number };
 export type Sql = postgres.Sql<{ int8: number }>;
 /** Where statements run: the pool, or one transaction. */
 export type Statements = postgres.ISql<{ int8: number }>;

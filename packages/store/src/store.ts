@@ -7,6 +7,7 @@ import { migrate } from "./migrate.ts";
 import { SqlNotifications } from "./notifications.ts";
 import { SqlOutbox } from "./outbox.ts";
 import { Pool, type StoreOptions } from "./pool.ts";
+import { SqlQuarantine } from "./quarantine.ts";
 import { SqlTenants } from "./tenants.ts";
 
 export interface Store {
@@ -16,6 +17,7 @@ export interface Store {
   readonly notifications: SqlNotifications;
   readonly outbox: SqlOutbox;
   readonly tenants: SqlTenants;
+  readonly quarantine: SqlQuarantine;
   /** Operations now: for gauges. */
   readonly load: { readonly runningCount: number; readonly waitingCount: number };
   /** Brings the schema up to date; idempotent, safe for several nodes at once. Names applied. */
@@ -32,13 +34,15 @@ export interface Store {
 export function createStore(options: StoreOptions): Store {
   const pool = new Pool(options);
   const leases = new SqlLeases(pool);
+  const quarantine = new SqlQuarantine(pool);
   return {
-    ledger: new SqlLedger(pool),
+    ledger: new SqlLedger(pool, quarantine),
     leases,
     directory: new SqlDirectory(pool),
     notifications: new SqlNotifications(pool),
     outbox: new SqlOutbox(pool),
     tenants: new SqlTenants(pool, options.random),
+    quarantine,
     get load() {
       return { runningCount: pool.runningCount, waitingCount: pool.waitingCount };
     },

@@ -1,0 +1,221 @@
+// apps/ingest/src/admin-routes.ts
+// What operators see and do of the processes of any node of any region (spec O8): asked here, done
+// there, over NATS. Operators are known by a key of their own, since they belong to no tenant.
+//   IN31 Without an operator key in the configuration there are no operators; a tenant's key, its
+//        scope `admin` included, opens nothing here.
+import { createHash, timingSafeEqual } from "node:crypto";
+import type { Bus } from "@carillon/bus";
+import {
+  type AdminNode,
+  type AdminProcesses,
+  adminReplySchema,
+  type AdminReply,
+  type AdminRequest,
+  type Beat,
+  decodeMessage,
+  encodeMessage,
+  fieldErrorsOf,
+  partitionOf,
+  type ProcessAddress,
+  processAddressSchema,
+  subjects,
+  tableAddressSchema,
+} from "@carillon/contracts";
+import { type Answer, invalidField, ok, problem, type ProblemAnswer } from "./answer.ts";
+import type { Homes } from "./homes.ts";
+import type { Authenticated, Call, Route } from "./http-server.ts";
+import type { Owners } from "./poke.ts";
+
+export interface Operator {
+  readonly kind: "operator";
+}
+
+export interface AdminDeps {
+  readonly operatorKey: string | undefined;
+  readonly requestTimeoutMs: number;
+  readonly bus: Bus;
+  readonly owners: Owners;
+  readonly homes: Homes;
+  /** Last beats of all members. */
+  readonly members: () => readonly Beat[];
+}
+
+const LIST_MAX = 1_000;
+const LIST_DEFAULT = 100;
+const TABLE_OF_PARTITION = /^([a-z][a-z0-9]{1,15})\/(\d{1,3})$/;
+
+type OnNode = { readonly kind: "node"; readonly node: string } | ProblemAnswer;
+type Target =
+  | { readonly kind: "target"; readonly node: string; readonly table: string; readonly key: string }
+  | ProblemAnswer;
+
+export function adminRoutesOf(deps: AdminDeps): Route<Operator>[] {
+  const authenticate = operatorAuth(deps.operatorKey);
+  const read = { method: "GET", body: "none", isWrite: false, authenticate } as const;
+  const write = { method: "POST", body: "json", isWrite: false, authenticate } as const;
+  return [
+    { ...read, path: "/v1/admin/nodes", handle: async () => ok(200, { nodes: nodesOf(deps) }) },
+    { ...read, path: "/v1/admin/nodes/:node/tree", handle: (call) => readTree(call, deps) },
+    { ...read, path: "/v1/admin/processes", handle: (call) => listProcesses(call, deps) },
+    { ...read, path: "/v1/admin/process", handle: (call) => inspectProcess(call, deps) },
+    { ...write, path: "/v1/admin/process/reset", handle: (call) => resetProcess(call, deps) },
+    { ...write, path: "/v1/admin/tables/resume", handle: (call) => resumeTable(call, deps) },
+  ];
+}
+
+function operatorAuth(
+  operatorKey: string | undefined,
+): (authorization: string | undefined) => Promise<Authenticated<Operator>> {
+  const expected = operatorKey === undefined ? undefined : sha256(operatorKey);
+  return async (authorization) => {
+    const given = /^Bearer (\S{1,512})$/i.exec(authorization ?? "")?.[1];
+    if (expected !== undefined && given !== undefined && timingSafeEqual(sha256(given), expected))
+      return { kind: "caller", caller: { kind: "operator" } };
+    return problem("unauthenticated", { headers: { "www-authenticate": "Bearer" } });
+  };
+}
+
+function nodesOf({ members }: AdminDeps): AdminNode[] {
+  return members()
+    .map(({ memberId, region, roles, isDraining, build, owned }) => ({
+      memberId,
+      region,
+      roles,
+      isDraining,
+      build,
+      ownedCount: Object.values(owned).reduce((sum, epochs) => sum + epochs.length, 0),
+    }))
+    .toSorted((a, b) => (a.memberId < b.memberId ? -1 : 1));
+}
+
+async function readTree({ params }: Call<Operator>, deps: AdminDeps): Promise<Answer> {
+  const node = params["node"] ?? "";
+  const unknown = unknownNode(node, deps);
+  if (unknown !== undefined) return unknown;
+  const reply = await askNode(node, { kind: "tree" }, deps);
+  return reply?.kind === "tree" ? ok(200, { node, ...without(reply) }) : unreachable();
+}
+
+async function listProcesses({ query }: Call<Operator>, deps: AdminDeps): Promise<Answer> {
+  const limit = Number(query["limit"] ?? LIST_DEFAULT);
+  if (!Number.isInteger(limit) || limit < 1 || limit > LIST_MAX)
+    return invalidField("limit", `must be a whole number from 1 to ${LIST_MAX}`);
+  const { node, table = null } = query;
+  if (table !== null && typeof table !== "string")
+    return invalidField("table", "must be the name of one table");
+  if (node !== undefined && typeof node !== "string")
+    return invalidField("node", "must be the name of one node");
+  if (node !== undefined) {
+    const unknown = unknownNode(node, deps);
+    if (unknown !== undefined) return unknown;
+  }
+  const isQuarantinedOnly = query["quarantined"] === "true";
+  const nodes = node === undefined ? deps.members().map(({ memberId }) => memberId) : [node];
+  const request: AdminRequest = { kind: "processes", table, isQuarantinedOnly, limit };
+  const replies = await Promise.all(
+    nodes.map(async (asked) => [asked, await askNode(asked, request, deps)] as const),
+  );
+  const processes = replies.flatMap(([asked, reply]) =>
+    reply?.kind === "processes" ? reply.processes.map((one) => ({ ...one, node: asked })) : [],
+  );
+  const silent = replies.flatMap(([asked, reply]) => (reply === null ? [asked] : []));
+  return ok(200, {
+    processes: processes.slice(0, limit),
+    unreachable: silent,
+  } satisfies AdminProcesses);
+}
+
+async function inspectProcess({ query }: Call<Operator>, deps: AdminDeps): Promise<Answer> {
+  const parsed = processAddressSchema.safeParse(query);
+  if (!parsed.success) return badAddress();
+  const target = await targetOf(parsed.data, deps);
+  if (target.kind === "problem") return target;
+  const { node, table, key } = target;
+  const reply = await askNode(node, { kind: "inspect", table, key }, deps);
+  if (reply?.kind === "process") return ok(200, { node, ...reply.process });
+  return reply === null ? unreachable() : problem("not_found");
+}
+
+async function resetProcess({ body }: Call<Operator>, deps: AdminDeps): Promise<Answer> {
+  const parsed = processAddressSchema.safeParse(body);
+  if (!parsed.success) return badAddress();
+  const target = await targetOf(parsed.data, deps);
+  if (target.kind === "problem") return target;
+  const { node, table, key } = target;
+  return doneBy(await askNode(node, { kind: "reset", table, key }, deps), node);
+}
+
+async function resumeTable({ body }: Call<Operator>, deps: AdminDeps): Promise<Answer> {
+  const parsed = tableAddressSchema.safeParse(body);
+  if (!parsed.success)
+    return problem("invalid_field", { errors: fieldErrorsOf(parsed.error, body) });
+  const { table, node } = parsed.data;
+  const place = nodeOfTable(table, node, deps);
+  if (place.kind === "problem") return place;
+  return doneBy(await askNode(place.node, { kind: "resume", table }, deps), place.node);
+}
+
+async function targetOf(address: ProcessAddress, deps: AdminDeps): Promise<Target> {
+  if ("table" in address) {
+    const place = nodeOfTable(address.table, address.node, deps);
+    if (place.kind === "problem") return place;
+    return { kind: "target", node: place.node, table: address.table, key: address.key };
+  }
+  const [tenantId = "", recipientId = ""] = address.recipient.split("/");
+  const { homes, isPartial } = await deps.homes.find(tenantId, [recipientId]);
+  const home = homes.get(recipientId);
+  if (home === undefined) return problem(isPartial ? "region_unreachable" : "not_found");
+  const table = `${home}/${partitionOf(tenantId, recipientId)}`;
+  const place = nodeOfTable(table, undefined, deps);
+  if (place.kind === "problem") return place;
+  return { kind: "target", node: place.node, table, key: address.recipient };
+}
+
+/** A partition's table is where its owner is; other tables are found only by their node. */
+function nodeOfTable(table: string, node: string | undefined, deps: AdminDeps): OnNode {
+  if (node !== undefined) return unknownNode(node, deps) ?? { kind: "node", node };
+  const [, home, number] = TABLE_OF_PARTITION.exec(table) ?? [];
+  if (home === undefined) return invalidField("node", "is needed for a table of no partition");
+  const owner = deps.owners.ownerOf(home, Number(number));
+  if (owner !== undefined) return { kind: "node", node: owner };
+  return problem("node_unreachable", { detail: "Nobody owns the partition now." });
+}
+
+function unknownNode(node: string, deps: AdminDeps): ProblemAnswer | undefined {
+  if (deps.members().some(({ memberId }) => memberId === node)) return undefined;
+  return problem("not_found", { detail: "There is no node of that name; see /v1/admin/nodes." });
+}
+
+function doneBy(reply: AdminReply | null, node: string): Answer {
+  if (reply?.kind === "done") return ok(200, { node, isChanged: reply.isChanged });
+  if (reply?.kind === "not_found") return problem("not_found");
+  return unreachable();
+}
+
+function badAddress(): ProblemAnswer {
+  return invalidField("recipient", "must be tenant/recipient; or name a table and a key");
+}
+
+function unreachable(): ProblemAnswer {
+  return problem("node_unreachable", { headers: { "retry-after": "5" } });
+}
+
+async function askNode(
+  node: string,
+  request: AdminRequest,
+  { bus, requestTimeoutMs }: AdminDeps,
+): Promise<AdminReply | null> {
+  const subject = subjects.memberAdmin(node);
+  const outcome = await bus.request(subject, encodeMessage(request), requestTimeoutMs);
+  if (outcome.kind !== "reply") return null;
+  const decoded = decodeMessage(adminReplySchema, outcome.data);
+  return decoded.kind === "message" && decoded.message.kind !== "failed" ? decoded.message : null;
+}
+
+function without<Reply extends { kind: string }>({ kind: _, ...rest }: Reply) {
+  return rest;
+}
+
+function sha256(text: string): Buffer {
+  return createHash("sha256").update(text).digest();
+}

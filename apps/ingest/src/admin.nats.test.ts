@@ -1,0 +1,195 @@
+// Goal: IN31 and the admin routes (O8). Method: two regions over real NATS; the nodes that are asked
+// are scripted here, since what they answer is apps/cli's affair.
+import {
+  type AdminRequest,
+  adminRequestSchema,
+  type Beat,
+  decodeMessage,
+  encodeMessage,
+  partitionOf,
+  type ProcessView,
+  subjects,
+} from "@carillon/contracts";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import {
+  ask,
+  startRegions,
+  TENANT,
+  TEST_MAX_MS,
+  type TestNode,
+  type TestRegions,
+  until,
+} from "./test-regions.ts";
+
+const OPERATOR_KEY = "operator-key-of-the-tests-1";
+const LON_WORKER = "lon-worker-1";
+const SILENT = "lon-worker-2";
+let regions: TestRegions;
+let fra: TestNode;
+const asked: AdminRequest[] = [];
+const ada = `${TENANT}/ada`;
+const table = `lon/${partitionOf(TENANT, "ada")}`;
+const view: ProcessView = {
+  table,
+  key: ada,
+  slot: 3,
+  phase: "quarantined",
+  generation: 4,
+  hasState: true,
+  waitingCount: 0,
+  waitingBytes: 0,
+  isTimerArmed: false,
+  restartCount: 4,
+  recentCrashCount: 4,
+  lastError: "Error: poison",
+  current: "cast entry",
+  ageMs: null,
+  retryInMs: 1_000,
+};
+
+const beat = (memberId: string, owned: Beat["owned"]): Beat => ({
+  memberId,
+  region: "lon",
+  roles: ["worker"],
+  isDraining: false,
+  build: "1",
+  owned,
+  links: {},
+});
+
+beforeAll(async () => {
+  regions = await startRegions(["fra", "lon"]);
+  fra = await regions.startNode("fra", {
+    operatorKey: OPERATOR_KEY,
+    members: () => [beat(SILENT, {}), beat(LON_WORKER, { lon: [[5, 1]] })],
+    ownerOf: (home) => (home === "lon" ? LON_WORKER : undefined),
+    limits: { statusTimeoutMs: 1_000 },
+  });
+  const lon = await regions.startNode("lon");
+  const bus = await regions.connectBus("lon", LON_WORKER);
+  bus.subscribe(subjects.memberAdmin(LON_WORKER), (message) => {
+    const decoded = decodeMessage(adminRequestSchema, message.data);
+    if (decoded.kind === "malformed") return;
+    asked.push(decoded.message);
+    message.reply(encodeMessage(answerOf(decoded.message)));
+  });
+  await lon.store.directory.upsert({
+    home: "lon",
+    tenantId: TENANT,
+    changes: [{ recipientId: "ada", locale: null, timeZone: null, attributes: {} }],
+    otherRegions: ["fra"],
+  });
+  await until(
+    "the worker in lon answers",
+    async () => (await get("/nodes/lon-worker-1/tree")).status === 200,
+  );
+}, TEST_MAX_MS);
+afterAll(() => regions.stop(), TEST_MAX_MS);
+
+function answerOf(request: AdminRequest): unknown {
+  if (request.kind === "tree")
+    return {
+      kind: "tree",
+      tree: {
+        id: "node",
+        type: "supervisor",
+        status: "running",
+        restartsCount: 0,
+        childrenCount: 0,
+        children: [],
+      },
+      tables: [],
+      stats: { residentCount: 1 },
+    };
+  if (request.kind === "processes") return { kind: "processes", processes: [view] };
+  if ("key" in request && request.key !== ada) return { kind: "not_found" };
+  if (request.kind === "inspect") return { kind: "process", process: view };
+  return { kind: "done", isChanged: true };
+}
+
+const get = (path: string, token: string | undefined = OPERATOR_KEY) =>
+  ask(`${fra.url}/v1/admin${path}`, token === "" ? {} : { token });
+const post = (path: string, body: unknown) =>
+  ask(`${fra.url}/v1/admin${path}`, { method: "POST", token: OPERATOR_KEY, body });
+
+test("O8 — nodes, a node's tree and processes are asked in any region and answered by the node", async () => {
+  expect((await get("/nodes")).body).toEqual({
+    nodes: [
+      {
+        memberId: LON_WORKER,
+        region: "lon",
+        roles: ["worker"],
+        isDraining: false,
+        build: "1",
+        ownedCount: 1,
+      },
+      {
+        memberId: SILENT,
+        region: "lon",
+        roles: ["worker"],
+        isDraining: false,
+        build: "1",
+        ownedCount: 0,
+      },
+    ],
+  });
+  expect((await get(`/nodes/${LON_WORKER}/tree`)).body).toMatchObject({
+    node: LON_WORKER,
+    tree: { id: "node" },
+    stats: { residentCount: 1 },
+  });
+  const listed = await get("/processes?quarantined=true&limit=5");
+  expect(listed.body).toEqual({
+    processes: [{ ...view, node: LON_WORKER }],
+    unreachable: [SILENT],
+  });
+  expect(asked.at(-1)).toEqual({
+    kind: "processes",
+    table: null,
+    isQuarantinedOnly: true,
+    limit: 5,
+  });
+});
+
+test("O8 — a recipient's process is found by its name, wherever its owner is", async () => {
+  const found = await get(`/process?recipient=${encodeURIComponent(ada)}`);
+  expect([found.status, found.body]).toEqual([200, { ...view, node: LON_WORKER }]);
+  expect(asked.at(-1)).toEqual({ kind: "inspect", table, key: ada });
+  const reset = await post("/process/reset", { recipient: ada });
+  expect(reset.body).toEqual({ node: LON_WORKER, isChanged: true });
+  expect(asked.at(-1)).toEqual({ kind: "reset", table, key: ada });
+  const resumed = await post("/tables/resume", { table });
+  expect(resumed.body).toEqual({ node: LON_WORKER, isChanged: true });
+  const other = await get(`/process?table=sessions&key=7&node=${LON_WORKER}`);
+  expect(other.status).toBe(404);
+});
+
+test("A13 — bad addresses are named, absent things are 404, silent nodes 503", async () => {
+  const cases: [Promise<{ status: number; body: Record<string, unknown> }>, number, string][] = [
+    [get("/process"), 422, "invalid_field"],
+    [get("/process?recipient=ada"), 422, "invalid_field"],
+    [get("/process?table=sessions&key=7"), 422, "invalid_field"],
+    [get("/process?table=fra/3&key=7"), 503, "node_unreachable"],
+    [get(`/process?recipient=${TENANT}%2Fnobody`), 404, "not_found"],
+    [get("/processes?limit=0"), 422, "invalid_field"],
+    [get("/processes?limit=x"), 422, "invalid_field"],
+    [get("/processes?node=nobody"), 404, "not_found"],
+    [get("/nodes/nobody/tree"), 404, "not_found"],
+    [get(`/nodes/${SILENT}/tree`), 503, "node_unreachable"],
+    [post("/process/reset", { table: "fra/1" }), 422, "invalid_field"],
+    [post("/tables/resume", {}), 422, "invalid_field"],
+    [post("/tables/resume", { table: "sessions" }), 422, "invalid_field"],
+  ];
+  for (const [answer, status, code] of cases) {
+    const { status: got, body } = await answer;
+    expect([got, body["code"]]).toEqual([status, code]);
+  }
+});
+
+test("IN31, A1 — a tenant's key opens nothing here, admin or not, and no key nothing either", async () => {
+  for (const token of [regions.apiKey, "", "wrong", `${OPERATOR_KEY}x`])
+    expect((await get("/nodes", token)).status).toBe(401);
+  const keyless = await regions.startNode("fra");
+  for (const token of ["undefined", OPERATOR_KEY, regions.apiKey])
+    expect((await ask(`${keyless.url}/v1/admin/nodes`, { token })).status).toBe(401);
+});

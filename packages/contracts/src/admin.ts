@@ -1,0 +1,126 @@
+// packages/contracts/src/admin.ts
+// What operators may ask a node about its processes, over NATS and over the admin API. Answers hold
+// keys, counts and error texts, and no state, message or attribute (D8).
+import { z } from "zod";
+
+/** A table's process: by what people call it, or by its slot. */
+const processTarget = z.object({
+  table: z.string().min(1).max(200),
+  key: z.string().min(1).max(600),
+});
+
+export const adminRequestSchema = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("tree") }),
+  /** Those that are not idle; with `quarantined` only those. */
+  z.object({
+    kind: z.literal("processes"),
+    table: z.string().max(200).nullable(),
+    isQuarantinedOnly: z.boolean(),
+    limit: z.number().int().min(1).max(1_000),
+  }),
+  processTarget.extend({ kind: z.literal("inspect") }),
+  /** Ends its back-off or quarantine, and forgives its crashes. */
+  processTarget.extend({ kind: z.literal("reset") }),
+  /** Ends the pause of a table. */
+  z.object({ kind: z.literal("resume"), table: z.string().min(1).max(200) }),
+]);
+export type AdminRequest = z.infer<typeof adminRequestSchema>;
+
+export interface SupervisorNode {
+  readonly id: string;
+  readonly type: string;
+  readonly status: string;
+  readonly restartsCount: number;
+  readonly lastExit?: string | undefined;
+  readonly childrenCount: number;
+  readonly children: readonly SupervisorNode[];
+}
+export const supervisorNodeSchema: z.ZodType<SupervisorNode> = z.lazy(() =>
+  z.object({
+    id: z.string(),
+    type: z.string(),
+    status: z.string(),
+    restartsCount: z.number(),
+    lastExit: z.string().optional(),
+    childrenCount: z.number(),
+    children: z.array(supervisorNodeSchema),
+  }),
+);
+
+export const tableSumsSchema = z.object({
+  name: z.string(),
+  residentCount: z.number(),
+  waitingCount: z.number(),
+  busyCount: z.number(),
+  crashedCount: z.number(),
+  quarantinedCount: z.number(),
+  isPaused: z.boolean(),
+});
+
+export const processViewSchema = z.object({
+  table: z.string(),
+  key: z.string(),
+  slot: z.number(),
+  phase: z.string(),
+  generation: z.number(),
+  hasState: z.boolean(),
+  waitingCount: z.number(),
+  waitingBytes: z.number(),
+  isTimerArmed: z.boolean(),
+  restartCount: z.number(),
+  recentCrashCount: z.number(),
+  lastError: z.string().nullable(),
+  current: z.string().nullable(),
+  ageMs: z.number().nullable(),
+  retryInMs: z.number().nullable(),
+});
+export type ProcessView = z.infer<typeof processViewSchema>;
+
+export const adminReplySchema = z.discriminatedUnion("kind", [
+  z.object({
+    kind: z.literal("tree"),
+    tree: supervisorNodeSchema,
+    tables: z.array(tableSumsSchema),
+    /** Sums over all tables, and counters since the start. */
+    stats: z.record(z.string(), z.number()),
+  }),
+  z.object({ kind: z.literal("processes"), processes: z.array(processViewSchema) }),
+  z.object({ kind: z.literal("process"), process: processViewSchema }),
+  /** `isChanged` false: there was nothing to end. */
+  z.object({ kind: z.literal("done"), isChanged: z.boolean() }),
+  z.object({ kind: z.literal("not_found") }), // no such table or process in this node
+  z.object({ kind: z.literal("failed"), code: z.string() }),
+]);
+export type AdminReply = z.infer<typeof adminReplySchema>;
+
+// --- the admin API ---------------------------------------------------------------------------
+
+/** A process by its table and key, or the recipient's by `tenant/recipient`. */
+export const processAddressSchema = z.union([
+  z.strictObject({ recipient: z.string().regex(/^[^/]+\/[^/]+$/, "must be tenant/recipient") }),
+  z.strictObject({
+    table: z.string().min(1).max(200),
+    key: z.string().min(1).max(600),
+    node: z.string().min(1).max(200).optional(),
+  }),
+]);
+export type ProcessAddress = z.infer<typeof processAddressSchema>;
+
+export const tableAddressSchema = z.strictObject({
+  table: z.string().min(1).max(200),
+  node: z.string().min(1).max(200).optional(),
+});
+
+export interface AdminNode {
+  readonly memberId: string;
+  readonly region: string;
+  readonly roles: readonly string[];
+  readonly isDraining: boolean;
+  readonly build: string;
+  readonly ownedCount: number;
+}
+export interface AdminProcesses {
+  readonly processes: readonly (ProcessView & { readonly node: string })[];
+  /** Nodes that did not answer: their processes are not in the list. */
+  readonly unreachable: readonly string[];
+}
