@@ -55,10 +55,12 @@ export class TimerWheel {
     return this.#armedCount;
   }
 
-  /** `key` is told to `onFire` after at least `delayMs`. Returns a handle, never 0. */
-  arm(delayMs: number, key: number): number {
+  /**
+   * `key` is told to `onFire` after at least `delayMs`. Returns a handle, never 0. `nowMs`: the
+   * clock's time, when the caller has just read it.
+   */
+  arm(delayMs: number, key: number, nowMs = this.#clock.monotonicMs()): number {
     assert(delayMs >= 0 && delayMs < Infinity, "TW1 a delay is a number of milliseconds");
-    const nowMs = this.#clock.monotonicMs();
     if (this.#armedCount === 0) {
       this.#originMs = nowMs; // nothing refers to the old ticks
       this.#tick = 0;

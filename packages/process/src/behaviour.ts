@@ -67,7 +67,7 @@ export interface ProcessContext<State, Message extends object, Reply = unknown> 
   clearTimer(): void;
   /**
    * Ends the process after this handler; default `normal`. What waits for a spawned one is lost;
-   * one that is activated on demand begins anew with it.
+   * one that is activated on demand begins anew with it, unless it ended before its first message.
    */
   stop(exit?: QuietExit): void;
   /** `onDown` will tell of its end; goes with this process. */
@@ -120,7 +120,10 @@ export interface Behaviour<State, Message extends object, Reply = unknown> {
   /** For the mailbox's limit in bytes; default 0. */
   messageBytes?(message: Message): number;
 
-  /** The message crashed the process `poisonMax` times and will not be tried again (S41). */
+  /**
+   * The message crashed the process `poisonMax` times, or once where a crash is the process's end,
+   * and will not be tried again (S41).
+   */
   onDeadLetter?(slot: number, message: Message, cause: unknown): void;
   /** `waiting` are handed back, oldest first; they will not be handled (S40). */
   onQuarantine?(slot: number, waiting: readonly Message[], cause: unknown): void;
@@ -131,7 +134,4 @@ export interface Behaviour<State, Message extends object, Reply = unknown> {
 /** Thrown by `onContinue`: what it needs could not be had. Tried again, not held against it (S41). */
 export class LoadError extends Error {
   override readonly name = "LoadError";
-  constructor(message: string, options?: ErrorOptions) {
-    super(message, options);
-  }
 }

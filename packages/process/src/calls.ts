@@ -35,7 +35,12 @@ export class CallMark<Message extends object, Reply>
 
   constructor(
     target: CallTarget,
-    call: { readonly slot: number; readonly message: Message; readonly timeoutMs: number },
+    call: {
+      readonly slot: number;
+      readonly message: Message;
+      readonly timeoutMs: number;
+      readonly nowMs: number;
+    },
     settle: (outcome: CallOutcome<Reply>) => void,
   ) {
     super();
@@ -43,10 +48,14 @@ export class CallMark<Message extends object, Reply>
     this.target = target;
     this.slot = call.slot;
     this.message = call.message;
-    this.deadlineAtMs = engine.clock.monotonicMs() + call.timeoutMs;
+    this.deadlineAtMs = call.nowMs + call.timeoutMs;
     this.#settle = settle;
     this.#index = engine.calls.add(this);
-    this.#timerHandle = engine.wheel.arm(call.timeoutMs, timerKey(0, this.#index, CALL_TIMER));
+    this.#timerHandle = engine.wheel.arm(
+      call.timeoutMs,
+      timerKey(0, this.#index, CALL_TIMER),
+      call.nowMs,
+    );
   }
 
   /** It is handled now, by this incarnation. */
@@ -59,6 +68,18 @@ export class CallMark<Message extends object, Reply>
     if (isValid) this.close({ kind: "reply", reply });
     else this.target.engine.counters.lateReplies++;
     return isValid;
+  }
+
+  /** P4: nobody waits for it any more, also when the wheel has not come round yet. */
+  isExpired(): boolean {
+    if (this.isOpen && this.target.engine.clock.monotonicMs() >= this.deadlineAtMs) this.expire();
+    return !this.isOpen;
+  }
+
+  /** Its deadline has come. */
+  expire(): void {
+    this.target.engine.counters.callTimeouts++;
+    this.close({ kind: "timeout" });
   }
 
   /** The first outcome wins (CA1). */

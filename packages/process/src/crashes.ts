@@ -1,7 +1,7 @@
 // packages/process/src/crashes.ts
 // Crash, back-off, dead letter, quarantine and failed load of a process of a table (P10, S40, S41).
 import { LoadError } from "./behaviour.ts";
-import { endIncarnation, endProcess, forgetCrashes, kindOf } from "./endings.ts";
+import { endIncarnation, endProcess, forgetCrashes, kindOf, takeWaiting } from "./endings.ts";
 import { HOLD_TIMER, timerKey } from "./engine.ts";
 import type { Exit } from "./exit.ts";
 import type { CrashReason, CrashReport } from "./limits.ts";
@@ -34,7 +34,8 @@ export function crashTurn<State, Message extends object, Reply>(
   if (turn.during === "continue" && cause instanceof LoadError) return failLoad(core, slot, cause);
   const exit: Exit = { kind: "error", error: cause };
   turn.callMark?.close({ kind: "exit", exit }); // a call is tried once: its caller may try again
-  if (core.isTemporary) return endTemporary(core, turn, { reason, cause });
+  const isLast = core.isTemporary || (!core.isOnDemand && core.exits.has(slot));
+  if (isLast) return endByCrash(core, turn, { reason, cause });
   const nowMs = engine.clock.monotonicMs();
   const record = recordOf(core, slot);
   const state = rows.states[slot];
@@ -49,9 +50,15 @@ export function crashTurn<State, Message extends object, Reply>(
     next: decision.kind,
     delayMs: decision.kind === "dead_letter" ? 0 : decision.delayMs,
   };
+  let waiting: Message[] = [];
   switch (decision.kind) {
     case "retry":
       if (message !== undefined) core.putBack(slot, message, turn.lane);
+      if (decision.delayMs === 0) {
+        engine.counters.restarts++;
+        rebuild(core, slot);
+        break;
+      }
       rows.setBits(slot, HELD);
       hold(core, slot, record, decision.delayMs);
       break;
@@ -64,6 +71,8 @@ export function crashTurn<State, Message extends object, Reply>(
       rows.setBits(slot, QUARANTINED);
       engine.counters.quarantined++;
       hold(core, slot, record, decision.delayMs);
+      if (message !== undefined) core.putBack(slot, message, turn.lane);
+      waiting = takeWaiting(core, slot, { kind: "quarantined" });
       break;
   }
   engine.guard("onCrash", () => engine.observer.onCrash?.(report));
@@ -71,7 +80,7 @@ export function crashTurn<State, Message extends object, Reply>(
     engine.guard("onDeadLetter", () => engine.observer.onDeadLetter?.(report));
     engine.guard("onDeadLetter", () => core.behaviour.onDeadLetter?.(slot, message, cause));
   }
-  if (decision.kind === "quarantine") tellQuarantine(core, report, message);
+  if (decision.kind === "quarantine") tellQuarantine(core, report, waiting);
   const stormCount = core.storm.note(slot, nowMs, core.processCount, engine.limits);
   if (stormCount > 0) core.pause(stormCount);
 }
@@ -80,7 +89,7 @@ export function crashTurn<State, Message extends object, Reply>(
 export function quarantineProcess<State, Message extends object, Reply>(
   core: Core<State, Message, Reply>,
   slot: number,
-  cause: unknown,
+  { cause, forMs }: { readonly cause: unknown; readonly forMs: number | undefined },
 ): void {
   const { engine, rows } = core;
   if (rows.hasBits(slot, QUARANTINED)) return;
@@ -95,10 +104,13 @@ export function quarantineProcess<State, Message extends object, Reply>(
   rows.setBits(slot, QUARANTINED);
   engine.counters.quarantined++;
   record.keptState = state;
+  record.loadFailure = undefined;
   record.lastError = textOf(cause);
   record.quarantinesInRow++;
-  const delayMs = engine.limits.quarantineMs;
+  const delayMs = forMs ?? engine.limits.quarantineMs;
   hold(core, slot, record, delayMs);
+  if (turn?.message !== undefined) core.putBack(slot, turn.message, turn.lane);
+  const waiting = takeWaiting(core, slot, { kind: "quarantined" });
   const report: CrashReport = {
     table: core.name,
     slot,
@@ -112,7 +124,7 @@ export function quarantineProcess<State, Message extends object, Reply>(
     delayMs,
   };
   engine.guard("onCrash", () => engine.observer.onCrash?.(report));
-  tellQuarantine(core, report, turn?.message);
+  tellQuarantine(core, report, waiting);
 }
 
 /** The back-off, the quarantine or the wait after a failed load is over. */
@@ -178,17 +190,21 @@ function failLoad<State, Message extends object, Reply>(
 ): void {
   const { engine, rows } = core;
   const record = recordOf(core, slot);
+  const wasAsked = rows.hasBits(slot, ACTIVATE); // it shall load although no message waits
   endIncarnation(core, slot, { kind: "error", error: cause });
   engine.counters.loadsFailed++;
   record.loadFailure = cause;
-  rows.setBits(slot, HELD);
+  rows.setBits(slot, wasAsked ? HELD | ACTIVATE : HELD);
   hold(core, slot, record, engine.limits.loadRetryMs);
   core.closeWaiting(slot, { kind: "load_failed", cause });
   engine.guard("onLoadFailed", () => engine.observer.onLoadFailed?.(core.name, slot, cause));
 }
 
-/** `restart: temporary`: a crash ends it, as OTP's temporary children (Phoenix's channels). */
-function endTemporary<State, Message extends object, Reply>(
+/**
+ * `restart: temporary`: a crash ends it, as OTP's temporary children (Phoenix's channels). So it ends
+ * a spawned one that was to end after this handler.
+ */
+function endByCrash<State, Message extends object, Reply>(
   core: Core<State, Message, Reply>,
   turn: Turn<State, Message, Reply>,
   crash: CrashCause,
@@ -196,20 +212,22 @@ function endTemporary<State, Message extends object, Reply>(
   const { engine } = core;
   engine.counters.crashes++;
   const report = reportOf(core, turn, crash);
-  endProcess(core, turn.slot, { kind: "error", error: crash.cause });
+  const isReady = turn.during !== "init" && turn.during !== "continue";
+  const { slot, message } = turn;
+  endProcess(core, slot, { exit: { kind: "error", error: crash.cause }, isReady });
   engine.guard("onCrash", () => engine.observer.onCrash?.(report));
+  if (message === undefined) return;
+  engine.counters.deadLettered++;
+  engine.guard("onDeadLetter", () => core.behaviour.onDeadLetter?.(slot, message, crash.cause));
 }
 
 function tellQuarantine<State, Message extends object, Reply>(
   core: Core<State, Message, Reply>,
   report: CrashReport,
-  message: Message | undefined,
+  waiting: readonly Message[],
 ): void {
   const { engine } = core;
   const { slot } = report;
-  core.closeWaiting(slot, { kind: "quarantined" });
-  const waiting = core.messagesOf(core.takeAllItems(slot));
-  if (message !== undefined) waiting.unshift(message);
   engine.guard("onQuarantine", () => engine.observer.onQuarantine?.(report));
   engine.guard("onQuarantine", () => core.behaviour.onQuarantine?.(slot, waiting, report.cause));
 }
@@ -238,7 +256,8 @@ function rebuild<State, Message extends object, Reply>(
   core: Core<State, Message, Reply>,
   slot: number,
 ): void {
-  if (core.behaviour.onContinue !== undefined) core.rows.setBits(slot, ACTIVATE);
+  const isThere = core.isOnDemand || core.isSpawned(slot); // a free name may be in quarantine too
+  if (isThere && core.behaviour.onContinue !== undefined) core.rows.setBits(slot, ACTIVATE);
   core.queueIfNeeded(slot);
 }
 
@@ -274,5 +293,9 @@ export function doingOf<State, Message extends object, Reply>(
 }
 
 function textOf(cause: unknown): string {
-  return cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
+  try {
+    return cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
+  } catch {
+    return "an object without a text"; // anything can be thrown
+  }
 }

@@ -13,6 +13,7 @@ import {
   QUARANTINED,
   SPAWNED,
 } from "./rows.ts";
+import type { CallOutcome } from "./table-api.ts";
 import type { TableCore } from "./table-core.ts";
 
 type Core<State, Message extends object, Reply> = TableCore<State, Message, Reply>;
@@ -34,6 +35,7 @@ export function endIncarnation<State, Message extends object, Reply>(
   rows.clearBits(slot, BUSY | ACTIVATE | CONTINUED | LOAD_WAITING);
   core.monitors.fire(down);
   core.onForgotten?.(slot);
+  core.engine.schedule(); // the slice's end looks what became possible, also when nobody is told
 }
 
 export function downOf<State, Message extends object, Reply>(
@@ -44,22 +46,30 @@ export function downOf<State, Message extends object, Reply>(
   return { table: core.name, slot, generation: core.rows.generation[slot] ?? 0, exit };
 }
 
-/** Quietly, or because `init` answered IGNORE (`noproc`). No handler of it runs. */
+/**
+ * Quietly, by a crash for good, or because `init` answered IGNORE (`noproc`). No handler of it runs.
+ * `isReady`: it could have handled a message. One that could not takes with it what waits, since it
+ * would begin and end for ever. Callbacks come last, when all has changed: they may do anything.
+ */
 export function endProcess<State, Message extends object, Reply>(
   core: Core<State, Message, Reply>,
   slot: number,
-  exit: Exit,
+  { exit, isReady }: { readonly exit: Exit; readonly isReady: boolean },
 ): void {
   const { rows, engine, behaviour } = core;
   const state = rows.states[slot];
-  if (state !== undefined && isQuiet(exit))
-    engine.guard("onStop", () => behaviour.onStop?.(slot, state, exit));
+  const isRebuilt = core.isOnDemand && isReady;
   endHolds(core, slot);
-  const isRebuilt = core.isOnDemand && exit.kind !== "noproc";
-  if (!isRebuilt) dropWaiting(core, slot, exit);
   rows.clearBits(slot, SPAWNED);
+  const lost = isRebuilt ? [] : takeWaiting(core, slot, { kind: "exit", exit });
   endIncarnation(core, slot, exit);
   if (isRebuilt) core.queueIfNeeded(slot);
+  if (state !== undefined && isQuiet(exit))
+    engine.guard("onStop", () => behaviour.onStop?.(slot, state, exit));
+  for (const message of lost) {
+    engine.counters.dropped++;
+    engine.guard("onDrop", () => behaviour.onDrop?.(slot, message));
+  }
 }
 
 /** P11: forgets the process with all it has; returns the number of messages lost. */
@@ -72,7 +82,7 @@ export function killProcess<State, Message extends object, Reply>(
   const isThere =
     rows.states[slot] !== undefined ||
     rows.waitingCountOf(slot) > 0 ||
-    rows.hasBits(slot, BUSY | SPAWNED) ||
+    rows.hasBits(slot, BUSY | SPAWNED | ACTIVATE | LOAD_WAITING) ||
     (record !== undefined && record.holdHandle !== 0);
   if (!isThere) return 0;
   const isBusy = rows.hasBits(slot, BUSY);
@@ -121,6 +131,7 @@ export function forgetCrashes<State, Message extends object, Reply>(
 ): void {
   core.crashes.delete(slot);
   core.rows.clearBits(slot, CRASHED);
+  core.onForgotten?.(slot);
 }
 
 export function kindOf(message: object | undefined): string | undefined {
@@ -128,15 +139,12 @@ export function kindOf(message: object | undefined): string | undefined {
   return typeof message.kind === "string" ? message.kind : undefined;
 }
 
-function dropWaiting<State, Message extends object, Reply>(
+/** Empties the mailbox: the messages are the caller's to hand back, calls get `outcome`. */
+export function takeWaiting<State, Message extends object, Reply>(
   core: Core<State, Message, Reply>,
   slot: number,
-  exit: Exit,
-): void {
-  const { engine, behaviour } = core;
-  core.closeWaiting(slot, { kind: "exit", exit });
-  for (const message of core.messagesOf(core.takeAllItems(slot))) {
-    engine.counters.dropped++;
-    engine.guard("onDrop", () => behaviour.onDrop?.(slot, message));
-  }
+  outcome: CallOutcome<never>,
+): Message[] {
+  core.closeWaiting(slot, outcome);
+  return core.messagesOf(core.takeAllItems(slot));
 }

@@ -84,12 +84,18 @@ export function createCounters(): Counters {
 }
 
 /** Told before and after every turn, for a watchdog on another thread: must cost next to nothing. */
-export interface Pulse {
+export interface TurnPulse {
+  /** A number that no other table has whose turns are told here. */
+  newTableId(): number;
   enter(tableId: number, slot: number): void;
   leave(): void;
-  /** A table's name, once, for people. */
-  name(tableId: number, table: string): void;
+  /** A table's name, for people. */
+  nameTable(tableId: number, name: string): void;
+  forgetTable(tableId: number): void;
 }
+
+/** Resolution of `nowTick`. */
+export const TICK_MS = 100;
 
 export interface Engine {
   readonly clock: Clock;
@@ -102,11 +108,13 @@ export interface Engine {
   readonly calls: OpenCalls;
   readonly downs: { readonly ref: MonitorRef; readonly down: Down }[];
   readonly counters: Counters;
-  readonly pulse: Pulse;
+  readonly pulse: TurnPulse;
   /** The runtime's clock in tenths of a second, as of the last look at it. */
   nowTick: number;
   /** A slice will run soon. */
   schedule(): void;
+  /** The same for a caller that waits (RT4). */
+  scheduleSoon(nowMs: number): void;
   /** Calls what must not throw; when it does, it is counted and reported, and that is all. */
   guard(callback: string, call: () => void): void;
   forgetTable(tableId: number): void;

@@ -4,47 +4,44 @@
 //   FO1  Whoever is not idle gets the message through its mailbox, in its place (P1).
 //   FO2  Everybody else has their turns between two chunks (P15).
 
+const FIRST_CAPACITY_COUNT = 64;
 const CHUNK_SLOTS = 64;
 
 export class FanOut<Message extends object> {
   readonly message: Message;
-  readonly slots: Int32Array;
+  slots = new Int32Array(FIRST_CAPACITY_COUNT);
   next = 0;
+  #length = 0;
 
-  constructor(message: Message, slots: Int32Array) {
+  constructor(message: Message) {
     this.message = message;
-    this.slots = slots;
+  }
+
+  add(slot: number): void {
+    if (this.#length === this.slots.length) {
+      const grown = new Int32Array(this.#length * 2);
+      grown.set(this.slots);
+      this.slots = grown;
+    }
+    this.slots[this.#length++] = slot;
+  }
+
+  /** Of all its slots, those before `next` included. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** The slot's turn is still to come. */
+  has(slot: number): boolean {
+    return this.slots.subarray(this.next, this.#length).includes(slot);
   }
 
   get isDone(): boolean {
-    return this.next >= this.slots.length;
+    return this.next >= this.#length;
   }
 
   /** End of the next chunk. */
   get chunkEnd(): number {
-    return Math.min(this.next + CHUNK_SLOTS, this.slots.length);
-  }
-}
-
-/** Collects slots; one per thread's runtime would do, one per table keeps it simple. */
-export class SlotCollector {
-  #slots = new Int32Array(64);
-  #length = 0;
-
-  add(slot: number): void {
-    if (this.#length === this.#slots.length) {
-      const grown = new Int32Array(this.#slots.length * 2);
-      grown.set(this.#slots);
-      this.#slots = grown;
-    }
-    this.#slots[this.#length++] = slot;
-  }
-
-  /** The collected ones; empty again afterwards, and small. */
-  takeAll(): Int32Array {
-    const taken = this.#slots.subarray(0, this.#length);
-    this.#slots = new Int32Array(64);
-    this.#length = 0;
-    return taken;
+    return Math.min(this.next + CHUNK_SLOTS, this.#length);
   }
 }

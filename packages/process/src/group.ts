@@ -6,11 +6,12 @@ import type { Monitor, Monitorable } from "./table-api.ts";
 
 /** What a group needs of its members' table. */
 export type MemberTable<Message extends object> = Monitorable & {
+  generationOf(slot: number): number;
   cast(slot: number, message: Message): string;
 };
 
 interface Membership {
-  readonly slot: number;
+  readonly generation: number;
   joinCount: number;
   readonly monitor: Monitor;
 }
@@ -29,18 +30,17 @@ export class Groups<Message extends object> {
   }
 
   join(group: string, slot: number): void {
-    let members = this.#groups.get(group);
-    if (members === undefined) {
-      members = new Map();
-      this.#groups.set(group, members);
-    }
-    const known = members.get(slot);
-    if (known !== undefined) {
+    const generation = this.#table.generationOf(slot);
+    const known = this.#groups.get(group)?.get(slot);
+    if (known?.generation === generation) {
       known.joinCount++;
       return;
     }
     const monitor = this.#table.monitor(slot, () => this.#remove(group, slot));
-    members.set(slot, { slot, joinCount: 1, monitor });
+    known?.monitor.demonitor(); // of an incarnation that has ended, which is not told yet
+    this.#remove(group, slot);
+    const members = this.#groups.get(group) ?? new Map<number, Membership>();
+    this.#groups.set(group, members.set(slot, { generation, joinCount: 1, monitor }));
   }
 
   /** False: it was no member. */

@@ -4,9 +4,10 @@ import { createSeededRandom } from "@carillon/kernel";
 import { FakeClock } from "@carillon/testkit";
 import type { Behaviour } from "./behaviour.ts";
 import { PASSIVATED } from "./exit.ts";
-import type { CrashReport, RuntimeLimits } from "./limits.ts";
-import { createRuntime } from "./runtime.ts";
-import type { ProcessTable } from "./table-api.ts";
+import type { CrashReport, PauseReport, RuntimeLimits } from "./limits.ts";
+import { createRuntime, type RuntimeOptions } from "./runtime.ts";
+import type { CallOutcome, ProcessTable, TableOptions } from "./table-api.ts";
+import type { Table } from "./table.ts";
 
 /** What the handler shall do is in the message. */
 export interface Step {
@@ -29,27 +30,37 @@ export function say(text: string, more: Partial<Step> = {}): Step {
   return { kind: "step", say: text, ...more };
 }
 
-export interface StartOptions {
+type Kind = Pick<TableOptions<Counted, Step>, "activation" | "restart" | "keyOf" | "slotOf">;
+
+export interface StartOptions extends Kind {
+  readonly pulse?: NonNullable<RuntimeOptions["pulse"]>;
   readonly limits?: Partial<RuntimeLimits>;
   readonly behaviour?: Partial<Behaviour<Counted, Step>>;
   readonly seed?: number;
 }
 
 /** `handled` has "slot:text#count@ms" for each message that went through. */
-export function start({ limits = {}, behaviour = {}, seed = 1 }: StartOptions = {}) {
+export function start(options: StartOptions = {}) {
+  const { limits = {}, behaviour = {}, seed = 1, pulse, ...kind } = options;
   const clock = new FakeClock();
   const handled: string[] = [];
   const told: string[] = [];
   const crashes: CrashReport[] = [];
+  const pauses: PauseReport[] = [];
   const runtime = createRuntime({
     clock,
     scheduler: clock,
     random: createSeededRandom(seed),
     limits,
+    ...(pulse === undefined ? {} : { pulse }),
     onCrash: (report) => crashes.push(report),
+    onPause: (report) => pauses.push(report),
+    onResume: (name) => told.push(`resume ${name}@${clock.monotonicMs()}`),
+    onLoadFailed: (name, slot, cause) => told.push(`load ${name}/${slot} ${String(cause)}`),
     onCallbackError: (callback, cause) => told.push(`${callback}: ${String(cause)}`),
   });
   const table: StepTable = runtime.createTable<Counted, Step>({
+    ...kind,
     name: "p7",
     behaviour: {
       init: () => ({ count: 0 }),
@@ -70,5 +81,29 @@ export function start({ limits = {}, behaviour = {}, seed = 1 }: StartOptions = 
       ...behaviour,
     },
   });
-  return { clock, runtime, table, handled, told, crashes };
+  /** What is kept beside the rows; 0 when all has ended. */
+  const keptCount = (): number => (table as Table<Counted, Step, unknown>).core.keptCount;
+  return { clock, runtime, table, handled, told, crashes, pauses, keptCount };
+}
+
+/** "reply 7", "exit killed", "timeout": an outcome as a text. */
+export function textOf(outcome: CallOutcome<unknown>): string {
+  switch (outcome.kind) {
+    case "reply":
+      return `reply ${String(outcome.reply)}`;
+    case "exit":
+      return `exit ${outcome.exit.kind}`;
+    case "load_failed":
+      return `load_failed ${String(outcome.cause)}`;
+    default:
+      return outcome.kind;
+  }
+}
+
+/** Notes each call's outcome with its time when it comes: "reply 7@20". */
+export function noteOutcomes(clock: FakeClock) {
+  const outcomes: string[] = [];
+  const note = (call: Promise<CallOutcome<unknown>>): void =>
+    void call.then((outcome) => outcomes.push(`${textOf(outcome)}@${clock.monotonicMs()}`));
+  return { outcomes, note };
 }

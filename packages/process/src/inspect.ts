@@ -1,12 +1,11 @@
 // packages/process/src/inspect.ts
 // What a person may know of a process and of a table. Reads only; costs nothing while nobody asks.
 import { doingOf } from "./crashes.ts";
+import { TICK_MS } from "./engine.ts";
 import { recentCrashCount } from "./restart.ts";
 import { BUSY, HELD, LOAD_WAITING, QUARANTINED, QUEUED, SPAWNED } from "./rows.ts";
 import type { ProcessInspection, ProcessPhase, TableSums } from "./table-api.ts";
 import type { TableCore } from "./table-core.ts";
-
-const TICK_MS = 100;
 
 export function inspectProcess<State, Message extends object, Reply>(
   core: TableCore<State, Message, Reply>,
@@ -32,7 +31,7 @@ export function inspectProcess<State, Message extends object, Reply>(
     recentCrashCount: record === undefined ? 0 : recentCrashCount(record, nowMs, engine.limits),
     lastError: record?.loadFailure?.message ?? record?.lastError,
     current: turn === undefined ? record?.lastDuring : doingOf(turn),
-    ageMs: state === undefined ? undefined : Math.max(0, engine.nowTick * TICK_MS - bornMs),
+    ageMs: state === undefined ? undefined : Math.max(0, nowMs - bornMs),
     retryInMs: isHeld ? Math.max(0, record.holdUntilMs - nowMs) : undefined,
   };
 }
@@ -61,9 +60,9 @@ function phaseOf<State, Message extends object, Reply>(
   const { rows } = core;
   if (core.isStopped) return "stopped";
   if (rows.hasBits(slot, QUARANTINED)) return "quarantined";
+  if (!core.isOnDemand && !rows.hasBits(slot, SPAWNED)) return "absent";
   if (rows.hasBits(slot, HELD)) return "backing_off";
   if (rows.hasBits(slot, LOAD_WAITING)) return "loading";
   if (rows.hasBits(slot, BUSY)) return "running";
-  if (rows.hasBits(slot, QUEUED)) return "queued";
-  return core.isOnDemand || rows.hasBits(slot, SPAWNED) ? "idle" : "absent";
+  return rows.hasBits(slot, QUEUED) ? "queued" : "idle";
 }

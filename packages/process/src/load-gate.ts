@@ -1,18 +1,20 @@
 // packages/process/src/load-gate.ts
 // Few loads at once (P20, S41): a million processes that come back must not ask the store together.
 //   LG1  At most `loadsMax` async `onContinue` are under way; the others wait in the order they came.
+//        One more per table whose `onContinue` gave no promise the first time and does later.
 import { ReadyQueue } from "./ready-queue.ts";
 
 export class LoadGate {
   readonly #loadsMax: number;
   readonly #waiting = new ReadyQueue();
-  /** Lets a process that waited go on; false: it is gone. */
-  readonly #release: (tableId: number, slot: number) => boolean;
+  /** Runs a process that waited, unless it is gone. */
+  readonly #run: (tableId: number, slot: number) => void;
   #runningCount = 0;
+  #isPumping = false;
 
-  constructor(loadsMax: number, release: (tableId: number, slot: number) => boolean) {
+  constructor(loadsMax: number, run: (tableId: number, slot: number) => void) {
     this.#loadsMax = loadsMax;
-    this.#release = release;
+    this.#run = run;
   }
 
   get runningCount(): number {
@@ -23,7 +25,17 @@ export class LoadGate {
     return this.#waiting.length;
   }
 
-  get isFull(): boolean {
+  /** A process that wants to load has to wait: there is no room, or others came before it. */
+  get isClosed(): boolean {
+    return this.#isFull || (this.#waiting.length > 0 && !this.#isPumping);
+  }
+
+  /** Someone waits and need not. */
+  get mayPump(): boolean {
+    return this.#waiting.length > 0 && !this.#isFull;
+  }
+
+  get #isFull(): boolean {
     return this.#runningCount >= this.#loadsMax;
   }
 
@@ -32,7 +44,7 @@ export class LoadGate {
     this.#runningCount++;
   }
 
-  /** The process must not begin to load now; `release` tells when. */
+  /** The process must not begin to load now; it runs when it may. */
   wait(tableId: number, slot: number): void {
     this.#waiting.push(tableId, slot);
   }
@@ -41,11 +53,12 @@ export class LoadGate {
     this.#runningCount--;
   }
 
-  /** After every slice: lets as many go on as may run. One that finds no room waits again. */
+  /** After every slice: as many as may load begin. Bounded, as some may turn out not to load. */
   pump(): void {
-    let roomCount = this.#loadsMax - this.#runningCount;
-    while (roomCount > 0 && this.#waiting.shift())
-      if (this.#release(this.#waiting.tableId, this.#waiting.slot)) roomCount--;
+    this.#isPumping = true;
+    for (let count = 0; count < this.#loadsMax && this.mayPump; count++)
+      if (this.#waiting.shift()) this.#run(this.#waiting.tableId, this.#waiting.slot);
+    this.#isPumping = false;
   }
 
   clear(): void {

@@ -2,9 +2,12 @@
 // What waits for a process: messages as they were sent, and marks for what is no message.
 import { Ring } from "@carillon/kernel";
 import type { Down } from "./behaviour.ts";
+import type { HeldMonitor } from "./monitors.ts";
 
 /** In a mailbox, and no message of a caller. */
-export abstract class Mark {}
+export abstract class Mark {
+  declare readonly isMark: true;
+}
 
 /** Holds the place in the mailbox at which a timer fired, so that earlier messages go first. */
 class TimerMark extends Mark {
@@ -13,9 +16,11 @@ class TimerMark extends Mark {
 export const TIMER_MARK = new TimerMark();
 
 export class DownMark extends Mark {
+  readonly monitor: HeldMonitor;
   readonly down: Down;
-  constructor(down: Down) {
+  constructor(monitor: HeldMonitor, down: Down) {
     super();
+    this.monitor = monitor;
     this.down = down;
   }
 }

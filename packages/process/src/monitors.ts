@@ -30,13 +30,37 @@ export class MonitorRef implements Monitor {
   }
 }
 
+/** Held by a process: its DOWN waits in that process's mailbox, and neither outlives the holder. */
+export class HeldMonitor implements Monitor {
+  readonly slot: number;
+  readonly #forget: (monitor: HeldMonitor) => void;
+  /** False: the holder has ended, was told, or does not want to know any more. */
+  isActive = true;
+  /** Of the watched table; undefined: its DOWN is on the way. */
+  ref: Monitor | undefined;
+
+  constructor(slot: number, forget: (monitor: HeldMonitor) => void) {
+    this.slot = slot;
+    this.#forget = forget;
+  }
+
+  demonitor(): void {
+    if (!this.isActive) return;
+    this.isActive = false;
+    this.ref?.demonitor();
+    this.#forget(this);
+  }
+}
+
 /** Of one table. */
 export class Monitors {
   readonly #engine: Engine;
+  readonly #onUnwatched: (slot: number) => void;
   readonly #bySlot = new Map<number, Set<MonitorRef>>();
 
-  constructor(engine: Engine) {
+  constructor(engine: Engine, onUnwatched: (slot: number) => void) {
     this.#engine = engine;
+    this.#onUnwatched = onUnwatched;
   }
 
   add(slot: number, watcher: (down: Down) => void): MonitorRef {
@@ -47,6 +71,10 @@ export class Monitors {
     return ref;
   }
 
+  get slotsCount(): number {
+    return this.#bySlot.size;
+  }
+
   has(slot: number): boolean {
     return this.#bySlot.has(slot);
   }
@@ -54,7 +82,9 @@ export class Monitors {
   forget(ref: MonitorRef): void {
     const known = this.#bySlot.get(ref.slot);
     known?.delete(ref);
-    if (known?.size === 0) this.#bySlot.delete(ref.slot);
+    if (known?.size !== 0) return;
+    this.#bySlot.delete(ref.slot);
+    this.#onUnwatched(ref.slot);
   }
 
   /** The incarnation has ended: everybody is told, soon. */

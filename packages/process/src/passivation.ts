@@ -11,7 +11,6 @@ import type { TableCore } from "./table-core.ts";
 const CHUNK_SLOTS = 16_384; // about 0.1 ms without a hit: sweeping stays far below a slice
 const SWEEPS_PER_IDLE = 2;
 const OLD = 3 * AGE_ONE;
-const NOT_IDLE = CANNOT_RUN_NOW;
 
 export class IdleSweep<State, Message extends object, Reply> {
   readonly #core: TableCore<State, Message, Reply>;
@@ -31,14 +30,15 @@ export class IdleSweep<State, Message extends object, Reply> {
   /** The wheel's timer has fired: one chunk. */
   run(): void {
     this.#handle = 0;
-    const { rows, residentCount } = this.#core;
+    const { rows } = this.#core;
     const end = Math.min(this.#cursor + CHUNK_SLOTS, rows.states.length);
     for (let slot = this.#cursor; slot < end; slot++)
       if (rows.states[slot] !== undefined) this.#visit(slot);
+    if (this.#core.isStopped) return; // by a callback
     const isWholeDone = end >= rows.states.length;
     this.#cursor = isWholeDone ? 0 : end;
     if (!isWholeDone) this.#arm(0);
-    else if (residentCount > 0) this.start();
+    else if (this.#core.residentCount > 0) this.start();
   }
 
   stop(): void {
@@ -49,7 +49,7 @@ export class IdleSweep<State, Message extends object, Reply> {
   #visit(slot: number): void {
     const { rows, behaviour, engine } = this.#core;
     const status = rows.status[slot] ?? 0;
-    if ((status & NOT_IDLE) !== 0 || rows.isWaiting(slot) || rows.timerOf(slot) !== 0) {
+    if ((status & CANNOT_RUN_NOW) !== 0 || rows.isWaiting(slot) || rows.timerOf(slot) !== 0) {
       rows.clearBits(slot, AGE_MASK);
       return;
     }
@@ -62,9 +62,9 @@ export class IdleSweep<State, Message extends object, Reply> {
     engine.guard("mayPassivate", () => {
       mayPassivate = behaviour.mayPassivate?.(state) ?? false;
     });
-    if (!mayPassivate) return;
-    engine.guard("onStop", () => behaviour.onStop?.(slot, state, PASSIVATED));
+    if (!mayPassivate || rows.states[slot] !== state) return;
     this.#core.setState(slot, undefined);
+    engine.guard("onStop", () => behaviour.onStop?.(slot, state, PASSIVATED));
   }
 
   #arm(delayMs: number): void {

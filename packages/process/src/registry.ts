@@ -18,11 +18,11 @@ import type {
   SpawnOutcome,
   TableOptions,
 } from "./table-api.ts";
-import { Table } from "./table.ts";
+import type { Table } from "./table.ts";
 
 export interface RegistryOptions<State, Message extends object, Reply> extends Omit<
   TableOptions<State, Message, Reply>,
-  "behaviour" | "keyOf"
+  "behaviour" | "keyOf" | "slotOf"
 > {
   /** Handlers see slots; `registry.keyOf(slot)` is the name. */
   readonly behaviour: (
@@ -45,10 +45,11 @@ export class Registry<State, Message extends object, Reply = unknown> {
       ...options,
       behaviour: options.behaviour(this),
       keyOf: (slot) => this.#keys[slot],
+      slotOf: (key) => this.#slots.get(key),
     });
     const { core } = this.#table as Table<State, Message, Reply>;
     core.onForgotten = (slot) => this.#forgotten.push(slot);
-    core.onSlice = () => this.#release(core);
+    core.onSlice = () => this.#release();
   }
 
   /** The processes by slot, for what this class does not offer. */
@@ -76,22 +77,27 @@ export class Registry<State, Message extends object, Reply = unknown> {
   spawn(key: string): SpawnOutcome {
     const slot = this.#slotFor(key);
     const outcome = this.#table.spawn(slot);
-    if (outcome.kind !== "started" && outcome.kind !== "already_started")
-      this.#forgotten.push(slot); // P5: the name is free
-    if (outcome.kind === "failed" || outcome.kind === "ignored") this.#releaseNow();
+    if (outcome.kind === "started" || outcome.kind === "already_started")
+      this.#forgotten.push(slot); // it may have nothing to remember
+    else this.#releaseIfOver(slot); // P5: the name is free
     return outcome;
   }
 
   /** Of a registry that activates on demand, the first message begins the process. */
   cast(key: string, message: Message, lane?: Lane): CastOutcome {
-    const slot = this.#slots.get(key) ?? (this.#isOnDemand ? this.#slotFor(key) : undefined);
-    return slot === undefined ? "noproc" : this.#table.cast(slot, message, lane);
+    const known = this.#slots.get(key);
+    if (known !== undefined) return this.#table.cast(known, message, lane);
+    return this.#isOnDemand
+      ? this.#withNew(key, (slot) => this.#table.cast(slot, message, lane))
+      : "noproc";
   }
 
   call(key: string, message: Message, options?: CallOptions): Promise<CallOutcome<Reply>> {
-    const slot = this.#slots.get(key) ?? (this.#isOnDemand ? this.#slotFor(key) : undefined);
-    if (slot === undefined) return Promise.resolve({ kind: "exit", exit: NOPROC }); // P3
-    return this.#table.call(slot, message, options);
+    const known = this.#slots.get(key);
+    if (known !== undefined) return this.#table.call(known, message, options);
+    return this.#isOnDemand
+      ? this.#withNew(key, (slot) => this.#table.call(slot, message, options))
+      : Promise.resolve({ kind: "exit", exit: NOPROC }); // P3
   }
 
   /** Undefined: there is nobody to watch (P8's `noproc`, told by the answer). */
@@ -124,21 +130,31 @@ export class Registry<State, Message extends object, Reply = unknown> {
     return slot;
   }
 
-  #releaseNow(): void {
-    this.#release((this.#table as Table<State, Message, Reply>).core);
+  /** The name is free again when the message was not taken. */
+  #withNew<Outcome>(key: string, send: (slot: number) => Outcome): Outcome {
+    const slot = this.#slotFor(key);
+    try {
+      return send(slot);
+    } finally {
+      this.#releaseIfOver(slot);
+    }
   }
 
-  #release(core: Table<State, Message, Reply>["core"]): void {
+  /** At a slice's end. */
+  #release(): void {
     if (this.#forgotten.length === 0) return;
-    for (const slot of this.#forgotten.splice(0)) {
-      const key = this.#keys[slot];
-      const isOver = core.rows.states[slot] === undefined && core.isIdle(slot);
-      if (key === undefined || !isOver || core.isSpawned(slot)) continue; // RG2
-      if (core.rows.hasBits(slot, CRASHED) || core.monitors.has(slot)) continue;
-      this.#keys[slot] = undefined;
-      this.#slots.delete(key);
-      this.#free.push(slot);
-      core.rows.generation[slot] = (core.rows.generation[slot] ?? 0) + 1;
-    }
+    for (const slot of this.#forgotten.splice(0)) this.#releaseIfOver(slot);
+  }
+
+  #releaseIfOver(slot: number): void {
+    const { core } = this.#table as Table<State, Message, Reply>;
+    const key = this.#keys[slot];
+    const isOver = core.rows.states[slot] === undefined && core.isIdle(slot);
+    if (key === undefined || !isOver || core.isSpawned(slot)) return; // RG2
+    if (core.rows.hasBits(slot, CRASHED) || core.monitors.has(slot)) return;
+    this.#keys[slot] = undefined;
+    this.#slots.delete(key);
+    this.#free.push(slot);
+    core.rows.generation[slot] = (core.rows.generation[slot] ?? 0) + 1;
   }
 }

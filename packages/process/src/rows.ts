@@ -24,7 +24,6 @@ export const AGE_ONE = 1_024; // two bits: idle sweeps since the last turn, 3 at
 export const AGE_MASK = 3 * AGE_ONE;
 export const SPAWNED = 4_096; // of a table that does not activate on demand
 export const LOAD_WAITING = 8_192; // until fewer loads are under way
-export const MONITORED = 16_384;
 export const FANNED = 32_768; // a fan-out's message is its first one
 
 export const CANNOT_RUN_NOW = QUEUED | BUSY | HELD | QUARANTINED | LOAD_WAITING;
@@ -96,14 +95,12 @@ export class Rows<State, Message extends object> {
   put(slot: number, item: Item<Message>, lane: Lane): boolean {
     if (lane === "normal" && this.#bytesOf !== undefined) return this.#putCounted(slot, item);
     if (lane === "normal" && this.#boxes[slot] === undefined) {
+      if (this.#limits.mailboxMax === 1 && this.hasBits(slot, FANNED)) return false;
       this.#boxes[slot] = item;
       return true;
     }
     const mailbox = this.#mailboxOf(slot);
-    if (lane === "normal") {
-      if (mailbox.normal.length - this.#markCount(slot) >= this.#limits.mailboxMax) return false;
-      return mailbox.normal.push(item);
-    }
+    if (lane === "normal") return this.#hasRoom(slot, mailbox) && mailbox.normal.push(item);
     mailbox.control ??= new Ring(this.#limits.controlMax);
     return mailbox.control.push(item);
   }
@@ -156,25 +153,33 @@ export class Rows<State, Message extends object> {
     mailbox.control.unshift(item);
   }
 
-  /** Puts the message in the place of a waiting one of the same key; false: there is none. */
+  /** Puts the message in the place of a waiting one of the same key; false: there is none, or it
+   *  would be too large. */
   coalesce(slot: number, message: Message, isSame: (waiting: Message) => boolean): boolean {
     const waiting = this.#boxes[slot];
     if (waiting === undefined) return false;
-    const isIt = (item: Item<Message>): boolean => !(item instanceof Mark) && isSame(item);
+    const bytes = this.waitingBytesOf(slot);
+    const allowedBytes = Math.max(bytes, this.#limits.mailboxMaxBytes);
+    let nextBytes = bytes;
+    const mayReplace = (item: Item<Message>): boolean => {
+      if (item instanceof Mark || !isSame(item)) return false;
+      nextBytes = bytes - this.#sizeOf(item) + this.#sizeOf(message);
+      return nextBytes <= allowedBytes;
+    };
     if (waiting instanceof Mailbox) {
       const mailbox = waiting as Mailbox<Message>;
-      let replacedBytes = 0;
-      const isReplaced = mailbox.normal.replaceFirst((item) => {
-        const matches = isIt(item);
-        if (matches) replacedBytes = this.#sizeOf(item);
-        return matches;
-      }, message);
-      if (isReplaced) mailbox.bytes += this.#sizeOf(message) - replacedBytes;
-      return isReplaced;
+      if (!mailbox.normal.replaceFirst(mayReplace, message)) return false;
+      mailbox.bytes = nextBytes;
+      return true;
     }
-    if (!isIt(waiting)) return false;
+    if (!mayReplace(waiting)) return false;
     this.#boxes[slot] = message;
     return true;
+  }
+
+  /** False: not even an empty mailbox would take it. */
+  mayFit(message: Message): boolean {
+    return this.#sizeOf(message) <= this.#limits.mailboxMaxBytes;
   }
 
   /** Takes the oldest message of the normal lane; a timer's mark keeps its place. */
@@ -250,7 +255,8 @@ export class Rows<State, Message extends object> {
 
   #putCounted(slot: number, item: Item<Message>): boolean {
     const sizeBytes = this.#sizeOf(item);
-    const { mailboxMax, mailboxMaxBytes } = this.#limits;
+    assert(sizeBytes >= 0, "P25 a message's size is a number of bytes");
+    const { mailboxMaxBytes } = this.#limits;
     if (this.#boxes[slot] === undefined) {
       if (sizeBytes > mailboxMaxBytes) return false;
       this.#boxes[slot] = item;
@@ -258,7 +264,7 @@ export class Rows<State, Message extends object> {
     }
     const mailbox = this.#mailboxOf(slot);
     if (mailbox.bytes + sizeBytes > mailboxMaxBytes) return false;
-    if (mailbox.normal.length - this.#markCount(slot) >= mailboxMax) return false;
+    if (!this.#hasRoom(slot, mailbox)) return false;
     mailbox.bytes += sizeBytes;
     return mailbox.normal.push(item);
   }
@@ -267,6 +273,12 @@ export class Rows<State, Message extends object> {
     if (this.#bytesOf === undefined) return 0;
     const message = messageOf(item);
     return message === undefined ? 0 : this.#bytesOf(message);
+  }
+
+  /** A fan-out's message has a place too, although it waits elsewhere. */
+  #hasRoom(slot: number, { normal }: Mailbox<Message>): boolean {
+    const fannedCount = this.hasBits(slot, FANNED) ? 1 : 0;
+    return normal.length - this.#markCount(slot) + fannedCount < this.#limits.mailboxMax;
   }
 
   #markCount(slot: number): number {
@@ -281,7 +293,7 @@ export class Rows<State, Message extends object> {
   #mailboxOf(slot: number): Mailbox<Message> {
     const waiting = this.#boxes[slot];
     if (waiting instanceof Mailbox) return waiting as Mailbox<Message>;
-    const mailbox = new Mailbox<Message>(this.#limits.mailboxMax + 1); // one more for the mark
+    const mailbox = new Mailbox<Message>(this.#limits.mailboxMax + 2); // mark, and put back
     if (waiting !== undefined) {
       mailbox.normal.push(waiting);
       mailbox.bytes = this.#sizeOf(waiting);

@@ -4,6 +4,7 @@
 //   RT1  A slice ends at the first look at the clock after `sliceMs`; looks are at most
 //        `sliceCheckCount` + `turnMessagesMax` messages apart (P15).
 //   RT2  Slice listeners are called after every slice, before I/O gets the thread.
+//   RT4  A call is answered without waiting for I/O, but never keeps I/O waiting longer than a slice.
 //   RT3  After `stop` no handler and no listener is called again.
 import { TimerWheel, type Clock, type Random, type Scheduler } from "@carillon/kernel";
 import { OpenCalls } from "./calls.ts";
@@ -13,8 +14,9 @@ import {
   purposeOfKey,
   slotOfKey,
   tableIdOfKey,
+  TICK_MS,
   type Engine,
-  type Pulse,
+  type TurnPulse,
 } from "./engine.ts";
 import type { Exit } from "./exit.ts";
 import {
@@ -50,7 +52,16 @@ export interface ProcessRuntime {
 /** A table, whatever its processes do. */
 export type InspectableTable = Pick<
   ProcessTable<unknown, object>,
-  "name" | "inspect" | "quarantined" | "sums" | "quarantine" | "reset" | "resume" | "kill"
+  | "name"
+  | "find"
+  | "inspect"
+  | "active"
+  | "quarantined"
+  | "sums"
+  | "quarantine"
+  | "reset"
+  | "resume"
+  | "kill"
 > & { readonly residentCount: number };
 
 export interface RuntimeOptions extends RuntimeObserver {
@@ -59,11 +70,19 @@ export interface RuntimeOptions extends RuntimeObserver {
   readonly random: Random;
   readonly limits?: Partial<RuntimeLimits>;
   /** Of a watchdog on another thread. */
-  readonly pulse?: Pulse;
+  readonly pulse?: TurnPulse;
 }
 
-const NO_PULSE: Pulse = { enter: () => {}, leave: () => {}, name: () => {} };
-const TICK_MS = 100;
+function noPulse(): TurnPulse {
+  let nextTableId = 0;
+  return {
+    newTableId: () => nextTableId++,
+    enter: () => {},
+    leave: () => {},
+    nameTable: () => {},
+    forgetTable: () => {},
+  };
+}
 
 export function createRuntime(options: RuntimeOptions): ProcessRuntime {
   return new Runtime(options);
@@ -73,7 +92,7 @@ export function createRuntime(options: RuntimeOptions): ProcessRuntime {
 type AnyTable = InspectableTable &
   Pick<
     Table<unknown, object, unknown>,
-    "runTurn" | "onTimer" | "beforeDowns" | "afterSlice" | "drain" | "stop" | "releaseLoad"
+    "runTurn" | "onTimer" | "beforeDowns" | "afterSlice" | "drain" | "stop" | "runLoad"
   >;
 
 class Runtime implements ProcessRuntime {
@@ -82,8 +101,10 @@ class Runtime implements ProcessRuntime {
   /** By id; ids are not used again, so that a late timer or entry of an old table finds nothing. */
   readonly #tables = new Map<number, AnyTable>();
   readonly #sliceListeners = new Set<() => void>();
-  #nextTableId = 0;
   #isScheduled = false;
+  #isSoon = false;
+  /** When I/O had the thread last, as far as slices know. */
+  #ioAtMs = -Infinity;
   #isInSlice = false;
   #isStopped = false;
   #isDraining = false;
@@ -102,14 +123,15 @@ class Runtime implements ProcessRuntime {
       ready: new ReadyQueue(),
       loads: new LoadGate(
         { ...DEFAULT_RUNTIME_LIMITS, ...options.limits }.loadsMax,
-        (tableId, slot) => this.#tables.get(tableId)?.releaseLoad(slot) ?? false,
+        (tableId, slot) => this.#tables.get(tableId)?.runLoad(slot),
       ),
       calls: new OpenCalls(),
       downs: [],
       counters,
-      pulse: options.pulse ?? NO_PULSE,
+      pulse: options.pulse ?? noPulse(),
       nowTick: Math.floor(clock.monotonicMs() / TICK_MS),
       schedule: () => this.#schedule(),
+      scheduleSoon: (nowMs) => this.#scheduleSoon(nowMs),
       guard: (callback, call) => {
         try {
           call();
@@ -118,16 +140,20 @@ class Runtime implements ProcessRuntime {
           options.onCallbackError?.(callback, cause);
         }
       },
-      forgetTable: (tableId) => void this.#tables.delete(tableId),
+      forgetTable: (tableId) => {
+        this.#tables.delete(tableId);
+        this.#engine.pulse.forgetTable(tableId);
+      },
     };
   }
 
   createTable<State, Message extends object, Reply = unknown>(
     options: TableOptions<State, Message, Reply>,
   ): ProcessTable<State, Message, Reply> {
-    const table = new Table(this.#engine, this.#nextTableId++, options);
+    const id = this.#engine.pulse.newTableId();
+    const table = new Table(this.#engine, id, options);
     if (this.#isStopped) table.stop();
-    else this.#tables.set(this.#nextTableId - 1, table as unknown as AnyTable);
+    else this.#tables.set(id, table);
     if (this.#isDraining) void table.drain(0);
     return table;
   }
@@ -190,9 +216,9 @@ class Runtime implements ProcessRuntime {
 
   stop(exit?: Exit): void {
     if (this.#isStopped) return;
+    this.#isStopped = true; // what callbacks begin from here on is stopped at once
     for (const table of this.#tables.values()) table.stop(exit);
     this.#tellDowns();
-    this.#isStopped = true;
     this.#engine.wheel.stop();
     this.#engine.ready.clear();
     this.#engine.loads.clear();
@@ -202,12 +228,26 @@ class Runtime implements ProcessRuntime {
   #schedule(): void {
     if (this.#isScheduled || this.#isInSlice || this.#isStopped) return;
     this.#isScheduled = true;
-    this.#scheduler.defer(() => this.#runSlice());
+    this.#scheduler.defer(() => {
+      this.#isScheduled = false;
+      this.#ioAtMs = this.#engine.clock.monotonicMs();
+      this.#runSlice();
+    });
+  }
+
+  /** RT4: in this turn of the event loop, while I/O has had the thread within a slice's time. */
+  #scheduleSoon(nowMs: number): void {
+    if (this.#isSoon || this.#isInSlice || this.#isStopped) return;
+    if (nowMs - this.#ioAtMs >= this.#engine.limits.sliceMs) return this.#schedule();
+    this.#isSoon = true;
+    queueMicrotask(() => {
+      this.#isSoon = false;
+      this.#runSlice();
+    });
   }
 
   #runSlice(): void {
-    this.#isScheduled = false;
-    if (this.#isStopped) return;
+    if (this.#isStopped || this.#isInSlice) return;
     this.#isInSlice = true;
     try {
       this.#tellDowns();
@@ -217,7 +257,8 @@ class Runtime implements ProcessRuntime {
       for (const listener of this.#sliceListeners) this.#engine.guard("onSliceEnd", listener);
     } finally {
       this.#isInSlice = false;
-      if (this.#engine.ready.length > 0) this.#schedule();
+      const { ready, loads, downs } = this.#engine;
+      if (ready.length > 0 || loads.mayPump || downs.length > 0) this.#schedule();
     }
   }
 
@@ -249,10 +290,8 @@ class Runtime implements ProcessRuntime {
 
   #onTimer(key: number): void {
     if (purposeOfKey(key) === CALL_TIMER) {
-      const call = this.#engine.calls.at(slotOfKey(key));
-      if (call === undefined) return;
-      this.#engine.counters.callTimeouts++;
-      return call.close({ kind: "timeout" });
+      this.#engine.calls.at(slotOfKey(key))?.expire();
+      return;
     }
     this.#tables.get(tableIdOfKey(key))?.onTimer(slotOfKey(key), purposeOfKey(key));
   }

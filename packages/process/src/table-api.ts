@@ -122,6 +122,8 @@ export interface TableOptions<State, Message extends object, Reply = unknown> {
   readonly restart?: "permanent" | "temporary";
   /** For reports and inspection. */
   readonly keyOf?: (slot: number) => string | undefined;
+  /** The other way round: operators name processes by their key. */
+  readonly slotOf?: (key: string) => number | undefined;
 }
 
 /** The processes of one partition, addressed by slot 0, 1, 2 … (a recipient's dense index). */
@@ -147,7 +149,8 @@ export interface ProcessTable<State, Message extends object, Reply = unknown>
   ): number;
   /**
    * Asks a process to end: its running handler finishes, `onStop` is called, what waits in a
-   * spawned one is lost (calls get `exit`). False: there was none.
+   * spawned one is lost (`onDrop`, calls get `exit`); one on demand begins anew with it, unless it
+   * had not handled anything and was in `onContinue` still. False: there was none.
    */
   exit(slot: number, exit?: QuietExit): boolean;
   /**
@@ -163,12 +166,19 @@ export interface ProcessTable<State, Message extends object, Reply = unknown>
   inspect(slot: number): ProcessInspection<State>;
   /** Resident processes in ascending order of slot. */
   forEachResident(visit: (slot: number, state: State) => void): void;
+  /** By key, or by the number of a slot when no process has that key. */
+  find(key: string): number | undefined;
+  /** Those that are not idle, at most `limitCount`. Cost: looks at every slot. */
+  active(limitCount: number): ProcessInspection<State>[];
   /** Those that are in quarantine, at most `limitCount`. */
   quarantined(limitCount: number): ProcessInspection<State>[];
   sums(): TableSums;
 
-  /** An operator's, or the watchdog's: no message for it until `reset` or the automatic retry. */
-  quarantine(slot: number, cause: unknown): void;
+  /**
+   * An operator's, or the watchdog's: no message for it until `reset` or the automatic retry, by
+   * default after `quarantineMs`.
+   */
+  quarantine(slot: number, cause: unknown, forMs?: number): void;
   /** Ends a back-off or a quarantine at once and forgives all crashes. False: there was none. */
   reset(slot: number): boolean;
   /** Ends a pause at once. False: there was none. */

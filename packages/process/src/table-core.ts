@@ -13,9 +13,9 @@ import {
   type Engine,
 } from "./engine.ts";
 import type { QuietExit } from "./exit.ts";
-import { type FanOut } from "./fan-out.ts";
+import { FanOut } from "./fan-out.ts";
 import { DownMark, type Item, Mark } from "./mailbox.ts";
-import { Monitors } from "./monitors.ts";
+import { HeldMonitor, Monitors } from "./monitors.ts";
 import type { CrashRecord } from "./restart.ts";
 import {
   ACTIVATE,
@@ -29,7 +29,7 @@ import {
   TIMER_DUE,
 } from "./rows.ts";
 import { CrashStorm } from "./systemic.ts";
-import type { CallOutcome, Monitor, ProcessTable, TableOptions } from "./table-api.ts";
+import type { CallOutcome, Monitor, Monitorable, ProcessTable, TableOptions } from "./table-api.ts";
 import { Turn } from "./turn.ts";
 
 export interface TableCoreOptions<State, Message extends object, Reply> extends TableOptions<
@@ -42,11 +42,11 @@ export interface TableCoreOptions<State, Message extends object, Reply> extends 
   readonly handle: ProcessTable<State, Message, Reply>;
 }
 
-interface ToldDown {
+/** Who monitors whom. */
+interface Watch {
   readonly watcher: number;
-  readonly generation: number;
-  readonly ref: Monitor;
-  readonly down: Down;
+  readonly table: Monitorable;
+  readonly slot: number;
 }
 
 export class TableCore<State, Message extends object, Reply> {
@@ -65,7 +65,7 @@ export class TableCore<State, Message extends object, Reply> {
   readonly storm = new CrashStorm();
   readonly monitors: Monitors;
   /** Monitors that its processes hold, by slot. */
-  readonly #watching = new Map<number, Set<Monitor>>();
+  readonly #watching = new Map<number, Set<HeldMonitor>>();
   /** Calls whose answer was promised for later, by slot. */
   readonly #owed = new Map<number, Set<AnyCall>>();
   /** Of processes that shall end after their running handler. */
@@ -79,8 +79,8 @@ export class TableCore<State, Message extends object, Reply> {
   waitingCount = 0;
   processCount = 0; // slots that ever ran: highest + 1
   isStopped = false;
-  /** An `onContinue` of its behaviour has given a promise: it loads. */
-  isLoader = false;
+  /** Whether `onContinue` gives promises; while that is not known it is taken for a load (LG1). */
+  loading: "unknown" | "never" | "at times";
   isPaused = false;
   #pausesInRow = 0;
   #pausedAtMs = 0;
@@ -101,12 +101,15 @@ export class TableCore<State, Message extends object, Reply> {
     this.#keyOf = options.keyOf;
     const bytesOf = behaviour.messageBytes?.bind(behaviour);
     this.rows = new Rows(options.capacityCount ?? 0, engine.limits, bytesOf);
-    this.monitors = new Monitors(engine);
-    engine.pulse.name(this.id, this.name);
+    this.monitors = new Monitors(engine, (slot) => this.onForgotten?.(slot));
+    this.loading = behaviour.onContinue === undefined ? "never" : "unknown";
+    engine.pulse.nameTable(this.id, this.name);
   }
 
   keyOf(slot: number): string {
-    return this.#keyOf?.(slot) ?? String(slot);
+    let key: string | undefined;
+    this.engine.guard("keyOf", () => (key = this.#keyOf?.(slot)));
+    return key ?? String(slot);
   }
 
   isCurrent(slot: number, generation: number): boolean {
@@ -184,7 +187,9 @@ export class TableCore<State, Message extends object, Reply> {
     this.asyncTurns.delete(turn.slot);
     this.engine.wheel.cancel(turn.deadlineHandle);
     this.engine.counters.busy--;
-    if (turn.during === "continue") this.engine.loads.end();
+    if (turn.during !== "continue") return;
+    this.engine.loads.end();
+    this.engine.schedule(); // whoever waits for its room
   }
 
   queueIfNeeded(slot: number): void {
@@ -200,7 +205,7 @@ export class TableCore<State, Message extends object, Reply> {
   releaseLoad(slot: number): boolean {
     if (!this.rows.hasBits(slot, LOAD_WAITING)) return false;
     this.rows.clearBits(slot, LOAD_WAITING);
-    this.queueIfNeeded(slot);
+    this.rows.setBits(slot, QUEUED); // its turn follows at once
     return true;
   }
 
@@ -214,16 +219,20 @@ export class TableCore<State, Message extends object, Reply> {
     this.countWaiting(1);
   }
 
-  /** Empties the mailbox. A fan-out's message is among them, the oldest. */
+  /** Empties the mailbox. */
   takeAllItems(slot: number): Item<Message>[] {
+    this.moveFanned(slot);
     const items = this.rows.takeAll(slot);
-    if (this.rows.hasBits(slot, FANNED)) {
-      this.rows.clearBits(slot, FANNED);
-      const fanOut = this.fanOuts.find(({ slots, next }) => slots.includes(slot, next));
-      if (fanOut !== undefined) items.unshift(fanOut.message);
-    }
     this.countWaiting(-items.length);
     return items;
+  }
+
+  /** A fan-out's message that waits for the process, its oldest, goes into its mailbox. */
+  moveFanned(slot: number): void {
+    if (!this.rows.hasBits(slot, FANNED)) return;
+    this.rows.clearBits(slot, FANNED);
+    const fanOut = this.fanOuts.find((one) => one.has(slot));
+    if (fanOut !== undefined) this.rows.putBack(slot, fanOut.message, "normal");
   }
 
   /** Without calls and other marks. */
@@ -260,29 +269,36 @@ export class TableCore<State, Message extends object, Reply> {
 
   // --- monitors of its processes ---------------------------------------------------------------
 
-  watch(slot: number, monitor: Monitor): void {
-    const known = this.#watching.get(slot);
-    if (known === undefined) this.#watching.set(slot, new Set([monitor]));
+  watch({ watcher, table, slot }: Watch): Monitor {
+    const monitor = new HeldMonitor(watcher, (one) => this.#unwatch(one));
+    monitor.ref = table.monitor(slot, (down) => this.#putDown(monitor, down));
+    const known = this.#watching.get(watcher);
+    if (known === undefined) this.#watching.set(watcher, new Set([monitor]));
     else known.add(monitor);
-  }
-
-  putDown({ watcher, generation, ref, down }: ToldDown): void {
-    this.#watching.get(watcher)?.delete(ref);
-    if (!this.isCurrent(watcher, generation)) return;
-    this.rows.putMark(watcher, new DownMark(down));
-    this.countWaiting(1);
-    this.queueIfNeeded(watcher);
+    return monitor;
   }
 
   unwatchAll(slot: number): void {
-    const known = this.#watching.get(slot);
-    if (known === undefined) return;
-    this.#watching.delete(slot);
-    for (const monitor of known) monitor.demonitor();
+    for (const monitor of [...(this.#watching.get(slot) ?? [])]) monitor.demonitor();
   }
 
   unwatchEverybody(): void {
     for (const slot of [...this.#watching.keys()]) this.unwatchAll(slot);
+  }
+
+  #unwatch(monitor: HeldMonitor): void {
+    const known = this.#watching.get(monitor.slot);
+    known?.delete(monitor);
+    if (known?.size === 0) this.#watching.delete(monitor.slot);
+  }
+
+  /** It stays known until it is handled: whoever demonitors or ends before is not told (P8). */
+  #putDown(monitor: HeldMonitor, down: Down): void {
+    if (!monitor.isActive) return;
+    monitor.ref = undefined;
+    this.rows.putMark(monitor.slot, new DownMark(monitor, down));
+    this.countWaiting(1);
+    this.queueIfNeeded(monitor.slot);
   }
 
   // --- pause (S41) -------------------------------------------------------------------------------
@@ -293,7 +309,7 @@ export class TableCore<State, Message extends object, Reply> {
   }
 
   pause(crashedCount: number): void {
-    if (this.isPaused) return;
+    if (this.isPaused || this.isStopped) return;
     const { limits, wheel, counters, clock } = this.engine;
     const nowMs = clock.monotonicMs();
     if (nowMs - this.#pausedAtMs > 2 * limits.pauseMaxMs) this.#pausesInRow = 0;
@@ -325,10 +341,21 @@ export class TableCore<State, Message extends object, Reply> {
     this.engine.wheel.cancel(this.#pauseHandle);
   }
 
-  /** Fan-outs go with the table. */
-  clearFanOuts(): void {
+  /** What goes with the table. */
+  clear(): void {
+    this.endPause();
     this.fanOuts.length = 0;
     this.#parked = [];
+    this.exits.clear();
+    this.crashes.clear();
+    this.storm.clear();
+    this.rows.clear();
+  }
+
+  /** Entries beside the rows that somebody has to take away again: 0 when all has ended. */
+  get keptCount(): number {
+    const lists = this.exits.size + this.fanOuts.length + this.asyncTurns.size;
+    return lists + this.#watching.size + this.#owed.size + this.monitors.slotsCount;
   }
 
   isSpawned(slot: number): boolean {
@@ -339,8 +366,16 @@ export class TableCore<State, Message extends object, Reply> {
     return ((this.rows.status[slot] ?? 0) & CANNOT_RUN_NOW) === 0 && !this.rows.isWaiting(slot);
   }
 
-  queueFanOut(fanOut: FanOut<Message>): void {
+  /** Known from here on, so that whoever ends meanwhile finds its message; runs when queued. */
+  beginFanOut(message: Message): FanOut<Message> {
+    const fanOut = new FanOut(message);
     this.fanOuts.push(fanOut);
+    return fanOut;
+  }
+
+  queueFanOut(fanOut: FanOut<Message>): void {
+    if (this.isStopped) return; // by a callback of castEach
+    this.countWaiting(fanOut.length);
     this.engine.ready.push(this.id, FAN_OUT);
     this.engine.schedule();
   }

@@ -5,17 +5,28 @@ import { type Down, IGNORE, type Lane } from "./behaviour.ts";
 import { CallMark } from "./calls.ts";
 import { endHold, quarantineProcess, resetProcess } from "./crashes.ts";
 import { downOf, endProcess, killProcess } from "./endings.ts";
-import { HANDLER_TIMER, HOLD_TIMER, PAUSE_TIMER, PROCESS_TIMER, type Engine } from "./engine.ts";
+import {
+  HANDLER_TIMER,
+  HOLD_TIMER,
+  PAUSE_TIMER,
+  PROCESS_TIMER,
+  TICK_MS,
+  type Engine,
+} from "./engine.ts";
 import { type Exit, NOPROC, type QuietExit, SHUTDOWN, isQuiet } from "./exit.ts";
-import { FanOut, SlotCollector } from "./fan-out.ts";
+import type { FanOut } from "./fan-out.ts";
 import { inspectProcess, sumsOf } from "./inspect.ts";
+import type { Item } from "./mailbox.ts";
+import { MonitorRef } from "./monitors.ts";
 import { IdleSweep } from "./passivation.ts";
 import {
   ACTIVATE,
   BUSY,
   CANNOT_RUN_NOW,
+  CRASHED,
   FANNED,
   HELD,
+  LOAD_WAITING,
   QUARANTINED,
   QUEUED,
   SPAWNED,
@@ -45,17 +56,18 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
 > {
   readonly #core: TableCore<State, Message, Reply>;
   readonly #sweep: IdleSweep<State, Message, Reply>;
-  readonly #collector = new SlotCollector();
   readonly #mayFan: boolean;
+  readonly #slotOf: ((key: string) => number | undefined) | undefined;
   #isDraining = false;
   #drain: { readonly timer: Timer; readonly settle: (outcome: DrainOutcome) => void } | undefined;
   #drained: Promise<DrainOutcome> | undefined;
 
   constructor(engine: Engine, id: number, options: TableOptions<State, Message, Reply>) {
-    const { coalesceKey, messageBytes } = options.behaviour;
+    const { behaviour } = options;
     this.#core = new TableCore({ ...options, engine, id, handle: this });
     this.#sweep = new IdleSweep(this.#core);
-    this.#mayFan = coalesceKey === undefined && messageBytes === undefined;
+    this.#slotOf = options.slotOf;
+    this.#mayFan = behaviour.coalesceKey === undefined && behaviour.messageBytes === undefined;
   }
 
   /** For Registry. */
@@ -85,23 +97,24 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
 
   spawn(slot: number): SpawnOutcome {
     const core = this.#core;
-    const { rows, behaviour } = core;
+    const { rows, behaviour, engine } = core;
     if (this.#isDraining || core.isStopped) return { kind: "stopped" };
     rows.ensure(slot);
     const ref = this.#refOf(slot);
     if (rows.hasBits(slot, QUARANTINED)) return { kind: "quarantined" };
-    const isThere = core.isOnDemand ? rows.states[slot] !== undefined : rows.hasBits(slot, SPAWNED);
-    if (isThere || rows.hasBits(slot, HELD | BUSY | QUEUED))
-      return { kind: "already_started", ref };
+    if (this.#isStarted(slot)) return { kind: "already_started", ref };
     if (slot >= core.processCount) core.processCount = slot + 1;
+    engine.nowTick = Math.floor(engine.clock.monotonicMs() / TICK_MS); // maybe outside a slice
     let state: State | undefined | typeof IGNORE;
     try {
       state = behaviour.init(slot);
     } catch (error) {
       return { kind: "failed", error }; // P5: the name is free; its starter knows, no report
     }
+    if (core.isStopped) return { kind: "stopped" };
     if (state === IGNORE) return { kind: "ignored" };
     core.setState(slot, state);
+    engine.schedule(); // the slice's end begins to look for idle ones
     if (!core.isOnDemand) rows.setBits(slot, SPAWNED);
     if (state !== undefined && behaviour.onContinue !== undefined) {
       core.setState(slot, undefined); // its turn begins with init, which is cheap
@@ -116,11 +129,9 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
     const { rows, engine } = core;
     const refusal = this.#refusalOf(slot, lane);
     if (refusal !== undefined) return this.#refuse(refusal);
-    const { coalesceKey } = core.behaviour;
-    if (coalesceKey !== undefined && lane === "normal" && this.#coalesce(slot, message))
-      return "accepted";
-    if (!rows.put(slot, message, lane) && !this.#makeRoom(slot, message, lane))
-      return this.#refuse(this.#spills(slot, message, lane) ? "spilled" : "overloaded");
+    if (lane === "normal" && core.behaviour.coalesceKey !== undefined)
+      if (this.#coalesce(slot, message)) return "accepted";
+    if (!rows.put(slot, message, lane)) return this.#putInFull(slot, message, lane);
     core.countWaiting(1);
     if (rows.mayQueue(slot)) {
       rows.setBits(slot, QUEUED);
@@ -141,14 +152,14 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
     const mask = CANNOT_RUN_NOW | ACTIVATE | SPAWNED;
     const wanted = core.isOnDemand ? 0 : SPAWNED;
     let acceptedCount = 0;
-    let fannedCount = 0;
+    let fanOut: FanOut<Message> | undefined;
     try {
       slots.forEach((slot) => {
         const status = isOpen ? rows.status[slot] : undefined;
         if (status !== undefined && (status & mask) === wanted && !rows.isWaiting(slot)) {
           rows.status[slot] = status | QUEUED | FANNED;
-          this.#collector.add(slot);
-          fannedCount++;
+          fanOut ??= core.beginFanOut(message);
+          fanOut.add(slot);
           return;
         }
         const outcome = this.cast(slot, message);
@@ -156,12 +167,9 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
         else onRefused?.(slot, outcome);
       });
     } finally {
-      if (fannedCount > 0) {
-        core.countWaiting(fannedCount);
-        core.queueFanOut(new FanOut(message, this.#collector.takeAll()));
-      }
+      if (fanOut !== undefined) core.queueFanOut(fanOut);
     }
-    return acceptedCount + fannedCount;
+    return acceptedCount + (fanOut?.length ?? 0);
   }
 
   call(
@@ -174,9 +182,13 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
     const { limits, clock } = engine;
     assert(core.behaviour.onCall !== undefined, "P25 the behaviour of this table takes no calls");
     let limitMs = timeoutMs ?? limits.callMs;
-    if (deadlineAtMs !== undefined) limitMs = Math.min(limitMs, deadlineAtMs - clock.monotonicMs());
+    const nowMs = clock.monotonicMs();
+    if (deadlineAtMs !== undefined) limitMs = Math.min(limitMs, deadlineAtMs - nowMs);
     assert(limitMs < Infinity, "P25 a call's time-out is a number of milliseconds");
-    if (limitMs <= 0) return Promise.resolve({ kind: "timeout" });
+    if (limitMs <= 0) {
+      engine.counters.callTimeouts++;
+      return Promise.resolve({ kind: "timeout" });
+    }
     const refusal = this.#refusalOf(slot, lane);
     if (refusal !== undefined) {
       this.#refuse(refusal);
@@ -189,7 +201,7 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
     return new Promise((resolve) => {
       const call = new CallMark<Message, Reply>(
         core,
-        { slot, message, timeoutMs: limitMs },
+        { slot, message, timeoutMs: limitMs, nowMs },
         resolve,
       );
       if (!rows.put(slot, call, lane)) {
@@ -198,16 +210,16 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
       }
       core.countWaiting(1);
       core.queueIfNeeded(slot);
+      engine.scheduleSoon(nowMs);
     });
   }
 
   monitor(slot: number, watcher: (down: Down) => void): Monitor {
     const core = this.#core;
-    const ref = core.monitors.add(slot, watcher);
-    if (this.#isAbsent(slot)) {
-      core.monitors.forget(ref);
-      core.monitors.tellSoon(ref, downOf(core, slot, NOPROC));
-    }
+    if (!core.isStopped) core.rows.ensure(slot);
+    if (!this.#isAbsent(slot)) return core.monitors.add(slot, watcher);
+    const ref = new MonitorRef(core.monitors, slot, watcher);
+    core.monitors.tellSoon(ref, downOf(core, slot, NOPROC));
     return ref;
   }
 
@@ -217,7 +229,7 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
     if (this.#isAbsent(slot)) return false;
     if (core.isOnDemand && rows.states[slot] === undefined && core.isIdle(slot)) return false;
     if (rows.hasBits(slot, BUSY)) core.exits.set(slot, exit);
-    else endProcess(core, slot, exit);
+    else endProcess(core, slot, { exit, isReady: true });
     return true;
   }
 
@@ -254,14 +266,28 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
       .map((slot) => this.inspect(slot));
   }
 
+  find(key: string): number | undefined {
+    const slot = this.#slotOf?.(key) ?? (/^\d+$/u.test(key) ? Number(key) : -1);
+    return slot >= 0 && slot < this.#core.rows.status.length ? slot : undefined;
+  }
+
+  active(limitCount: number): ProcessInspection<State>[] {
+    const { rows } = this.#core;
+    const found: ProcessInspection<State>[] = [];
+    for (let slot = 0; slot < rows.status.length && found.length < limitCount; slot++)
+      if (rows.hasBits(slot, CANNOT_RUN_NOW | CRASHED) || rows.isWaiting(slot))
+        found.push(this.inspect(slot));
+    return found;
+  }
+
   sums(): TableSums {
     return sumsOf(this.#core);
   }
 
-  quarantine(slot: number, cause: unknown): void {
+  quarantine(slot: number, cause: unknown, forMs?: number): void {
     if (this.isStopped) return;
     this.#core.rows.ensure(slot);
-    quarantineProcess(this.#core, slot, cause);
+    quarantineProcess(this.#core, slot, { cause, forMs });
   }
 
   reset(slot: number): boolean {
@@ -274,6 +300,7 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
 
   drain(maxMs: number): Promise<DrainOutcome> {
     const { engine } = this.#core;
+    assert(maxMs >= 0 && maxMs < Infinity, "P25 a drain's limit is a number of milliseconds");
     if (this.isStopped) return this.#drained ?? Promise.resolve({ kind: "drained" });
     this.#isDraining = true;
     this.#drained ??= new Promise((resolve) => {
@@ -288,10 +315,7 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
     const core = this.#core;
     if (core.isStopped) return;
     const { engine, rows, behaviour } = core;
-    if (isQuiet(exit))
-      this.forEachResident((slot, state) =>
-        engine.guard("onStop", () => behaviour.onStop?.(slot, state, exit)),
-      );
+    const { states } = rows;
     core.isStopped = true; // from here on no turn of it is current
     for (const turn of core.asyncTurns.values()) core.endAsync(turn);
     engine.calls.closeAll(core, { kind: "exit", exit });
@@ -302,16 +326,16 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
       if (rows.timerOf(slot) !== 0) engine.wheel.cancel(rows.timerOf(slot));
       if (rows.hasBits(slot, QUARANTINED)) engine.counters.quarantined--;
     }
-    core.endPause();
-    core.clearFanOuts();
     engine.counters.resident -= core.residentCount;
     core.residentCount = 0;
     core.countWaiting(-core.waitingCount);
-    core.crashes.clear();
-    rows.clear();
+    core.clear();
     this.#sweep.stop();
     this.#endDrain(true);
     engine.forgetTable(core.id);
+    if (!isQuiet(exit) || behaviour.onStop === undefined) return;
+    for (const [slot, state] of states.entries())
+      if (state !== undefined) engine.guard("onStop", () => behaviour.onStop?.(slot, state, exit));
   }
 
   /** For the runtime: one turn; returns the number of messages handled. */
@@ -329,8 +353,9 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
     else this.#sweep.run();
   }
 
-  releaseLoad(slot: number): boolean {
-    return this.#core.releaseLoad(slot);
+  /** For the runtime: a process that waited for its turn to load, unless it is gone. */
+  runLoad(slot: number): void {
+    if (this.#core.releaseLoad(slot)) runTurn(this.#core, slot);
   }
 
   /** For the runtime: names of processes that have ended are free before that is told (P7). */
@@ -368,29 +393,46 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
     return true;
   }
 
-  /** drop_oldest: until the message has its place. False: another policy, or nothing can go. */
-  #makeRoom(slot: number, message: Message, lane: Lane): boolean {
+  /** As the behaviour's `overflow` wants it (P14). */
+  #putInFull(slot: number, message: Message, lane: Lane): CastOutcome {
     const core = this.#core;
     const { rows, behaviour, engine } = core;
-    if (lane === "control" || behaviour.overflow?.(message) !== "drop_oldest") return false;
-    while (!rows.put(slot, message, lane)) {
-      const dropped = rows.takeOldest(slot);
-      if (dropped === undefined) return false;
-      core.countWaiting(-1);
-      engine.counters.dropped++;
-      if (dropped instanceof CallMark) dropped.close({ kind: "overloaded" });
-      for (const lost of core.messagesOf([dropped]))
-        engine.guard("onDrop", () => behaviour.onDrop?.(slot, lost));
+    const policy = lane === "control" ? "reject" : behaviour.overflow?.(message);
+    if (policy === "spill") {
+      engine.counters.spilled++;
+      engine.guard("onSpill", () => behaviour.onSpill?.(slot, message));
+      return this.#refuse("spilled");
     }
-    return true;
+    if (policy !== "drop_oldest" || !rows.mayFit(message)) return this.#refuse("overloaded");
+    const dropped = this.#dropOldest(slot, message);
+    core.queueIfNeeded(slot);
+    for (const one of dropped) engine.guard("onDrop", () => behaviour.onDrop?.(slot, one));
+    return "accepted";
   }
 
-  #spills(slot: number, message: Message, lane: Lane): boolean {
-    const { behaviour, engine } = this.#core;
-    if (lane === "control" || behaviour.overflow?.(message) !== "spill") return false;
-    engine.counters.spilled++;
-    engine.guard("onSpill", () => behaviour.onSpill?.(slot, message));
-    return true;
+  /** The oldest go until the message has its place; returns those that are no calls. */
+  #dropOldest(slot: number, message: Message): Message[] {
+    const core = this.#core;
+    const dropped: Item<Message>[] = [];
+    let isNew = false;
+    core.moveFanned(slot);
+    // One of its key is replaced, also here: two of a key could be handled in the wrong order.
+    while (!this.#coalesce(slot, message) && !(isNew = core.rows.put(slot, message, "normal"))) {
+      const oldest = core.rows.takeOldest(slot);
+      assert(oldest !== undefined, "P14 an empty mailbox takes a message that fits");
+      if (oldest instanceof CallMark) oldest.close({ kind: "overloaded" });
+      dropped.push(oldest);
+    }
+    core.countWaiting((isNew ? 1 : 0) - dropped.length);
+    core.engine.counters.dropped += dropped.length;
+    return core.messagesOf(dropped);
+  }
+
+  #isStarted(slot: number): boolean {
+    const { isOnDemand, rows } = this.#core;
+    if (!isOnDemand) return rows.hasBits(slot, SPAWNED);
+    if (rows.states[slot] !== undefined || rows.isWaiting(slot)) return true;
+    return rows.hasBits(slot, HELD | BUSY | LOAD_WAITING | ACTIVATE | FANNED);
   }
 
   #isAbsent(slot: number): boolean {

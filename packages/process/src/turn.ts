@@ -74,13 +74,9 @@ export class Turn<State, Message extends object, Reply> implements ProcessContex
   }
 
   monitor(table: Monitorable, slot: number): Monitor {
-    const { slot: watcher, generation } = this;
-    const ref = table.monitor(slot, (down) =>
-      this.#core.putDown({ watcher, generation, ref, down }),
-    );
-    if (this.isCurrent) this.#core.watch(watcher, ref);
-    else ref.demonitor();
-    return ref;
+    const monitor = this.#core.watch({ watcher: this.slot, table, slot });
+    if (!this.isCurrent) monitor.demonitor();
+    return monitor;
   }
 
   call<OtherMessage extends object, OtherReply>(
@@ -89,7 +85,12 @@ export class Turn<State, Message extends object, Reply> implements ProcessContex
     message: OtherMessage,
     options: CallOptions = {},
   ): Promise<CallOutcome<OtherReply>> {
-    return table.call(slot, message, { deadlineAtMs: this.deadlineAtMs, ...options });
+    const own = this.deadlineAtMs ?? Infinity;
+    const deadlineAtMs = Math.min(own, options.deadlineAtMs ?? Infinity);
+    return table.call(slot, message, {
+      ...options,
+      deadlineAtMs: deadlineAtMs === Infinity ? undefined : deadlineAtMs,
+    });
   }
 
   readonly onResolved = (answer: unknown): void => settleTurn(this.#core, this, { answer });

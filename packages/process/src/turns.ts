@@ -7,7 +7,7 @@ import type { AnyCall, CallMark } from "./calls.ts";
 import { crashTurn, noteSuccess } from "./crashes.ts";
 import { FAN_OUT } from "./engine.ts";
 import { endProcess } from "./endings.ts";
-import { NOPROC } from "./exit.ts";
+import { KILLED, NOPROC } from "./exit.ts";
 import { DownMark, type Item, Mark, TIMER_MARK } from "./mailbox.ts";
 import {
   ACTIVATE,
@@ -18,6 +18,7 @@ import {
   FANNED,
   IDLE_TIMER,
   LOAD_WAITING,
+  QUARANTINED,
   QUEUED,
   TIMER_DUE,
   TIMER_MARKED,
@@ -52,6 +53,7 @@ export function runTurn<State, Message extends object, Reply>(
   if (!isMine) return handledCount;
   rows.clearBits(slot, BUSY);
   core.giveBack(turn);
+  if (core.onForgotten !== undefined) noteForgotten(core, slot);
   core.queueIfNeeded(slot);
   return handledCount;
 }
@@ -66,25 +68,28 @@ function runFanOut<State, Message extends object, Reply>(
   const { slots, message, next, chunkEnd } = fanOut;
   let turn = core.takeTurn(0);
   for (; fanOut.next < chunkEnd && !core.isPaused && !core.isStopped;) {
-    const slot = slots[fanOut.next++] ?? 0;
+    const slot = slots[fanOut.next] ?? 0;
     const status = rows.status[slot] ?? 0;
     const isFresh = rows.states[slot] === undefined && core.behaviour.onContinue !== undefined;
     if ((status & (FANNED | ACTIVATE)) !== FANNED || isFresh || rows.isWaiting(slot)) {
+      fanOut.next++;
       rows.status[slot] = status & ~(QUEUED | FANNED);
       if ((status & FANNED) !== 0) rows.putBack(slot, message, "normal");
       core.queueIfNeeded(slot);
+      core.onForgotten?.(slot);
       continue;
     }
-    rows.status[slot] = (status & ~(QUEUED | FANNED | AGE_MASK)) | BUSY;
+    rows.status[slot] = (status & ~(QUEUED | AGE_MASK)) | BUSY;
     engine.pulse.enter(core.id, slot);
     turn.slot = slot;
     turn.generation = rows.generation[slot] ?? 0;
-    if (
-      (rows.states[slot] !== undefined || initializeInFanOut(core, turn, message)) &&
-      handle(core, turn, message)
-    ) {
+    const hasBegun = rows.states[slot] !== undefined || beginInFanOut(core, turn);
+    fanOut.next++;
+    if (hasBegun) rows.clearBits(slot, FANNED);
+    if (hasBegun && handle(core, turn, message)) {
       rows.clearBits(slot, BUSY);
       if (rows.isWaiting(slot)) core.queueIfNeeded(slot);
+      if (core.onForgotten !== undefined) noteForgotten(core, slot);
     } else turn = core.takeTurn(0);
   }
   engine.pulse.leave();
@@ -96,20 +101,28 @@ function runFanOut<State, Message extends object, Reply>(
   return fanOut.next - next;
 }
 
-function initializeInFanOut<State, Message extends object, Reply>(
+/** The message waits for it meanwhile: every end of the process finds it. */
+function beginInFanOut<State, Message extends object, Reply>(
   core: TableCore<State, Message, Reply>,
   turn: Turn<State, Message, Reply>,
-  message: Message,
 ): boolean {
   turn.message = undefined;
   turn.callMark = undefined;
   try {
     return initialize(core, turn);
   } catch (cause) {
-    core.rows.putBack(turn.slot, message, "normal"); // it waits until the process is well
-    crashTurn(core, turn, { reason: "error", cause });
+    core.moveFanned(turn.slot);
+    if (turn.isCurrent) crashTurn(core, turn, { reason: "error", cause });
     return false;
   }
+}
+
+/** For a Registry: nothing may be left of the process. */
+function noteForgotten<State, Message extends object, Reply>(
+  core: TableCore<State, Message, Reply>,
+  slot: number,
+): void {
+  if (core.rows.states[slot] === undefined) core.onForgotten?.(slot);
 }
 
 function mayGoOn<State, Message extends object, Reply>(
@@ -132,7 +145,7 @@ function step<State, Message extends object, Reply>(
   const item = rows.take(slot);
   if (item === undefined) {
     forgetIfStateless(core, slot);
-    return endIfAsked(core, slot);
+    return endIfAsked(core, turn);
   }
   return handle(core, turn, item, rows.takenLane);
 }
@@ -144,7 +157,7 @@ function activate<State, Message extends object, Reply>(
 ): boolean {
   const { rows, behaviour, engine } = core;
   const { slot } = turn;
-  if (core.isLoader && engine.loads.isFull) {
+  if (core.loading !== "never" && engine.loads.isClosed) {
     rows.clearBits(slot, BUSY);
     rows.setBits(slot, LOAD_WAITING);
     core.giveBack(turn);
@@ -156,15 +169,19 @@ function activate<State, Message extends object, Reply>(
   let result: void | Promise<void>;
   try {
     if (!initialize(core, turn)) return false;
-    if (rows.states[slot] === undefined || behaviour.onContinue === undefined) return true;
+    if (rows.states[slot] === undefined || behaviour.onContinue === undefined)
+      return endIfAsked(core, turn);
     turn.during = "continue";
     result = behaviour.onContinue(turn);
   } catch (cause) {
     if (turn.isCurrent) crashTurn(core, turn, { reason: "error", cause });
     return false;
   }
-  if (!isPromise(result)) return turn.isCurrent && endIfAsked(core, slot);
-  core.isLoader = true;
+  if (!isPromise(result)) {
+    if (core.loading === "unknown") core.loading = "never";
+    return turn.isCurrent && endIfAsked(core, turn);
+  }
+  core.loading = "at times";
   return wait(core, turn, result);
 }
 
@@ -177,11 +194,12 @@ function initialize<State, Message extends object, Reply>(
   turn.during = "init";
   if (slot >= core.processCount) core.processCount = slot + 1;
   const state = core.behaviour.init(slot);
+  if (!turn.isCurrent) return false;
   if (state !== IGNORE) {
     core.setState(slot, state);
     return true;
   }
-  endProcess(core, slot, NOPROC);
+  endProcess(core, slot, { exit: NOPROC, isReady: false });
   return false;
 }
 
@@ -215,13 +233,15 @@ function handle<State, Message extends object, Reply>(
       core.countWaiting(-1);
       if (rows.hasBits(slot, IDLE_TIMER)) core.clearTimer(slot);
       if (item instanceof DownMark) {
+        if (!item.monitor.isActive) return true; // P8
+        item.monitor.demonitor();
         turn.during = "down";
         result = behaviour.onDown?.(turn, item.down);
       } else {
         const call = item as CallMark<Message, Reply>;
-        if (!call.isOpen) {
+        if (call.isExpired()) {
           engine.counters.skippedCalls++;
-          return true; // P4: nobody waits for it any more
+          return true;
         }
         turn.during = "call";
         turn.callMark = call;
@@ -233,10 +253,11 @@ function handle<State, Message extends object, Reply>(
     }
   } catch (cause) {
     if (turn.isCurrent) crashTurn(core, turn, { reason: "error", cause });
+    else closeEnded(core, turn);
     return false;
   }
   if (isPromise(result)) return wait(core, turn, result);
-  if (!turn.isCurrent) return false;
+  if (!turn.isCurrent) return closeEnded(core, turn);
   engine.counters.handled++;
   return afterSuccess(core, turn);
 }
@@ -247,7 +268,18 @@ function wait<State, Message extends object, Reply>(
   promise: Promise<unknown>,
 ): false {
   if (turn.isCurrent) core.beginAsync(turn);
+  else closeEnded(core, turn);
   void Promise.resolve(promise).then(turn.onResolved, turn.onRejected);
+  return false;
+}
+
+/** The process was ended inside its own handler: whoever called it is told so (P11). */
+function closeEnded<State, Message extends object, Reply>(
+  core: TableCore<State, Message, Reply>,
+  turn: Turn<State, Message, Reply>,
+): false {
+  const isQuarantined = core.rows.hasBits(turn.slot, QUARANTINED);
+  turn.callMark?.close(isQuarantined ? { kind: "quarantined" } : { kind: "exit", exit: KILLED });
   return false;
 }
 
@@ -271,9 +303,9 @@ export function settleTurn<State, Message extends object, Reply>(
   let isAlive = true;
   if (turn.during === "continue") {
     core.rows.clearBits(slot, ACTIVATE);
-    core.rows.setBits(slot, CONTINUED);
+    if (core.rows.isWaiting(slot)) core.rows.setBits(slot, CONTINUED);
     forgetIfStateless(core, slot);
-    isAlive = endIfAsked(core, slot);
+    isAlive = endIfAsked(core, turn);
   } else {
     if (turn.callMark !== undefined) replyOrOwe(core, turn.callMark, settled.answer);
     engine.counters.handled++;
@@ -282,6 +314,7 @@ export function settleTurn<State, Message extends object, Reply>(
   if (!isAlive) return;
   core.rows.clearBits(slot, BUSY);
   core.giveBack(turn);
+  noteForgotten(core, slot);
   core.queueIfNeeded(slot);
 }
 
@@ -300,18 +333,18 @@ function afterSuccess<State, Message extends object, Reply>(
 ): boolean {
   forgetIfStateless(core, turn.slot);
   if (core.rows.hasBits(turn.slot, CRASHED)) noteSuccess(core, turn.slot, turn.message);
-  return endIfAsked(core, turn.slot);
+  return endIfAsked(core, turn);
 }
 
 /** False: the process has ended, as it or its owner wished. */
 function endIfAsked<State, Message extends object, Reply>(
   core: TableCore<State, Message, Reply>,
-  slot: number,
+  turn: Turn<State, Message, Reply>,
 ): boolean {
   if (core.exits.size === 0) return true;
-  const exit = core.exits.get(slot);
+  const exit = core.exits.get(turn.slot);
   if (exit === undefined) return true;
-  endProcess(core, slot, exit);
+  endProcess(core, turn.slot, { exit, isReady: turn.during !== "continue" });
   return false;
 }
 

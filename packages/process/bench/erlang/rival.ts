@@ -21,6 +21,7 @@ const SECTIONS = {
   ],
   crashes: [
     "crashRestartsPerSecond",
+    "crashRestartsTwentyThousandPerSecond",
     "crashRestartsStaticPerSecond",
     "crashRestartsPartitionedPerSecond",
     "crashRestartsPacedPerSecond",

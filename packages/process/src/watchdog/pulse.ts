@@ -19,13 +19,14 @@ export type SpokenOutcome = "done" | "failed" | "timeout";
 
 export type TableListener = (tableId: number, name: string | undefined) => void;
 
-/** The main thread's side. One runtime per pulse: table ids must not mean two tables. */
+/** The main thread's side, for all its runtimes: it deals out the ids of their tables. */
 export class Pulse {
   readonly buffer = new SharedArrayBuffer(PULSE_BYTES);
   readonly #running = new Float64Array(this.buffer, 0, 1);
   readonly #control = new Int32Array(this.buffer, CONTROL_OFFSET_BYTES);
   readonly #names = new Map<number, string>();
   readonly #listeners = new Set<TableListener>();
+  #nextTableId = 0;
 
   /** A turn begins. Hot path: one plain store. An aligned 64-bit store is whole on x64 and arm64. */
   enter(tableId: number, slot: number): void {
@@ -35,6 +36,10 @@ export class Pulse {
   /** The turn is over, or its handler waits for a promise. */
   leave(): void {
     this.#running[0] = OUTSIDE;
+  }
+
+  newTableId(): number {
+    return this.#nextTableId++;
   }
 
   /** Before the first turn of the table; a culprit is told by this name. */
