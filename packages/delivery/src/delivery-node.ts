@@ -235,12 +235,12 @@ export class DeliveryNode {
   /** A statement may take longer than that: it is left alone, and the fence decides (D4). */
   async #flushWithin(maxMs: number): Promise<void> {
     const { clock } = this.#deps;
-    let isOver = false;
-    const over = clock.sleep(maxMs).then(() => (isOver = true));
+    const endsAtMs = clock.monotonicMs() + maxMs;
     const flush = async (): Promise<void> => {
-      while (!(await this.#flusher.flush()) && !isOver) await clock.sleep(50);
+      while (!(await this.#flusher.flush()) && clock.monotonicMs() < endsAtMs)
+        await clock.sleep(50);
     };
-    await Promise.race([flush(), over]);
+    await Promise.race([flush(), clock.sleep(maxMs)]);
   }
 
   onPoke(poke: Poke): void {

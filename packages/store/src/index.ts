@@ -5,6 +5,7 @@ export type { RecipientPlace, SqlDirectory, StoredRecipient } from "./directory.
 export type { UpsertRequest, UpsertResult } from "./directory-upsert.ts";
 export type { StoreFaultCode } from "./faults.ts";
 export type { InboxItem, InboxPage, InboxPlace } from "./inbox.ts";
+export type { LastWordsData } from "./last-words.ts";
 export type { Lease, LeaseRow, SqlLeases } from "./leases.ts";
 export type { DirectoryRow, PartitionHead, SqlLedger, StoredNotification } from "./ledger.ts";
 export type { HeldPartition, LedgerUpdate, WriteOutcome } from "./ledger-flush.ts";
