@@ -46,6 +46,18 @@ export class RegionApi {
     if (answer.status >= 300) throw new Error(`register: ${JSON.stringify(answer.body)}`);
   }
 
+  /** NDJSON; anything that is rejected throws. */
+  async importLines(lines: string): Promise<void> {
+    const response = await fetch(`${this.#url}/v1/recipients/import`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${this.#key}`, "content-type": "application/x-ndjson" },
+      body: lines,
+      signal: AbortSignal.timeout(120_000),
+    });
+    const report = (await response.json()) as { rejected?: number };
+    if (report.rejected !== 0) throw new Error(`import: ${JSON.stringify(report).slice(0, 300)}`);
+  }
+
   /** Returns the id; anything but 202 throws. */
   async post(audience: object, title: string, more: object = {}): Promise<string> {
     const request = { audience, content: { en: { title } }, ...more };

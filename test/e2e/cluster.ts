@@ -9,6 +9,7 @@ import { InboxLog } from "./inbox-log.ts";
 
 export interface TestCluster {
   readonly cluster: DevCluster;
+  readonly dataFolder: string;
   api(region: string): RegionApi;
   socketUrl(region: string): string;
   /** An employee with our client; its token comes from `issuer`. Not live yet. */
@@ -45,6 +46,7 @@ export async function startTestCluster(
   };
   return {
     cluster,
+    dataFolder: folder,
     api,
     inbox,
     socketUrl: (region) => placeOf(region).socketUrl,

@@ -8,6 +8,7 @@ import { count, regions } from "./arguments.ts";
 import { runDevCommand } from "./dev/dev-command.ts";
 import { loadCommand } from "./load/load-command.ts";
 import { runNodeCommand } from "./node-command.ts";
+import { processCommand } from "./process-command.ts";
 import { createTerminal } from "./terminal.ts";
 
 const BUILD = packageJson.version;
@@ -66,6 +67,14 @@ program
 
 program.addCommand(
   loadCommand({ terminal: createTerminal(process.stdout), defaultDataFolder: DEFAULT_DATA_FOLDER }),
+);
+
+program.addCommand(
+  processCommand({
+    terminal: createTerminal(process.stdout),
+    defaultDataFolder: DEFAULT_DATA_FOLDER,
+    env: process.env,
+  }),
 );
 
 await program.parseAsync();

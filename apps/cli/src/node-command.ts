@@ -2,14 +2,21 @@
 // `carillon node`: a region node as an operating-system process.
 //   RN5  SIGTERM, SIGINT or the end of the process that started it: stops in order and exits 0; the
 //        second one of these exits at once.
+//   RN11 A thread that is held for a second is logged with the process that holds it; held for 5 s,
+//        the recipient is written down for the next owner and the node is ended (P16).
+//   RN10 A node that has given up (RN9) is logged as `node.gave_up`, stopped within the time of an
+//        orderly stop, and exits 1: systemd starts it again.
 //   RN6  A configuration that is not valid: every problem on stderr, exit 78. What is not caught is
 //        logged and ends the process with 1: a node that is not sound must not go on.
 import { CONFIG_EXIT_CODE, ConfigError, type Environment, printConfig } from "@carillon/config";
-import { systemClock, systemRandom, systemScheduler } from "@carillon/kernel";
-import { createLogger, createMetrics } from "@carillon/telemetry";
+import { type Clock, systemClock, systemRandom, systemScheduler } from "@carillon/kernel";
+import { DEFAULT_RUNTIME_LIMITS, startWatchdog, type Watchdog } from "@carillon/process";
+import type { LastWordsData } from "@carillon/store";
+import { createLogger, createMetrics, type Logger, type Metrics } from "@carillon/telemetry";
+import type { NodeReady } from "./node-messages.ts";
 import { reasonOf } from "./node-telemetry.ts";
 import { readRegionNodeConfig, type RegionNodeConfig } from "./region-node-config.ts";
-import { createRegionNode, newMemberId } from "./region-node.ts";
+import { createRegionNode, newMemberId, type RegionNode } from "./region-node.ts";
 
 export interface NodeCommandOptions {
   readonly env: Environment;
@@ -42,8 +49,10 @@ async function runNode(config: RegionNodeConfig, build: string): Promise<number>
   const level = config.CARILLON_NODE_LOG_LEVEL;
   const log = createLogger({ region, node: memberId, component: "node", level });
   const metrics = createMetrics({ region, hasDefaults: true });
+  const watchdog = watchThisNode(config, log, metrics);
   const node = createRegionNode({
     config,
+    pulse: watchdog.pulse,
     memberId,
     build,
     clock: systemClock,
@@ -57,25 +66,80 @@ async function runNode(config: RegionNodeConfig, build: string): Promise<number>
     process.exit(1); // RN6
   };
   process.on("uncaughtException", onBug).on("unhandledRejection", onBug);
-  const asked = askedToStop();
-  try {
-    const ready = await Promise.race([node.start(), asked]);
-    if (typeof ready === "string") log.info("node.stopping", { reason: ready });
-    else {
+  const exitCode = await runUntilAsked(node, {
+    asked: askedToStop(),
+    log,
+    clock: systemClock,
+    giveUpMaxMs: config.CARILLON_NODE_STOP_MAX_MS + config.CARILLON_NODE_GATEWAY_DRAIN_MS,
+    onReady(ready) {
       log.info("node.ready", { ...ready, build });
       process.send?.(ready);
-      log.info("node.stopping", { reason: await asked });
-    }
+    },
+  });
+  await watchdog.stop();
+  await systemClock.sleep(FLUSH_MS);
+  return exitCode;
+}
+
+/** As a process in quarantine: the node may not have been its fault. */
+const STUCK_QUARANTINE = {
+  firstMs: DEFAULT_RUNTIME_LIMITS.quarantineMs,
+  maxMs: DEFAULT_RUNTIME_LIMITS.quarantineMaxMs,
+};
+
+/** RN11. Last words only where there is a database to write them to. */
+function watchThisNode(config: RegionNodeConfig, log: Logger, metrics: Metrics): Watchdog {
+  const url = config.CARILLON_NODE_STORE_URL?.reveal();
+  const home = config.CARILLON_NODE_REGION;
+  return startWatchdog({
+    clock: systemClock,
+    ...(url !== undefined && {
+      lastWords: {
+        moduleUrl: import.meta.resolve("@carillon/store/last-words"),
+        data: { url, home, times: STUCK_QUARANTINE } satisfies LastWordsData,
+      },
+    }),
+    onStall({ culprit, blockedMs }) {
+      metrics.eventLoopStalls.inc();
+      log.warn("node.stalled", { culprit: culprit.kind, ...culprit, blockedMs });
+    },
+    onError: ({ thread, fate, cause }) =>
+      log.error("node.watchdog_died", { thread, fate, reason: reasonOf(cause) }),
+  });
+}
+
+export interface NodeRun {
+  /** Resolves with the reason. */
+  readonly asked: Promise<string>;
+  readonly log: Logger;
+  readonly clock: Clock;
+  /** What a node that has given up may still take; then the rest is cut off, as by a crash. */
+  readonly giveUpMaxMs: number;
+  onReady(ready: NodeReady): void;
+}
+
+/** From start to stop. Resolves with the exit code; never rejects (RN5, RN6, RN10). */
+export async function runUntilAsked(node: RegionNode, run: NodeRun): Promise<number> {
+  const { asked, log, clock } = run;
+  try {
+    const ready = await Promise.race([node.start(), asked]);
+    if (typeof ready !== "string") run.onReady(ready);
   } catch (cause) {
     log.error("node.start_failed", { reason: reasonOf(cause) });
     await node.stop();
-    await systemClock.sleep(FLUSH_MS);
     return 1;
   }
-  await node.stop();
-  log.info("node.stopped");
-  await systemClock.sleep(FLUSH_MS);
-  return 0;
+  const gaveUp = node.gaveUp.then((reason) => ({ reason }));
+  const end = await Promise.race([asked, gaveUp]);
+  if (typeof end === "string") {
+    log.info("node.stopping", { reason: end });
+    await node.stop();
+    log.info("node.stopped");
+    return 0;
+  }
+  log.error("node.gave_up", end);
+  await Promise.race([node.stop(), clock.sleep(run.giveUpMaxMs)]);
+  return 1;
 }
 
 const EXIT_AT_ONCE = 130;

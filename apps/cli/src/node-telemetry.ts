@@ -5,6 +5,7 @@ import type { BusEvent } from "@carillon/bus";
 import { CLOSE_CODES } from "@carillon/contracts";
 import type { Gateway, GatewayStats } from "@carillon/gateway";
 import { assertNever, type Clock, Fault } from "@carillon/kernel";
+import { exitText, type SupervisorReport } from "@carillon/process";
 import type { Logger, Metrics } from "@carillon/telemetry";
 
 interface Telemetry {
@@ -43,6 +44,7 @@ const COUNTED = [
   "heldTotal",
   "malformedTotal",
   "crashesTotal",
+  "connectionCrashesTotal",
   "receiptsDroppedTotal",
   "closedDroppedTotal",
 ] as const satisfies readonly (keyof GatewayStats)[];
@@ -50,14 +52,64 @@ const COUNTED = [
 /** Ours only: what a client closes with is its own affair, and no closed set. */
 const CLOSES = Object.values(CLOSE_CODES);
 
-/** Copies gauges and counts once a second; returns what ends it. */
+/** What became of the supervised parts. A part is named by its supervisor and its id (bounded). */
+export function supervisorObserver({ log, metrics }: Telemetry) {
+  return (report: SupervisorReport): void => {
+    const { supervisor, kind } = report;
+    const event = `supervisor.${kind}`;
+    const about = { supervisor, ...("id" in report && { child: report.id }) };
+    switch (report.kind) {
+      case "child_started":
+        if (report.restartsCount === 0) return log.debug(event, about);
+        metrics.supervisorRestarts.inc({ supervisor, child: report.id });
+        return log.info("supervisor.child_restarted", {
+          ...about,
+          restartsCount: report.restartsCount,
+        });
+      case "child_exited": {
+        const { exit, next } = report;
+        const reason = exit.kind === "error" ? reasonOf(exit.error) : exitText(exit);
+        return log.warn(event, { ...about, reason, next });
+      }
+      case "start_failed":
+        return log.warn(event, {
+          ...about,
+          reason: reasonOf(report.error),
+          during: report.during,
+        });
+      case "stop_failed":
+        return log.warn(event, { ...about, reason: reasonOf(report.error) });
+      case "child_killed":
+        return log.warn(event, { ...about, shutdownMs: report.shutdownMs });
+      case "late_start":
+        return log.warn(event, about);
+      case "escalated": {
+        const { intensity, periodMs } = report;
+        return log.error(event, { ...about, intensity, periodMs });
+      }
+      case "child_stopped":
+      case "supervisor_exited":
+        return log.debug(event, { ...about, reason: exitText(report.exit) });
+      case "child_ignored":
+        return log.debug(event, about);
+      default:
+        return assertNever(report);
+    }
+  };
+}
+
+/** Copies gauges, and what is counted from now on, once a second; returns what ends it. */
 export function publishGatewayStats(deps: {
   readonly gateway: Gateway;
   readonly metrics: Metrics;
   readonly clock: Clock;
 }): () => void {
   const { gateway, metrics, clock } = deps;
-  const before = new Map<string, number>();
+  const first = gateway.stats();
+  const before = new Map<string, number>([
+    ...COUNTED.map((name) => [eventOf(name), first[name]] as const),
+    ...CLOSES.map((code) => [`closed_${code}`, first.closedTotal[code] ?? 0] as const),
+  ]);
   const publish = (): void => {
     timer = clock.setTimer(STATS_EVERY_MS, publish);
     const stats = gateway.stats();
@@ -66,7 +118,7 @@ export function publishGatewayStats(deps: {
     metrics.gatewayBufferedBytes.set(stats.waitingBytes);
     metrics.gatewayRefusedSockets.set(stats.refusedSocketsCount);
     metrics.gatewayReportsWaiting.set(stats.reportsWaitingCount);
-    for (const name of COUNTED) count(name.slice(0, -"Total".length), stats[name]);
+    for (const name of COUNTED) count(eventOf(name), stats[name]);
     for (const code of CLOSES) count(`closed_${code}`, stats.closedTotal[code] ?? 0);
   };
   const count = (event: string, total: number): void => {
@@ -75,6 +127,10 @@ export function publishGatewayStats(deps: {
   };
   let timer = clock.setTimer(STATS_EVERY_MS, publish);
   return () => timer.cancel();
+}
+
+function eventOf(name: (typeof COUNTED)[number]): string {
+  return name.slice(0, -"Total".length);
 }
 
 const OUTBOX_EVERY_MS = 5_000;

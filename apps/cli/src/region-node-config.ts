@@ -58,6 +58,12 @@ export const REGION_NODE_TABLE = {
     fallback: 10_000,
   }),
   CARILLON_NODE_KEY_PEPPER: optional(secret("under which API keys are hashed (ingest)")),
+  CARILLON_NODE_OPERATOR_KEY: optional(
+    secret("with which operators call /v1/admin; none: nobody can (ingest)", {
+      pattern: /^\S{24,512}$/,
+      expected: "at least 24 characters without spaces",
+    }),
+  ),
   CARILLON_NODE_TOKEN_PRIVATE_KEY: jwk("Ed25519 JWK that signs employees' tokens (ingest)"),
   CARILLON_NODE_TOKEN_PUBLIC_KEYS: jwks("JWKS of everybody who signs tokens (ingest, gateway)"),
   CARILLON_NODE_TOKEN_ISSUER: text(

@@ -1,286 +1,145 @@
 // apps/cli/src/region-node.ts
 // One process of one region with the roles it is given: the unit of production and of `carillon dev`.
+// Its parts are children of a supervisor, drawn in docs/architecture.md ("Supervision").
 //   RN2  Start: store (where a role needs it) → bus → membership → worker → gateway → ingest; nobody
 //        is let in before what serves him runs. Stop in reverse, each step bounded: no new
 //        partitions, no new writes, sockets told to go elsewhere, partitions handed over, then NATS
 //        and the database.
 //   RN3  `stop` is safe at any moment and twice; what was not started is not stopped.
-import { type Bus, connectBus } from "@carillon/bus";
-import { createMembership, type Membership } from "@carillon/cluster";
-import { createGateway, type Gateway } from "@carillon/gateway";
-import { createEvents, createIngest, type Ingest } from "@carillon/ingest";
-import { assert, type Clock, type Random, type Scheduler } from "@carillon/kernel";
-import { createStore, type Store } from "@carillon/store";
-import type { Logger, Metrics } from "@carillon/telemetry";
-import { createWorker, type Worker } from "@carillon/worker";
+//   RN9  A part that crashes is started again, and with it what stands on it, and nothing else. What
+//        a second try within the time does not mend ends the node: whoever runs it starts another.
+import { BugError, Fault } from "@carillon/kernel";
+import { exitText, type ProcessRuntime, type StartAnswer, Supervisor } from "@carillon/process";
+import type { TreeNode } from "@carillon/process";
 import type { NodeReady } from "./node-messages.ts";
-import { busEventObserver, publishGatewayStats, publishOutboxAge } from "./node-telemetry.ts";
-import { type RegionNodeConfig, rolesOf } from "./region-node-config.ts";
+import { supervisorObserver } from "./node-telemetry.ts";
+import { Foundation, foundationChildren, type RegionNodeDeps } from "./region-node-parts.ts";
+import { Roles, type Supervision } from "./region-node-roles.ts";
 
-export interface RegionNodeDeps {
-  readonly config: RegionNodeConfig;
-  readonly memberId: string;
-  readonly build: string;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly scheduler: Scheduler;
-  readonly log: Logger;
-  readonly metrics: Metrics;
-}
+export { newMemberId, type RegionNodeDeps } from "./region-node-parts.ts";
 
 export interface RegionNode {
-  /** Throws Fault or Error for what does not start; then call `stop`. */
+  /** Throws Fault or Error for what does not start; what had started has been stopped by then. */
   start(): Promise<NodeReady>;
   /** RN2, RN3. Never rejects. */
   stop(): Promise<void>;
+  /** What runs in it, restarts and last exits included. */
+  tree(): TreeNode;
+  /** Of the processes that run now, for inspection. */
+  runtimes(): readonly ProcessRuntime[];
+  /**
+   * Resolves with the reason when too many parts have crashed (RN9), never after `stop`. Its parts
+   * are being stopped then: `stop` waits for them.
+   */
+  readonly gaveUp: Promise<string>;
 }
 
-const MEMBER_ID_RANDOM_CHARACTERS = 8;
-const CONNECT_TIMEOUT_MS = 5_000;
-const BEAT_EVERY_MS = 1_000;
-
-/** New at every start: it is the member's incarnation. Only [a-z0-9-]: part of NATS subjects. */
-export function newMemberId(config: RegionNodeConfig, random: Random): string {
-  const roles = rolesOf(config);
-  const [only] = roles;
-  const what = roles.length === 1 && only !== undefined ? only : "node";
-  const digits = Array.from({ length: MEMBER_ID_RANDOM_CHARACTERS }, () =>
-    Math.floor(random.next() * 36).toString(36),
-  );
-  return `${config.CARILLON_NODE_REGION}-${what}-${digits.join("")}`;
-}
+/** Of the node's own children. The roles have their own tries before. */
+const RESTARTS = { intensity: 1, periodMs: 120_000 };
+const RESTART_DELAY_MS = 100;
+const RESTART_DELAY_MAX_MS = 5_000;
 
 export function createRegionNode(deps: RegionNodeDeps): RegionNode {
-  return new ComposedNode(deps);
+  return new SupervisedNode(deps);
 }
 
-class ComposedNode implements RegionNode {
+class SupervisedNode implements RegionNode {
   readonly #deps: RegionNodeDeps;
-  readonly #undo: { readonly name: string; readonly run: () => Promise<void> | void }[] = [];
+  readonly #foundation = new Foundation();
+  readonly #roles: Roles;
+  readonly #supervisor: Supervisor;
+  readonly #gaveUp = Promise.withResolvers<string>();
   #starting: Promise<NodeReady> | undefined;
   #stopping: Promise<void> | undefined;
 
   constructor(deps: RegionNodeDeps) {
     this.#deps = deps;
+    const { clock, log, metrics } = deps;
+    const observe = supervisorObserver({ log: log.child("supervisor"), metrics });
+    const supervision: Supervision = {
+      onReport: observe,
+      restartDelayMs: (failedAttempts) =>
+        Math.min(RESTART_DELAY_MAX_MS, RESTART_DELAY_MS * 2 ** failedAttempts),
+    };
+    const foundation = this.#foundation;
+    this.#roles = new Roles(deps, { foundation, supervision, tree: () => this.tree() });
+    this.#supervisor = new Supervisor({
+      id: "node",
+      clock,
+      strategy: "rest_for_one",
+      ...RESTARTS,
+      ...supervision,
+      onReport: (report) => {
+        observe(report);
+        if (report.kind === "escalated") this.#giveUp(`too many restarts of ${report.id}`);
+      },
+      onExit: (exit) => this.#giveUp(exitText(exit)),
+      children: [...foundationChildren(deps, this.#foundation), this.#roles.child()],
+    });
+  }
+
+  get gaveUp(): Promise<string> {
+    return this.#gaveUp.promise;
   }
 
   start(): Promise<NodeReady> {
-    this.#starting ??= this.#startAll();
+    this.#starting ??= this.#start();
     return this.#starting;
   }
 
   stop(): Promise<void> {
-    this.#stopping ??= this.#stopAll();
+    this.#stopping ??= this.#stop();
     return this.#stopping;
   }
 
-  async #startAll(): Promise<NodeReady> {
-    const { config, memberId } = this.#deps;
-    const roles = rolesOf(config);
-    const isStoreNeeded = roles.includes("ingest") || roles.includes("worker");
-    const store = isStoreNeeded ? await this.#startStore() : null;
-    const bus = await this.#startBus();
-    const membership = this.#startMembership(bus);
-    if (store && roles.includes("worker")) this.#startWorker({ store, bus, membership });
-    const gatewayPort = roles.includes("gateway")
-      ? await this.#startGateway({ bus, membership })
-      : null;
-    const ingestPort =
-      store && roles.includes("ingest")
-        ? await this.#startIngest({ store, bus, membership })
-        : null;
-    // First of all at the end: others give this member nothing new while it goes (CL6).
-    this.#onStop("membership.drain", () => membership.drain());
-    return { kind: "ready", memberId, ingestPort, gatewayPort };
+  tree(): TreeNode {
+    return this.#supervisor.tree();
   }
 
-  async #startStore(): Promise<Store> {
-    const { config, memberId } = this.#deps;
-    const url = config.CARILLON_NODE_STORE_URL;
-    assert(url, "RN1 the roles ingest and worker have their database");
-    const store = createStore({
-      url: url.reveal(),
-      poolMax: config.CARILLON_NODE_STORE_POOL_MAX,
-      applicationName: memberId,
-      connectTimeoutMs: CONNECT_TIMEOUT_MS,
-      statementTimeoutMs: config.CARILLON_NODE_STORE_STATEMENT_MS,
-    });
-    this.#onStop("store", () => store.close());
-    await store.migrate();
-    await store.ensureHome(config.CARILLON_NODE_REGION);
-    return store;
+  runtimes(): readonly ProcessRuntime[] {
+    return this.#roles.runtimes();
   }
 
-  async #startBus(): Promise<Bus> {
-    const { config, memberId, clock, random, scheduler, log, metrics } = this.#deps;
-    const bus = await connectBus({
-      urls: config.CARILLON_NODE_NATS_URLS,
-      name: memberId,
-      clock,
-      random,
-      scheduler,
-      onEvent: busEventObserver({ log: log.child("bus"), metrics }),
-    });
-    metrics.busConnected.set(bus.isConnected ? 1 : 0);
-    bus.onConnection((isConnected) => metrics.busConnected.set(isConnected ? 1 : 0));
-    this.#onStop("bus", () => bus.drain());
-    return bus;
+  async #start(): Promise<NodeReady> {
+    const answer = await this.#supervisor.start();
+    if (answer.kind !== "started") throw startErrorOf(answer);
+    const { memberId } = this.#foundation.incarnation;
+    return { kind: "ready", memberId, ...this.#roles.ports };
   }
 
-  #startMembership(bus: Bus): Membership {
-    const { config, memberId, build, clock, scheduler, metrics } = this.#deps;
-    const membership = createMembership(
-      {
-        self: { memberId, region: config.CARILLON_NODE_REGION, roles: rolesOf(config), build },
-        beatEveryMs: BEAT_EVERY_MS,
-        lostAfterMs: config.CARILLON_NODE_MEMBER_LOST_MS,
-        lostAfterRemoteMs: config.CARILLON_NODE_MEMBER_LOST_REMOTE_MS,
-      },
-      {
-        bus,
-        clock,
-        scheduler,
-        onMalformed: () => metrics.messagesMalformed.inc({ subject: "beat" }),
-      },
-    );
-    membership.start();
-    this.#onStop("membership", () => membership.stop());
-    return membership;
-  }
-
-  #startWorker(parts: { store: Store; bus: Bus; membership: Membership }): void {
-    const { config, memberId, clock, random, scheduler, log, metrics } = this.#deps;
-    const worker: Worker = createWorker(
-      {
-        home: config.CARILLON_NODE_REGION,
-        memberId,
-        limits: {
-          graceMs: config.CARILLON_NODE_SESSION_GRACE_MS,
-          ackMaxMs: config.CARILLON_NODE_ACK_MAX_MS,
-          resendMax: config.CARILLON_NODE_RESEND_MAX,
-        },
-      },
-      { ...parts, clock, random, scheduler, metrics, log: log.child("worker") },
-    );
-    worker.start();
-    this.#onStop("worker", async () => {
-      await worker.drain();
-      worker.stop();
-    });
-  }
-
-  async #startGateway(parts: { bus: Bus; membership: Membership }): Promise<number> {
-    const { config, memberId, clock, random, scheduler, log, metrics } = this.#deps;
-    const {
-      CARILLON_NODE_TOKEN_PUBLIC_KEYS: jwks,
-      CARILLON_NODE_TOKEN_ISSUER: issuer,
-      CARILLON_NODE_TOKEN_AUDIENCE: audience,
-    } = config;
-    assert(jwks, "RN1 the role gateway has its keys");
-    const gateway: Gateway = createGateway({
-      config: {
-        region: config.CARILLON_NODE_REGION,
-        host: config.CARILLON_NODE_HOST,
-        port: config.CARILLON_NODE_GATEWAY_PORT,
-        auth: {
-          jwks,
-          regions: config.CARILLON_NODE_REGIONS,
-          ...(issuer !== "" && { issuer }),
-          ...(audience !== "" && { audience }),
-        },
-        origins: config.CARILLON_NODE_GATEWAY_ORIGINS,
-        limits: {
-          socketsMax: config.CARILLON_NODE_GATEWAY_SOCKETS_MAX,
-          drainMs: config.CARILLON_NODE_GATEWAY_DRAIN_MS,
-        },
-      },
-      memberId,
-      bus: parts.bus,
-      members: parts.membership,
-      clock,
-      random,
-      scheduler,
-      log: log.child("gateway"),
-    });
-    this.#onStop("gateway", async () => {
-      await gateway.drain();
-      await gateway.stop();
-    });
-    const { port } = await gateway.start();
-    const stopStats = publishGatewayStats({ gateway, metrics, clock });
-    this.#onStop("gateway.stats", stopStats);
-    return port;
-  }
-
-  async #startIngest(parts: { store: Store; bus: Bus; membership: Membership }): Promise<number> {
-    const { config, clock, random, log, metrics } = this.#deps;
-    const {
-      CARILLON_NODE_KEY_PEPPER: pepper,
-      CARILLON_NODE_TOKEN_PRIVATE_KEY: privateJwk,
-      CARILLON_NODE_TOKEN_PUBLIC_KEYS: publicJwks,
-    } = config;
-    assert(pepper && privateJwk && publicJwks, "RN1 the role ingest has its secrets");
-    const ingest: Ingest = await createIngest({
-      config: {
-        region: config.CARILLON_NODE_REGION,
-        regions: config.CARILLON_NODE_REGIONS,
-        host: config.CARILLON_NODE_HOST,
-        port: config.CARILLON_NODE_INGEST_PORT,
-        apiKeyPepper: pepper.reveal(),
-        tokenKeys: {
-          privateJwk,
-          // Its own public half is known to it; twice the same kid would be ambiguous.
-          publicJwks: publicJwks.keys.filter(({ kid }) => kid !== privateJwk.kid),
-        },
-      },
-      store: parts.store,
-      bus: parts.bus,
-      owners: { ownerOf: (home, partition) => parts.membership.ownerOf(home, partition) },
-      clock,
-      random,
-      events: createEvents(log.child("ingest"), metrics, clock),
-      metricsText: () => metrics.render(),
-    });
-    this.#onStop("ingest", () => ingest.stop());
-    const { port } = await ingest.start();
-    const stopOutboxAge = publishOutboxAge({ outbox: parts.store.outbox, metrics, clock });
-    this.#onStop("outbox.age", stopOutboxAge);
-    return port;
-  }
-
-  #onStop(name: string, run: () => Promise<void> | void): void {
-    this.#undo.push({ name, run });
-  }
-
-  /** Each step has the limit of CARILLON_NODE_STOP_MAX_MS, the gateway's its drain besides. */
-  async #stopAll(): Promise<void> {
-    const { config, log } = this.#deps;
-    // RN3: what is starting would otherwise be left behind.
-    const settled = this.#starting?.then(ignore, ignore) ?? Promise.resolve();
-    await this.#within(config.CARILLON_NODE_STOP_MAX_MS, "start", () => settled);
-    for (const { name, run } of this.#undo.splice(0).toReversed()) {
-      const extraMs = name === "gateway" ? config.CARILLON_NODE_GATEWAY_DRAIN_MS : 0;
-      try {
-        // oxlint-disable-next-line no-await-in-loop -- RN2: one after the other
-        await this.#within(config.CARILLON_NODE_STOP_MAX_MS + extraMs, name, run);
-      } catch (cause) {
-        log.warn("node.stop_failed", { step: name, reason: String(cause) });
-      }
-    }
-  }
-
-  async #within(maxMs: number, name: string, run: () => Promise<void> | void): Promise<void> {
+  /** A start under way is waited for, and after that interrupted (RN3). */
+  async #stop(): Promise<void> {
+    const { clock, config, log } = this.#deps;
+    const maxMs = config.CARILLON_NODE_STOP_MAX_MS;
     const late = Promise.withResolvers<void>();
-    const timer = this.#deps.clock.setTimer(maxMs, () => {
-      this.#deps.log.warn("node.stop_late", { step: name, maxMs });
+    const timer = clock.setTimer(maxMs, () => {
+      log.warn("node.stop_late", { step: "start", maxMs });
       late.resolve();
     });
-    try {
-      await Promise.race([run(), late.promise]);
-    } finally {
-      timer.cancel();
-    }
+    await Promise.race([this.#starting?.then(ignore, ignore), late.promise]);
+    timer.cancel();
+    await this.#supervisor.stop();
   }
+
+  #giveUp(reason: string): void {
+    if (this.#stopping === undefined) this.#gaveUp.resolve(reason);
+  }
+}
+
+/** What the part threw, from below all supervisors in between. */
+function startErrorOf(answer: Exclude<StartAnswer, { kind: "started" }>): unknown {
+  if (answer.kind === "stopped")
+    return new Fault("the node was stopped", { code: "stopped", isRetryable: false });
+  if (answer.kind === "rejected") {
+    const problems = answer.problems.map(({ childId, field, problem }) => ({
+      where: `${childId ?? "node"}.${field}`,
+      problem,
+    }));
+    return new BugError(`RN2 wrong specs: ${JSON.stringify(problems)}`);
+  }
+  let { error } = answer;
+  while (error instanceof Fault && error.code === "supervisor_start_failed") error = error.cause;
+  return error;
 }
 
 /** A start that fails is told to whoever asked for it. */

@@ -15,7 +15,7 @@ import {
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { Socket } from "node:net";
 import { WebSocketServer } from "ws";
-import type { ProcessRuntime } from "@carillon/process";
+import type { ProcessRuntime, TurnPulse } from "@carillon/process";
 import { type Authentication, type AuthOptions, createAuthenticator } from "./authenticate.ts";
 import { Connection, type ConnectionDeps, createConnectionSlots } from "./connection.ts";
 import { planDrain } from "./drain.ts";
@@ -52,6 +52,7 @@ export interface GatewayDeps {
   readonly scheduler: Scheduler;
   readonly random: Random;
   readonly log: GatewayLog;
+  readonly pulse?: TurnPulse | undefined; // of the node's watchdog
 }
 
 export interface GatewayStats extends HubStats {
@@ -118,7 +119,7 @@ class GatewayNode implements Gateway {
     const { bus, members, memberId, clock, scheduler, random, log, config } = deps;
     const limits = { ...GATEWAY_LIMITS, ...config.limits };
     this.#limits = limits;
-    const processes = new Processes({ clock, scheduler, random, log, limits });
+    const processes = new Processes({ clock, scheduler, random, log, limits, pulse: deps.pulse });
     this.#processes = processes;
     const hubOptions = { processes, openLimits: limits, reportEveryMs: limits.reportEveryMs };
     const hub = { memberId, bus, members, clock, scheduler, random, log, ...hubOptions };

@@ -2,7 +2,12 @@
 // The process runtime of this gateway: its limits, and what becomes of a crash in it. A crash is
 // logged with the key of its process and the place in the code, without what was being handled.
 import type { Clock, Random, Scheduler } from "@carillon/kernel";
-import { createRuntime, type CrashReport, type ProcessRuntime } from "@carillon/process";
+import {
+  createRuntime,
+  type CrashReport,
+  type ProcessRuntime,
+  type TurnPulse,
+} from "@carillon/process";
 import type { GatewayLog } from "./log.ts";
 import {
   type Occupant,
@@ -23,6 +28,7 @@ export interface ProcessesDeps {
   readonly random: Random;
   readonly log: GatewayLog;
   readonly limits: ProcessLimits;
+  readonly pulse?: TurnPulse | undefined; // of the node's watchdog
 }
 
 export class Processes {
@@ -30,9 +36,10 @@ export class Processes {
   readonly #log: GatewayLog;
   readonly #kinds = new Map<string, { onCrash(report: CrashReport): void }>(); // by table
 
-  constructor({ clock, scheduler, random, log, limits }: ProcessesDeps) {
+  constructor({ clock, scheduler, random, log, limits, pulse }: ProcessesDeps) {
     this.#log = log;
     this.runtime = createRuntime({
+      ...(pulse && { pulse }),
       clock,
       scheduler,
       random,

@@ -93,7 +93,9 @@ async function readTree({ params }: Call<Operator>, deps: AdminDeps): Promise<An
   const unknown = unknownNode(node, deps);
   if (unknown !== undefined) return unknown;
   const reply = await askNode(node, { kind: "tree" }, deps);
-  return reply?.kind === "tree" ? ok(200, { node, ...without(reply) }) : unreachable();
+  if (reply?.kind !== "tree") return unreachable();
+  const { tree, tables, stats } = reply;
+  return ok(200, { node, tree, tables, stats });
 }
 
 async function listProcesses({ query }: Call<Operator>, deps: AdminDeps): Promise<Answer> {
@@ -210,10 +212,6 @@ async function askNode(
   if (outcome.kind !== "reply") return null;
   const decoded = decodeMessage(adminReplySchema, outcome.data);
   return decoded.kind === "message" && decoded.message.kind !== "failed" ? decoded.message : null;
-}
-
-function without<Reply extends { kind: string }>({ kind: _, ...rest }: Reply) {
-  return rest;
 }
 
 function sha256(text: string): Buffer {

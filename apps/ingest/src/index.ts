@@ -4,11 +4,12 @@ export { createEvents } from "./create-events.ts";
 export type { IngestEvents } from "./events.ts";
 export {
   createIngest,
+  createIngestSupervisor,
   type Ingest,
-  type IngestConfig,
-  type IngestDeps,
   type IngestLoad,
+  type IngestSupervisor,
 } from "./ingest.ts";
+export type { IngestConfig, IngestDeps } from "./ingest-options.ts";
 export { INGEST_LIMITS, type IngestLimits } from "./limits.ts";
 export type { Owners } from "./poke.ts";
 export { publicJwkOf, TOKEN_ALGORITHM, type TokenKeys } from "./tokens.ts";

@@ -1,49 +1,29 @@
 // apps/ingest/src/ingest.ts
-// Everything of an ingest node, put together: start → drain → stop. Store, bus and cluster are the
-// caller's; they outlive it.
-import type { AddressInfo } from "node:net";
-import type { Bus } from "@carillon/bus";
-import type { Clock, Random } from "@carillon/kernel";
-import type { Store } from "@carillon/store";
-import { type Acceptor, createAcceptor } from "./accept.ts";
-import { createApiKeys } from "./api-keys.ts";
-import { createDirectoryRoutes } from "./directory-routes.ts";
-import { createDirectoryWriter } from "./directory-writer.ts";
-import type { IngestEvents } from "./events.ts";
-import { createHealth } from "./health.ts";
-import { createHomes } from "./homes.ts";
-import { addRoutes, createHttpServer, type HttpServerOptions } from "./http-server.ts";
-import { createInbox } from "./inbox.ts";
+// Everything of an ingest node under its supervisor, one for one:
+//   relay   the links to other regions, a supervisor of its own
+//   intake  requests of other regions
+//   http    the API, with what waits for a group commit
+// Store, bus and cluster are the caller's; they outlive it.
+//   IN34 A part that crashes is made anew alone, on the port it had; the others serve on.
+import { ownBus } from "@carillon/bus";
+import {
+  type AnySupervisor,
+  type ChildSpec,
+  ownChild,
+  ownClock,
+  Supervisor,
+  supervisorChild,
+  type TreeNode,
+} from "@carillon/process";
+import { type HttpParts, type IngestHttp, startHttp } from "./ingest-http.ts";
+import type { IngestDeps } from "./ingest-options.ts";
+import { createServices } from "./ingest-services.ts";
 import { createIntake, type Intake } from "./intake.ts";
 import { INGEST_LIMITS, type IngestLimits } from "./limits.ts";
-import { createPoker, type Owners } from "./poke.ts";
+import { createPoker } from "./poke.ts";
 import { serveRegion } from "./region-services.ts";
-import { createRelay, type Relay } from "./relay.ts";
-import { routesOf } from "./routes.ts";
-import { createStatuses } from "./status.ts";
-import { createTokens, type TokenKeys } from "./tokens.ts";
-
-export interface IngestConfig {
-  readonly region: string;
-  readonly regions: readonly string[]; // this one included
-  readonly host: string;
-  readonly port: number; // 0: a free one
-  readonly apiKeyPepper: string;
-  readonly tokenKeys: TokenKeys;
-  readonly limits?: IngestLimits; // default: INGEST_LIMITS
-}
-
-export interface IngestDeps {
-  readonly config: IngestConfig;
-  readonly store: Store;
-  readonly bus: Bus;
-  readonly owners: Owners;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly events: IngestEvents; // createEvents joins them to log and metrics
-  /** Body of /metrics. */
-  readonly metricsText: () => Promise<{ readonly contentType: string; readonly text: string }>;
-}
+import { createRelay } from "./relay.ts";
+import { createTokens } from "./tokens.ts";
 
 /** Numbers for gauges. */
 export interface IngestLoad {
@@ -52,6 +32,16 @@ export interface IngestLoad {
   readonly intakeWaitingCount: number;
 }
 
+/** An ingest node as the child of a supervisor. */
+export interface IngestSupervisor extends AnySupervisor {
+  /** Of the HTTP API, once that has started; it stays the same. */
+  readonly port: number | undefined;
+  /** Refuses new writes, finishes what was accepted. Safe to call twice. */
+  drain(): Promise<void>;
+  readonly load: IngestLoad;
+}
+
+/** An ingest node by itself. */
 export interface Ingest {
   /** Rejects when the port is taken. Safe to call twice. */
   start(): Promise<{ port: number }>;
@@ -59,141 +49,141 @@ export interface Ingest {
   drain(): Promise<void>;
   /** Drains, then closes every connection, by force after `drainMaxMs`. Safe to call twice. */
   stop(): Promise<void>;
+  tree(): TreeNode;
   readonly load: IngestLoad;
 }
 
+/** A part that crashes more often is not mended by another try of its own. */
+const RESTARTS = { intensity: 3, periodMs: 10_000 };
+const ABANDON_MAX_MS = 5_000;
+const STOP_MARGIN_MS = 1_000;
+
 /** Rejects when the token key cannot be used. */
 export async function createIngest(deps: IngestDeps): Promise<Ingest> {
-  const { config, store, bus, clock, random, events } = deps;
-  const { region, regions } = config;
-  const limits = config.limits ?? INGEST_LIMITS;
-  const place = { region, regions };
-  let isDraining = false;
-
-  const tokens = await createTokens(config.tokenKeys, clock);
-  const poker = createPoker({ home: region, bus, owners: deps.owners, onPoke: events.poked });
-  const relay = createRelay(
-    {
-      ...place,
-      limits: limits.relay,
-      onOutcome: events.relayed,
-      onState: events.linkChanged,
-      onFault: events.failed,
-    },
-    { store, bus, clock, random },
-  );
-  const homes = createHomes(
-    {
-      ...place,
-      locateTimeoutMs: limits.locateTimeoutMs,
-      claimTimeoutMs: limits.regionTimeoutMs,
-      entriesMax: limits.homesCachedMax,
-      believedMs: limits.homesBelievedMs,
-      onFault: events.failed,
-    },
-    { store, bus, clock },
-  );
-  const acceptor = createAcceptor(
-    { ...place, limits: limits.accept, onCommit: events.committed, onAccepted: events.accepted },
-    { store, bus, homes, poker, relay, clock, random },
-  );
-  const requestTimeoutMs = limits.regionTimeoutMs;
-  const writer = createDirectoryWriter(
-    { ...place, requestTimeoutMs },
-    { store, bus, homes, poker, relay },
-  );
-  const statuses = createStatuses(
-    { ...place, requestTimeoutMs: limits.statusTimeoutMs },
-    { store, bus },
-  );
-  const inbox = createInbox({ ...place, requestTimeoutMs }, { store, bus });
-  const intake = createIntake(bus, {
-    runningMax: limits.intakeRunningMax,
-    queueMax: limits.intakeQueueMax,
-    onMalformed: (subject) => events.refused(subject, "malformed"),
-    onOverloaded: (subject) => events.refused(subject, "overloaded"),
-    onFailure: events.failed,
-  });
-  const keyed = createApiKeys(
-    {
-      believedMs: limits.apiKeyBelievedMs,
-      refusedMs: limits.apiKeyRefusedMs,
-      entriesMax: limits.apiKeysCachedMax,
-      verify: (apiKey) => store.tenants.verifyApiKey(apiKey, config.apiKeyPepper),
-    },
-    clock,
-  );
-
-  const httpOptions: HttpServerOptions = {
-    limits: limits.http,
-    isDraining: () => isDraining,
-    nextRequestId: requestIds(random),
-    onFailure: events.failed,
-    onAnswer: events.answered,
-  };
-  const app = createHttpServer(httpOptions);
-  const routes = routesOf({
-    keyed,
-    employee: (authorization) => tokens.authenticate(authorization),
-    acceptor,
-    directory: createDirectoryRoutes({
-      ...place,
-      requestTimeoutMs,
-      store,
-      bus,
-      homes,
-      writer,
-      tokens,
-    }),
-    imports: { ...place, homes, writer },
-    statuses,
-    inbox,
-    health: createHealth({ store, bus, clock, isDraining: () => isDraining }),
-    metricsText: deps.metricsText,
-  });
-  addRoutes(app, routes, httpOptions);
-
-  const drain = async (): Promise<void> => {
-    isDraining = true;
-    await Promise.all([acceptor.drain(), intake.drain()]);
-  };
+  await createTokens(deps.config.tokenKeys, deps.clock);
+  const supervisor = createIngestSupervisor(deps);
   const start = async (): Promise<{ port: number }> => {
-    serveRegion({ region, intake, store, poker, writer, statuses, inbox, onOddity: events.odd });
-    relay.start();
-    await app.listen({ host: config.host, port: config.port });
-    return { port: (app.server.address() as AddressInfo).port };
+    const answer = await supervisor.start();
+    if (answer.kind === "start_failed") throw answer.error;
+    if (supervisor.port === undefined) throw new Error(`ingest did not start: ${answer.kind}`);
+    return { port: supervisor.port };
   };
   let started: Promise<{ port: number }> | undefined;
-  let stopped: Promise<void> | undefined;
-  const stop = async (): Promise<void> => {
-    const force = clock.setTimer(limits.drainMaxMs, () => app.server.closeAllConnections());
-    await drain();
-    await app.close();
-    force.cancel();
-    await relay.stop();
-  };
-
   return {
     start: () => (started ??= start()),
-    drain,
-    stop: () => (stopped ??= stop()),
+    drain: () => supervisor.drain(),
+    stop: async () => void (await supervisor.stop()),
+    tree: () => supervisor.tree(),
     get load() {
-      return loadOf(acceptor, relay, intake);
+      return supervisor.load;
     },
   };
 }
 
-function loadOf(acceptor: Acceptor, relay: Relay, intake: Intake): IngestLoad {
-  return {
-    acceptWaitingCount: acceptor.waitingCount,
-    relayQueuedCount: relay.queuedCount,
-    intakeWaitingCount: intake.waitingCount,
-  };
+export function createIngestSupervisor(deps: IngestDeps): IngestSupervisor {
+  return new SupervisedIngest(deps);
 }
 
-/** Unique per node by its random part; cheap, since every request takes one. */
-function requestIds(random: Random): () => string {
-  const prefix = Buffer.from(random.bytes(6)).toString("hex");
-  let count = 0;
-  return () => `${prefix}-${(++count).toString(36)}`;
+class SupervisedIngest implements IngestSupervisor {
+  readonly id = "ingest";
+  readonly #parts: HttpParts;
+  readonly #limits: IngestLimits;
+  readonly #supervisor: Supervisor;
+  #http: IngestHttp | undefined;
+  #intake: Intake | undefined;
+
+  constructor(deps: IngestDeps) {
+    const { config, bus, events, clock, supervision } = deps;
+    const { region, regions } = config;
+    this.#limits = config.limits ?? INGEST_LIMITS;
+    const { onExit: _ownExit, ...forRelay } = supervision ?? {};
+    const relay = createRelay(
+      {
+        region,
+        regions,
+        limits: this.#limits.relay,
+        onOutcome: events.relayed,
+        onState: events.linkChanged,
+        onFault: events.failed,
+        supervision: forRelay,
+      },
+      deps,
+    );
+    const poker = createPoker({ home: region, bus, owners: deps.owners, onPoke: events.poked });
+    this.#parts = { ...deps, relay, poker };
+    this.#supervisor = new Supervisor({
+      id: this.id,
+      clock,
+      ...RESTARTS,
+      ...supervision,
+      children: [
+        supervisorChild({ id: "relay", create: (onExit) => relay.createSupervisor(onExit) }),
+        this.#intakeChild(),
+        this.#httpChild(),
+      ],
+    });
+  }
+
+  get port(): number | undefined {
+    return this.#http?.port;
+  }
+
+  get load(): IngestLoad {
+    return {
+      acceptWaitingCount: this.#http?.acceptWaitingCount ?? 0,
+      relayQueuedCount: this.#parts.relay.queuedCount,
+      intakeWaitingCount: this.#intake?.waitingCount ?? 0,
+    };
+  }
+
+  readonly start: AnySupervisor["start"] = () => this.#supervisor.start();
+  readonly stop: AnySupervisor["stop"] = (exit) => this.#supervisor.stop(exit);
+  readonly kill: AnySupervisor["kill"] = (exit) => this.#supervisor.kill(exit);
+  readonly tree: AnySupervisor["tree"] = (childrenMax) => this.#supervisor.tree(childrenMax);
+
+  async drain(): Promise<void> {
+    await Promise.all([this.#http?.drain(), this.#intake?.drain()]);
+  }
+
+  #intakeChild(): ChildSpec {
+    const { clock, config, events, store, poker } = this.#parts;
+    return ownChild({
+      id: "intake",
+      clock,
+      shutdown: this.#limits.drainMaxMs,
+      abandonMaxMs: ABANDON_MAX_MS,
+      start: (run) => {
+        const bus = ownBus(run, this.#parts.bus);
+        const intake = createIntake(bus, {
+          runningMax: this.#limits.intakeRunningMax,
+          queueMax: this.#limits.intakeQueueMax,
+          onMalformed: (subject) => events.refused(subject, "malformed"),
+          onOverloaded: (subject) => events.refused(subject, "overloaded"),
+          onFailure: events.failed,
+          onCrash: run.crashed,
+        });
+        const services = createServices({ ...this.#parts, bus, clock: ownClock(run, clock) });
+        const { region } = config;
+        serveRegion({ region, intake, store, poker, ...services, onOddity: events.odd });
+        this.#intake = intake;
+        // What it had taken is answered all the same; its subscriptions are gone with the run.
+        return { stop: () => intake.drain(), abandon: () => undefined };
+      },
+    });
+  }
+
+  #httpChild(): ChildSpec {
+    const { clock, config } = this.#parts;
+    return ownChild({
+      id: "http",
+      clock,
+      shutdown: this.#limits.drainMaxMs + STOP_MARGIN_MS,
+      abandonMaxMs: ABANDON_MAX_MS,
+      start: async (run) => {
+        const http = await startHttp(this.#parts, { run, port: this.port ?? config.port });
+        this.#http = http;
+        return http;
+      },
+    });
+  }
 }

@@ -18,6 +18,7 @@ function start() {
     onMalformed: (subject) => told.push(`malformed ${subject}`),
     onOverloaded: (subject) => told.push(`overloaded ${subject}`),
     onFailure: (subject, cause) => told.push(`${subject} ${(cause as Error).message}`),
+    onCrash: (cause) => told.push(`crash ${String(cause)}`),
   });
   const handlers: PromiseWithResolvers<unknown>[] = [];
   intake.serve("s", locateRequestSchema, () => {

@@ -16,6 +16,8 @@ export interface IntakeOptions {
   readonly onMalformed: (subject: string) => void;
   readonly onOverloaded: (subject: string) => void;
   readonly onFailure: (subject: string, cause: unknown) => void;
+  /** A request could not even be answered: a bug; its place is not free again. */
+  readonly onCrash: (cause: unknown) => void;
 }
 
 export interface Intake {
@@ -32,12 +34,15 @@ export function createIntake(bus: Bus, options: IntakeOptions): Intake {
   let runningCount = 0;
   let drained: (() => void)[] = [];
 
-  const run = async (job: () => Promise<void>): Promise<void> => {
+  const run = (job: () => Promise<void>): void => {
     runningCount++;
-    await job();
+    job().then(onDone).catch(options.onCrash);
+  };
+
+  const onDone = (): void => {
     runningCount--;
     const next = waiting.shift();
-    if (next !== undefined) void run(next);
+    if (next !== undefined) run(next);
     else if (runningCount === 0) {
       for (const tell of drained) tell();
       drained = [];
@@ -45,7 +50,7 @@ export function createIntake(bus: Bus, options: IntakeOptions): Intake {
   };
 
   const take = (message: Message, job: () => Promise<void>): void => {
-    if (runningCount < options.runningMax) void run(job);
+    if (runningCount < options.runningMax) run(job);
     else if (waiting.length < options.queueMax) waiting.push(job);
     else {
       options.onOverloaded(message.subject);

@@ -52,6 +52,7 @@ function start(limits: Partial<RelayLimits> = {}) {
       onOutcome: () => undefined,
       onFault: (operation) => faults.push(operation),
       onState: (_target, state) => states.push(state),
+      onCrash: (cause) => faults.push(`crash ${String(cause)}`),
     },
     { bus, clock, random },
   );

@@ -5,10 +5,12 @@
 //   IN10 After a failure the link is in `backlog`: nothing goes out from memory until the rows in
 //        the database, oldest first, have been taken over; tried for ever with back-off (D5).
 //        Rows that a sweep finds on a healthy link (a dead node's, homes) go first all the same.
+//   IN32 A link that begins after a crash rests first: one that keeps crashing (a row that nobody can
+//        read) is tried for ever like a region that does not answer, and takes nobody with it.
 //   IN11 What waits in memory is limited by count and bytes; beyond that rows wait in Postgres only.
 import type { Bus } from "@carillon/bus";
 import { decodeMessage, relayReplySchema, subjects } from "@carillon/contracts";
-import { backoffDelayMs, type Clock, type Random, type Timer } from "@carillon/kernel";
+import { backoffDelayMs, type Clock, Fault, type Random, type Timer } from "@carillon/kernel";
 
 /** One outbox row, encoded. `json`: a RelayItem, or one or more tenants of a HomesBatch. */
 export interface RelayEntry {
@@ -40,6 +42,10 @@ export interface RelayLinkOptions {
   readonly onOutcome: (outcome: RelayOutcome, itemCount: number) => void;
   readonly onFault: (operation: string, cause: unknown) => void;
   readonly onState: (target: string, state: "direct" | "backlog") => void;
+  /** A bug: the link is over; `stop` it, and make another one. */
+  readonly onCrash: (cause: unknown) => void;
+  /** Before its first sweep nothing goes out, whoever asks (IN32). Default 0. */
+  readonly restMs?: number;
 }
 
 const ENVELOPE_BYTES = 256;
@@ -64,6 +70,7 @@ export class RelayLink {
   /** The sweep is sending: what is queued follows it. */
   #isHeld = false;
   #isAskedFor = false;
+  #isResting = false;
   #loop: Promise<void> | undefined;
   #wake: (() => void) | undefined;
 
@@ -85,7 +92,7 @@ export class RelayLink {
   start(): void {
     if (this.#phase !== "idle") return;
     this.#phase = "running";
-    this.#loop = this.#sweepForEver();
+    this.#loop = this.#sweepForEver().catch(this.#options.onCrash);
   }
 
   /** Committed rows, in order of commit. Never waits; what has no room stays in Postgres (IN11). */
@@ -109,7 +116,7 @@ export class RelayLink {
   /** The connection is back, or rows were committed that are due at once: sweeps without delay. */
   sweepSoon(): void {
     this.#isAskedFor = true;
-    this.#wake?.();
+    if (!this.#isResting) this.#wake?.();
   }
 
   /** Lets the batch under way end; what is queued stays in Postgres. Safe to call twice. */
@@ -120,7 +127,8 @@ export class RelayLink {
   }
 
   #sendSoon(): void {
-    if (!this.#isHeld && this.#queue.length > 0) this.#sending ??= this.#sendQueued();
+    if (!this.#isHeld && this.#queue.length > 0)
+      this.#sending ??= this.#sendQueued().catch(this.#options.onCrash);
   }
 
   async #sendQueued(): Promise<void> {
@@ -150,6 +158,10 @@ export class RelayLink {
   }
 
   async #sweepForEver(): Promise<void> {
+    const { restMs = 0 } = this.#options;
+    this.#isResting = restMs > 0;
+    if (this.#isResting) await this.#pause(restMs);
+    this.#isResting = false;
     while (this.#phase === "running") {
       this.#isAskedFor = false;
       if ((await this.#sweepOnce()) || this.#isAskedFor) continue;
@@ -171,6 +183,7 @@ export class RelayLink {
     try {
       rows = await this.#options.claim(this.#options.target, this.#options.limits.batchItemsMax);
     } catch (cause) {
+      if (!(cause instanceof Fault)) throw cause;
       this.#options.onFault("outbox.claim", cause);
       return false;
     }
@@ -225,6 +238,7 @@ export class RelayLink {
       try {
         await this.#options.markDone(batch.map((entry) => entry.outboxId));
       } catch (cause) {
+        if (!(cause instanceof Fault)) throw cause;
         this.#options.onFault("outbox.markDone", cause); // sent again later, absorbed there
       }
     }

@@ -1,8 +1,19 @@
 // apps/ingest/src/relay.ts
-// All links to other regions, and how an outbox row looks on them (DESIGN §5.2).
-import type { Bus } from "@carillon/bus";
+// All links to other regions under their supervisor, and how an outbox row looks on them (DESIGN §5.2).
+//   IN33 A link that crashes is made anew alone; meanwhile its rows are left in Postgres.
+import { type Bus, ownBus } from "@carillon/bus";
 import type { RelayItem } from "@carillon/contracts";
-import type { Clock, Random } from "@carillon/kernel";
+import { backoffDelayMs, type Clock, type Random } from "@carillon/kernel";
+import {
+  type AnySupervisor,
+  type ChildSpec,
+  type Exit,
+  ownChild,
+  ownClock,
+  type OwnRun,
+  Supervisor,
+  type SupervisorOptions,
+} from "@carillon/process";
 import type { OutboxRow, Store } from "@carillon/store";
 import { type RelayEntry, type RelayLimits, RelayLink, type RelayOutcome } from "./relay-link.ts";
 
@@ -10,13 +21,13 @@ import { type RelayEntry, type RelayLimits, RelayLink, type RelayOutcome } from 
 const CLAIM_RETRY_MS = 5_000;
 
 export interface Relay {
-  start(): void;
   offer(target: string, entries: readonly RelayEntry[]): void;
   /** Rows that are due at once were committed, or the connection is back. */
   sweepSoon(): void;
   stateOf(target: string): "direct" | "backlog" | undefined;
   readonly queuedCount: number;
-  stop(): Promise<void>;
+  /** Of its links, one child for each target; a new one for each start. */
+  createSupervisor(onExit: (exit: Exit) => void): AnySupervisor;
 }
 
 export interface RelayOptions {
@@ -26,44 +37,135 @@ export interface RelayOptions {
   readonly onOutcome: (outcome: RelayOutcome, itemCount: number) => void;
   readonly onFault: (operation: string, cause: unknown) => void;
   readonly onState: (target: string, state: "direct" | "backlog") => void;
+  readonly supervision?: Pick<SupervisorOptions, "onReport" | "restartDelayMs">;
 }
 
-export function createRelay(
-  options: RelayOptions,
-  deps: {
-    readonly store: Store;
-    readonly bus: Bus;
-    readonly clock: Clock;
-    readonly random: Random;
-  },
-): Relay {
-  const { outbox } = deps.store;
-  const links = new Map<string, RelayLink>();
-  for (const target of options.regions) {
-    if (target === options.region) continue;
-    const claim = async (region: string, limitCount: number) =>
-      (await outbox.claim(region, limitCount, CLAIM_RETRY_MS)).map(entryOfRow);
-    const markDone = (outboxIds: readonly number[]) => outbox.markDone(outboxIds);
-    const { limits, onOutcome, onFault, onState } = options;
-    const linkOptions = { from: options.region, target, limits, onOutcome, onFault, onState };
-    links.set(target, new RelayLink({ ...linkOptions, claim, markDone }, deps));
+export interface RelayDeps {
+  readonly store: { readonly outbox: Pick<Store["outbox"], "claim" | "markDone"> };
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+const REST_JITTER_SHARE = 0.5;
+/** Links rest between two runs: with at most one restart in 1.5 s each they never reach it. */
+const RESTARTS_PER_LINK = { intensity: 8, periodMs: 10_000 };
+const STOP_MARGIN_MS = 1_000;
+
+export function createRelay(options: RelayOptions, deps: RelayDeps): Relay {
+  return new SupervisedRelay(options, deps);
+}
+
+class SupervisedRelay implements Relay {
+  readonly #options: RelayOptions;
+  readonly #deps: RelayDeps;
+  readonly #targets: readonly string[];
+  /** Those that run. */
+  readonly #links = new Map<string, { readonly link: RelayLink; readonly run: OwnRun }>();
+  readonly #begun = new Set<string>(); // targets
+
+  constructor(options: RelayOptions, deps: RelayDeps) {
+    this.#options = options;
+    this.#deps = deps;
+    this.#targets = options.regions.filter((region) => region !== options.region);
   }
-  const sweepSoon = (): void => links.forEach((link) => link.sweepSoon());
-  deps.bus.onConnection((isConnected) => {
-    if (isConnected) sweepSoon();
-  });
-  return {
-    start: () => links.forEach((link) => link.start()),
-    offer: (target, entries) => links.get(target)?.offer(entries),
-    sweepSoon,
-    stateOf: (target) => links.get(target)?.state,
-    get queuedCount() {
-      return [...links.values()].reduce((sum, link) => sum + link.queuedCount, 0);
-    },
-    async stop() {
-      await Promise.all([...links.values()].map((link) => link.stop()));
-    },
-  };
+
+  /** Without a link the rows are left to the next one, which begins with what is in Postgres. */
+  offer(target: string, entries: readonly RelayEntry[]): void {
+    const running = this.#links.get(target);
+    if (running !== undefined) running.run.guarded(() => running.link.offer(entries))();
+    else if (this.#targets.includes(target)) this.#options.onOutcome("left_behind", entries.length);
+  }
+
+  sweepSoon(): void {
+    for (const { link, run } of this.#links.values()) run.guarded(() => link.sweepSoon())();
+  }
+
+  stateOf(target: string): "direct" | "backlog" | undefined {
+    if (!this.#targets.includes(target)) return undefined;
+    return this.#links.get(target)?.link.state ?? "backlog";
+  }
+
+  get queuedCount(): number {
+    return [...this.#links.values()].reduce((sum, { link }) => sum + link.queuedCount, 0);
+  }
+
+  createSupervisor(onExit: (exit: Exit) => void): AnySupervisor {
+    const { intensity, periodMs } = RESTARTS_PER_LINK;
+    const supervisor = new Supervisor({
+      id: "relay",
+      clock: this.#deps.clock,
+      intensity: intensity * this.#targets.length,
+      periodMs,
+      onExit,
+      ...this.#options.supervision,
+      children: this.#targets.map((target) => this.#link(target)),
+    });
+    return {
+      id: supervisor.id,
+      start: () => supervisor.start(),
+      kill: (exit) => supervisor.kill(exit),
+      tree: (childrenMax) => supervisor.tree(childrenMax),
+      stop: (exit) => {
+        // All at once: each may have to wait for the answer of a region that is silent.
+        for (const { link } of this.#links.values()) void link.stop();
+        return supervisor.stop(exit);
+      },
+    };
+  }
+
+  #link(target: string): ChildSpec {
+    const { clock } = this.#deps;
+    const { limits, onState } = this.#options;
+    const endMaxMs = limits.requestTimeoutMs + STOP_MARGIN_MS; // a batch may be under way (IN9)
+    return ownChild({
+      id: target,
+      clock,
+      shutdown: endMaxMs,
+      abandonMaxMs: endMaxMs,
+      start: (run) => {
+        const isFirst = !this.#begun.has(target);
+        this.#begun.add(target);
+        const link = this.#createLink(target, isFirst ? 0 : this.#restMs(), run);
+        this.#links.set(target, { link, run });
+        run.onOver(() => void this.#links.delete(target));
+        ownBus(run, this.#deps.bus).onConnection((isConnected) => {
+          if (isConnected) link.sweepSoon();
+        });
+        if (!isFirst) onState(target, "backlog");
+        link.start();
+        return { stop: () => link.stop() };
+      },
+    });
+  }
+
+  #createLink(target: string, restMs: number, run: OwnRun): RelayLink {
+    const { region: from, limits, onOutcome, onFault, onState } = this.#options;
+    const { bus, clock, random, store } = this.#deps;
+    return new RelayLink(
+      {
+        from,
+        target,
+        limits,
+        restMs,
+        claim: async (region, limitCount) =>
+          (await store.outbox.claim(region, limitCount, CLAIM_RETRY_MS)).map(entryOfRow),
+        markDone: (outboxIds) => store.outbox.markDone(outboxIds),
+        onOutcome,
+        onFault,
+        onState,
+        onCrash: run.crashed,
+      },
+      { bus, clock: ownClock(run, clock), random },
+    );
+  }
+
+  /** As long as between two tries of a region that does not answer. */
+  #restMs(): number {
+    const { retryMaxMs: maxMs } = this.#options.limits;
+    const delay = { baseMs: maxMs, factor: 1, maxMs, jitterShare: REST_JITTER_SHARE };
+    return backoffDelayMs(delay, 1, this.#deps.random);
+  }
 }
 
 /** `notificationJson` is shared by all targets; only the audience differs. */

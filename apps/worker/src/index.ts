@@ -1,1 +1,2 @@
-export { createWorker, type Worker, type WorkerDeps, type WorkerOptions } from "./worker.ts";
+export { createWorker, type Worker } from "./worker.ts";
+export type { WorkerDeps, WorkerOptions } from "./worker-options.ts";

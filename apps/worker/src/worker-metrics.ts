@@ -1,8 +1,8 @@
 // apps/worker/src/worker-metrics.ts
 // What a worker counts, joined to the catalogue.
-import type { DeliveryNode, DeliveryObserver } from "@carillon/delivery";
+import type { DeliveryNode, DeliveryObserver, DeliveryStats } from "@carillon/delivery";
 import { Fault, type Clock } from "@carillon/kernel";
-import type { ProcessRuntime } from "@carillon/process";
+import type { ProcessRuntime, RuntimeStats } from "@carillon/process";
 import type { Metrics } from "@carillon/telemetry";
 
 const STATS_EVERY_MS = 1_000;
@@ -32,7 +32,7 @@ export function createObserver(deps: {
   };
 }
 
-/** Copies gauges and counts once a second; returns what ends it. */
+/** Copies gauges, and what was counted from now on, once a second; returns what ends it. */
 export function publishStats(deps: {
   readonly metrics: Metrics;
   readonly clock: Clock;
@@ -40,7 +40,7 @@ export function publishStats(deps: {
   readonly runtime: ProcessRuntime;
 }): () => void {
   const { metrics, clock, delivery, runtime } = deps;
-  let before = { sent: 0, failed: 0, crashes: 0, deadLetters: 0, refused: 0 };
+  let before = totalsOf(delivery.stats(), runtime.stats());
   const publish = (): void => {
     timer = clock.setTimer(STATS_EVERY_MS, publish);
     const stats = delivery.stats();
@@ -55,13 +55,7 @@ export function publishStats(deps: {
     metrics.processesQuarantined.set(processes.quarantinedCount);
     metrics.processesWaiting.set(processes.waitingCount);
     metrics.longestTurn.set(processes.longestTurnMs / 1_000);
-    const now = {
-      sent: stats.deliverMessagesTotal,
-      failed: stats.deliverFailedTotal,
-      crashes: processes.crashesTotal,
-      deadLetters: processes.deadLetteredTotal,
-      refused: processes.refusedTotal,
-    };
+    const now = totalsOf(stats, processes);
     metrics.deliverMessages.inc({ outcome: "sent" }, now.sent - before.sent);
     metrics.deliverMessages.inc({ outcome: "failed" }, now.failed - before.failed);
     metrics.processCrashes.inc(now.crashes - before.crashes);
@@ -71,6 +65,16 @@ export function publishStats(deps: {
   };
   let timer = clock.setTimer(STATS_EVERY_MS, publish);
   return () => timer.cancel();
+}
+
+function totalsOf(delivery: DeliveryStats, processes: RuntimeStats) {
+  return {
+    sent: delivery.deliverMessagesTotal,
+    failed: delivery.deliverFailedTotal,
+    crashes: processes.crashesTotal,
+    deadLetters: processes.deadLetteredTotal,
+    refused: processes.refusedTotal,
+  };
 }
 
 /** For the log: a fault's code, otherwise the error's text. */

@@ -1,5 +1,5 @@
 // apps/worker/src/worker.pg.test.ts
-// Goal: WK1–WK3, C20, D1. Method: two workers over one real Postgres and a network in memory; the
+// Goal: WK1–WK4, C20, D1. Method: two workers over one real Postgres and a network in memory; the
 // test is the ingest that pokes and the gateway that opens sessions and acks.
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,6 +16,7 @@ import {
 } from "@carillon/contracts";
 import { createUuidV7, systemClock, systemRandom, systemScheduler } from "@carillon/kernel";
 import { dropPostgres, startPostgres, type PostgresServer } from "@carillon/local";
+import type { Exit, SupervisorReport } from "@carillon/process";
 import { createStore, type Store } from "@carillon/store";
 import { createLogger, createMetrics } from "@carillon/telemetry";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -74,13 +75,25 @@ function region() {
       level: "fatal",
     });
     const metrics = createMetrics({ region: HOME, hasDefaults: false });
+    const reports: SupervisorReport[] = [];
+    const exits: Exit[] = [];
     const worker = createWorker(
       { home: HOME, memberId, limits: { graceMs: 1_000 } },
-      { ...deps, store, membership, log, metrics },
+      {
+        ...deps,
+        store,
+        membership,
+        log,
+        metrics,
+        supervision: {
+          onReport: (report) => void reports.push(report),
+          onExit: (exit) => void exits.push(exit),
+        },
+      },
     );
     membership.start();
-    worker.start();
-    return { membership, worker, metrics };
+    void worker.start();
+    return { membership, worker, metrics, reports, exits };
   };
   return { enter, gateway: nats.connect("gw") };
 }
@@ -157,7 +170,7 @@ test("WK2, WK3 — drain hands over within 2 s, and what is open goes on at the 
   expect(first.worker.servedCount).toBe(0);
   await until("the second serves all", () => second.worker.servedCount === 256);
   expect(performance.now() - startedAtMs).toBeLessThan(2_000); // C20
-  first.worker.stop();
+  await first.worker.stop();
   first.membership.stop();
 
   // The gateway resumes the session it still holds, with the ack that nobody took.
@@ -170,7 +183,7 @@ test("WK2, WK3 — drain hands over within 2 s, and what is open goes on at the 
     return progress.get(notification.id)?.counts.deliveredSocket === 1;
   });
   expect(shown).toEqual(["w-1:1→1"]); // once
-  second.worker.stop();
+  await second.worker.stop();
   second.membership.stop();
   expect(await open(2, 0, null)).toBe("no_responders"); // WK2
 });
@@ -187,6 +200,68 @@ test("WK1 — a malformed message is counted and changes nothing", async () => {
       text.includes(`carillon_messages_malformed_total{subject="${subject}",region="fra"} 1`),
     );
   });
-  worker.stop();
+  await worker.stop();
+  membership.stop();
+});
+
+test("WK4 — a worker that crashes begins again at what is committed; gateways' numbers go on", async () => {
+  const { enter, gateway } = region();
+  const { worker, membership, metrics, reports } = enter("w-4");
+  await until("it serves all", () => worker.servedCount === 256);
+  const owned = (): ReadonlyMap<number, number> => {
+    const beat = membership.members().find(({ memberId }) => memberId === "w-4");
+    return new Map(beat?.owned[HOME]);
+  };
+  await until("its beat says so", () => owned().size === 256);
+  const before = owned();
+  const crash = async (): Promise<void> => {
+    const { inc } = metrics.messagesMalformed;
+    metrics.messagesMalformed.inc = () => {
+      metrics.messagesMalformed.inc = inc;
+      throw new TypeError("planted");
+    };
+    const crashesCount = reports.filter(({ kind }) => kind === "child_exited").length;
+    gateway.publish(subjects.memberPoke("w-4"), encodeMessage({ home: 7 }));
+    await until(
+      "it has crashed",
+      () => reports.filter(({ kind }) => kind === "child_exited").length > crashesCount,
+    );
+  };
+  await crash();
+  const crashedAtMs = performance.now();
+  await until("it serves all again", () => worker.servedCount === 256 && owned().size === 256);
+  expect(performance.now() - crashedAtMs).toBeLessThan(2_000); // not the 10 s of a lease
+  const after = owned();
+  expect([...after].every(([partition, epoch]) => epoch > (before.get(partition) ?? 0))).toBe(true);
+  expect(worker.tree().children.map(({ id, restartsCount }) => `${id} ${restartsCount}`)).toEqual([
+    "processes 1",
+    "flusher 1",
+    "leases 1",
+    "stats 1",
+  ]);
+  expect(worker.tree().children[0]?.lastExit).toBe("error: planted");
+  await worker.stop();
+  membership.stop();
+  const held = (await store.leases.list(HOME)).filter(({ ownerId }) => ownerId === "w-4");
+  expect(held).toEqual([]);
+});
+
+test("WK4 — one that keeps crashing gives up: nothing of it is left, and its owner is told", async () => {
+  const { enter, gateway } = region();
+  const { worker, membership, metrics, reports, exits } = enter("w-5");
+  await until("it serves all", () => worker.servedCount === 256);
+  metrics.messagesMalformed.inc = () => {
+    throw new TypeError("planted");
+  };
+  const poke = encodeMessage({ home: 7 });
+  await until("it gives up", () => {
+    gateway.publish(subjects.memberPoke("w-5"), poke);
+    return exits.length > 0;
+  });
+  expect(exits).toEqual([{ kind: "shutdown", detail: "reached_max_restart_intensity" }]);
+  expect(reports.filter(({ kind }) => kind === "child_exited")).toHaveLength(4);
+  expect(worker.servedCount).toBe(0);
+  const held = (await store.leases.list(HOME)).filter(({ ownerId }) => ownerId === "w-5");
+  expect(held).toEqual([]);
   membership.stop();
 });

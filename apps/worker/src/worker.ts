@@ -1,226 +1,234 @@
 // apps/worker/src/worker.ts
-// A worker node: holds leases of partitions and delivers for them (DESIGN §5 steps 3–6, §6).
+// A worker node: holds leases of partitions and delivers for them (DESIGN §5 steps 3–6, §6). It is a
+// supervisor; its parts restart from the one that ended on, since each trusts those before it:
+//   processes  the recipients' processes, what is heard for them, the sweep of the ledger
+//   flusher    writes their outcomes to the ledger
+//   leases     which partitions are this node's
+//   stats      gauges
 //   WK1  A message for a partition is handled only while its lease is held by this node's own
 //        clock; a node that slept gives everything up before it looks at a message (D4).
 //   WK2  A partition is heard on its subject exactly while it is served here.
 //   WK3  Drain hands partitions over: flushed, released, and said so in a beat (C20).
-import type { Bus, Message, Subscription } from "@carillon/bus";
+//   WK4  After a crash nothing in memory is trusted: the leases are given back without a flush, and
+//        the next run begins at what is committed, with a higher epoch (D4).
+import { createOwnership, type Ownership } from "@carillon/cluster";
+import { LIMITS } from "@carillon/contracts";
+import { Fault } from "@carillon/kernel";
 import {
-  createOwnership,
-  type LeaseStore,
-  type Membership,
-  type Ownership,
-} from "@carillon/cluster";
-import {
-  decodeMessage,
-  encodeMessage,
-  LIMITS,
-  type OpenReply,
-  partitionRequestSchema,
-  pokeSchema,
-  subjects,
-} from "@carillon/contracts";
-import { type DeliveryLimits, DeliveryNode, type LedgerStore } from "@carillon/delivery";
-import type { Clock, Random, Scheduler } from "@carillon/kernel";
-import { createRuntime, type ProcessRuntime } from "@carillon/process";
-import type { Logger, Metrics } from "@carillon/telemetry";
-import { createObserver, publishStats, reasonOf } from "./worker-metrics.ts";
+  type AnySupervisor,
+  type ChildSpec,
+  ownChild,
+  ownClock,
+  type OwnRun,
+  type ProcessRuntime,
+  Supervisor,
+} from "@carillon/process";
+import { publishStats, reasonOf } from "./worker-metrics.ts";
+import { startProcesses, type WorkerProcesses } from "./worker-processes.ts";
+import type { WorkerDeps, WorkerOptions } from "./worker-options.ts";
 
-export interface WorkerOptions {
-  readonly home: string;
-  readonly memberId: string;
-  readonly limits?: Partial<DeliveryLimits>;
-}
-
-export interface WorkerDeps {
-  readonly bus: Bus;
-  readonly store: { readonly ledger: LedgerStore; readonly leases: LeaseStore };
-  readonly membership: Membership;
-  readonly clock: Clock;
-  readonly scheduler: Scheduler;
-  readonly random: Random;
-  readonly log: Logger;
-  readonly metrics: Metrics;
-}
-
-export interface Worker {
-  start(): void;
+export interface Worker extends AnySupervisor {
   /** Hands all partitions over; bounded by the release limit of delivery. Safe to call twice. */
   drain(): Promise<void>;
-  stop(): void;
   /** Partitions served here now. */
   readonly servedCount: number;
+  /** Of the processes that run now. */
+  readonly runtime: ProcessRuntime | undefined;
 }
 
 const LEASE = { leaseMs: 10_000, refreshEveryMs: 3_000, selfStopMs: 8_000, checkEveryMs: 1_000 };
+const STOP_MAX_MS = 15_000;
+/** Stops without waiting; so long it may at most hold the thread. */
+const PROMPT_MAX_MS = 1_000;
+/** After it the leases are left to run out (10 s). */
+const ABANDON_MAX_MS = 5_000;
+/** A part that crashes more often is not mended by another try of its own. */
+const RESTARTS = { intensity: 3, periodMs: 10_000 };
 
 export function createWorker(options: WorkerOptions, deps: WorkerDeps): Worker {
-  const { home, memberId } = options;
-  const { bus, membership, log, clock } = deps;
-  const subscriptions = new Map<number, Subscription>();
-  let poke: Subscription | undefined;
-  let phase: "idle" | "running" | "draining" | "stopped" = "idle";
+  return new SupervisedWorker(options, deps);
+}
 
-  const runtime: ProcessRuntime = createRuntime({
-    clock,
-    scheduler: deps.scheduler,
-    random: deps.random,
-    onCrash(report) {
-      delivery.onCrash(report);
-      log.warn("process.crashed", {
-        table: report.table,
-        slot: report.slot,
-        reason: report.reason,
-        during: report.during,
-        messageKind: report.messageKind,
-        next: report.next,
-        cause: String(report.cause),
-      });
-    },
-    onQuarantine: (report) =>
-      log.error("process.quarantined", { table: report.table, slot: report.slot }),
-    onCallbackError: (callback, cause) =>
-      log.error("process.callback_failed", { callback, cause: String(cause) }),
-  });
-  const onFault = (cause: unknown): void => log.warn("worker.fault", { reason: reasonOf(cause) });
+class SupervisedWorker implements Worker {
+  readonly id = "worker";
+  readonly #options: WorkerOptions;
+  readonly #deps: WorkerDeps;
+  readonly #supervisor: Supervisor;
+  #processes: { readonly run: OwnRun; readonly parts: WorkerProcesses } | undefined;
+  #flusherRun: OwnRun | undefined;
+  #ownership: Ownership | undefined;
+  /** Last message to each gateway, over all runs: they know this node by one id (ADR 0006). */
+  #lastSeqs: Readonly<Record<string, number>> = {};
 
-  const delivery: DeliveryNode = new DeliveryNode(
-    { home, memberId, ...(options.limits && { limits: options.limits }) },
-    {
-      store: deps.store.ledger,
-      gateways: {
-        deliver: (gatewayId, message) =>
-          bus.publish(subjects.memberDeliver(gatewayId), encodeMessage(message)).kind === "sent",
-      },
-      runtime,
-      clock,
-      scheduler: deps.scheduler,
-      random: deps.random,
-      observer: createObserver({ ...deps, onFault }),
-      onServing(partition, isServing) {
-        if (isServing) serve(partition);
-        else unserve(partition);
-        announceSoon();
-      },
-      onFenced(partitions) {
-        log.warn("worker.fenced", { partitionCount: partitions.length });
-        deps.metrics.partitionsLost.inc({ reason: "fenced" }, partitions.length);
-        ownership.check();
-      },
-    },
-  );
-
-  const ownership: Ownership = createOwnership(
-    { home, memberId, partitionCount: LIMITS.partitionCount, ...LEASE },
-    {
-      leases: deps.store.leases,
-      workers: () => membership.workers(),
-      clock,
-      onAcquired(partitions) {
-        log.info("worker.acquired", { partitionCount: partitions.length });
-        delivery.acquire(partitions);
-      },
-      onLost(partitions, reason) {
-        log.warn("worker.lost", { partitionCount: partitions.length, reason });
-        deps.metrics.partitionsLost.inc({ reason }, partitions.length);
-        delivery.lose(partitions);
-      },
-      async onRelease(partitions) {
-        log.info("worker.released", { partitionCount: partitions.length });
-        await delivery.release(partitions);
-      },
-      onFault,
-    },
-  );
-
-  const serve = (partition: number): void => {
-    subscriptions.get(partition)?.unsubscribe();
-    const subject = subjects.partitionSessions(home, partition);
-    const subscription = bus.subscribe(subject, (message) => onSessions(partition, message), {
-      isSole: true,
+  constructor(options: WorkerOptions, deps: WorkerDeps) {
+    this.#options = options;
+    this.#deps = deps;
+    this.#supervisor = new Supervisor({
+      id: this.id,
+      clock: deps.clock,
+      strategy: "rest_for_one",
+      ...RESTARTS,
+      ...deps.supervision,
+      children: [this.#processesChild(), this.#flusher(), this.#leases(), this.#stats()],
     });
-    subscriptions.set(partition, subscription); // WK2
-  };
+  }
 
-  const unserve = (partition: number): void => {
-    subscriptions.get(partition)?.unsubscribe();
-    subscriptions.delete(partition);
-  };
+  get servedCount(): number {
+    return this.#processes?.parts.servedCount ?? 0;
+  }
 
-  const onSessions = (partition: number, message: Message): void => {
-    if (!ownership.mayServe()) return; // WK1
-    const decoded = decodeMessage(partitionRequestSchema, message.data);
-    if (decoded.kind === "malformed") {
-      deps.metrics.messagesMalformed.inc({ subject: "sessions" });
-      return;
-    }
-    const request = decoded.message;
-    if (request.kind === "report") {
-      delivery.report(partition, request);
-      return;
-    }
-    const reply = (answer: OpenReply): void => message.reply(encodeMessage(answer));
-    void delivery.open(partition, request, reply); // never rejects
-  };
+  get runtime(): ProcessRuntime | undefined {
+    return this.#processes?.parts.runtime;
+  }
 
-  const onPoke = (message: Message): void => {
-    if (!ownership.mayServe()) return; // WK1
-    const decoded = decodeMessage(pokeSchema, message.data);
-    if (decoded.kind === "malformed") deps.metrics.messagesMalformed.inc({ subject: "poke" });
-    else delivery.onPoke(decoded.message);
-  };
+  readonly start: AnySupervisor["start"] = () => this.#supervisor.start();
+  readonly stop: AnySupervisor["stop"] = (exit) => this.#supervisor.stop(exit);
+  readonly kill: AnySupervisor["kill"] = (exit) => this.#supervisor.kill(exit);
+  readonly tree: AnySupervisor["tree"] = (childrenMax) => this.#supervisor.tree(childrenMax);
 
-  let isAnnouncing = false;
-  const announceSoon = (): void => {
-    if (isAnnouncing) return; // 256 partitions become ready in one turn: one beat
-    isAnnouncing = true;
-    deps.scheduler.defer(() => {
-      isAnnouncing = false;
-      if (phase !== "stopped") membership.beatNow();
+  async drain(): Promise<void> {
+    await this.#ownership?.drain(); // WK3
+    this.#deps.membership.beatNow();
+  }
+
+  #processesChild(): ChildSpec {
+    return ownChild({
+      id: "processes",
+      clock: this.#deps.clock,
+      shutdown: PROMPT_MAX_MS,
+      abandonMaxMs: PROMPT_MAX_MS,
+      start: (run) => {
+        const parts = startProcesses(this.#options, this.#deps, {
+          run,
+          firstSeqs: this.#lastSeqs,
+          mayServe: () => this.#ownership?.mayServe() ?? false,
+          onFenced: () => this.#ownership?.check(),
+        });
+        this.#processes = { run, parts };
+        run.onOver(() => {
+          this.#lastSeqs = parts.delivery.lastSeqs();
+        });
+        return {
+          stop: () => parts.stop(),
+          tree: () => ({ children: [], childrenCount: residentsOf(parts.runtime) }),
+        };
+      },
     });
-  };
+  }
 
-  const stopStats = publishStats({ ...deps, delivery, runtime });
+  #flusher(): ChildSpec {
+    return ownChild({
+      id: "flusher",
+      clock: this.#deps.clock,
+      shutdown: PROMPT_MAX_MS,
+      abandonMaxMs: PROMPT_MAX_MS,
+      start: (run) => {
+        this.#flusherRun = run;
+        const clock = ownClock(run, this.#deps.clock);
+        this.#processes?.parts.delivery.flusher.runBy({ clock, onCrash: run.crashed });
+        return { stop: () => undefined }; // the leases' stop has flushed
+      },
+    });
+  }
 
-  return {
-    start() {
-      if (phase !== "idle") return;
-      phase = "running";
-      poke = bus.subscribe(subjects.memberPoke(memberId), onPoke, { isSole: true });
-      membership.describe({
-        owned: () => (ownership.mayServe() ? { [home]: delivery.owned() } : {}),
-        links: () => delivery.links(),
-      });
-      let workers = "";
-      membership.onBeat(() => {
-        const now = membership.workers().join();
-        if (now !== workers) ownership.check();
-        workers = now;
-      });
-      membership.onMemberLost((lostId) => {
-        delivery.closeGateway(lostId);
-        ownership.check();
-      });
-      delivery.start();
-      ownership.start();
-    },
-    async drain() {
-      if (phase !== "running") return;
-      phase = "draining";
-      await ownership.drain(); // WK3
-      membership.beatNow();
-    },
-    stop() {
-      if (phase === "stopped") return;
-      phase = "stopped";
-      stopStats();
-      poke?.unsubscribe();
-      ownership.stop();
-      delivery.stop();
-      runtime.stop();
-    },
-    get servedCount() {
-      return subscriptions.size;
-    },
-  };
+  #leases(): ChildSpec {
+    return ownChild({
+      id: "leases",
+      clock: this.#deps.clock,
+      shutdown: this.#options.stopMaxMs ?? STOP_MAX_MS,
+      abandonMaxMs: ABANDON_MAX_MS,
+      start: (run) => {
+        const ownership = this.#createOwnership(run);
+        this.#ownership = ownership;
+        this.#listen(run, ownership);
+        ownership.start();
+        const abandon = (): Promise<void> => this.#abandon(ownership);
+        return {
+          stop: async () => {
+            if (!this.#isSound) return await abandon(); // WK4
+            await this.drain();
+            ownership.stop();
+          },
+          abandon,
+        };
+      },
+    });
+  }
+
+  #stats(): ChildSpec {
+    const { clock, metrics } = this.#deps;
+    return ownChild({
+      id: "stats",
+      clock,
+      shutdown: PROMPT_MAX_MS,
+      abandonMaxMs: PROMPT_MAX_MS,
+      start: (run) => {
+        const parts = this.#processes?.parts;
+        if (parts === undefined) return { stop: () => undefined };
+        return { stop: publishStats({ ...parts, metrics, clock: ownClock(run, clock) }) };
+      },
+    });
+  }
+
+  /** May what is in memory be written and handed over? */
+  get #isSound(): boolean {
+    return this.#processes?.run.isCurrent === true && this.#flusherRun?.isCurrent === true;
+  }
+
+  #createOwnership(run: OwnRun): Ownership {
+    const { home, memberId } = this.#options;
+    const { store, membership, metrics, clock, log } = this.#deps;
+    return createOwnership(
+      { home, memberId, partitionCount: LIMITS.partitionCount, ...LEASE },
+      {
+        leases: store.leases,
+        workers: () => membership.workers(),
+        clock: ownClock(run, clock),
+        onAcquired: (partitions) => {
+          log.info("worker.acquired", { partitionCount: partitions.length });
+          this.#processes?.parts.delivery.acquire(partitions);
+        },
+        onLost: (partitions, reason) => {
+          log.warn("worker.lost", { partitionCount: partitions.length, reason });
+          metrics.partitionsLost.inc({ reason }, partitions.length);
+          this.#processes?.parts.delivery.lose(partitions);
+        },
+        onRelease: async (partitions) => {
+          log.info("worker.released", { partitionCount: partitions.length });
+          await this.#processes?.parts.delivery.release(partitions);
+        },
+        onFault: (cause) => {
+          if (cause instanceof Fault) log.warn("worker.fault", { reason: reasonOf(cause) });
+          else run.crashed(cause);
+        },
+      },
+    );
+  }
+
+  #listen(run: OwnRun, ownership: Ownership): void {
+    const { membership } = this.#deps;
+    let workers = "";
+    const onBeat = (): void => {
+      const now = membership.workers().join();
+      if (now !== workers) ownership.check();
+      workers = now;
+    };
+    run.onOver(membership.onBeat(run.guarded(onBeat)));
+    run.onOver(membership.onMemberLost(run.guarded(() => ownership.check())));
+  }
+
+  /** WK4: a store that is away keeps the leases until they run out. */
+  async #abandon(ownership: Ownership): Promise<void> {
+    try {
+      await ownership.abandon();
+    } catch (cause) {
+      if (!(cause instanceof Fault)) throw cause;
+      this.#deps.log.warn("worker.leases_kept", { reason: reasonOf(cause) });
+    }
+  }
+}
+
+/** Not `stats()`: those begin anew with each look. */
+function residentsOf(runtime: ProcessRuntime): number {
+  return runtime.tables().reduce((sum, { residentCount }) => sum + residentCount, 0);
 }

@@ -38,7 +38,7 @@ export class BusCore implements Bus {
   readonly #subscribers = new Set<Subscriber>();
   readonly #soles = new Map<string, Subscriber>();
   readonly #pending = new Map<string, PendingRequest>(); // by token
-  readonly #listeners: ((isConnected: boolean) => void)[] = [];
+  readonly #listeners = new Set<{ tell(isConnected: boolean): void }>();
   readonly #closing = Promise.withResolvers<void>();
   #drained: Promise<void> | undefined;
   #link: Link | undefined; // set while subscriptions are being made on it, too
@@ -129,8 +129,10 @@ export class BusCore implements Bus {
     return subscriber;
   }
 
-  onConnection(listener: (isConnected: boolean) => void): void {
-    this.#listeners.push(listener);
+  onConnection(listener: (isConnected: boolean) => void): Subscription {
+    const entry = { tell: listener }; // the same function may listen twice
+    this.#listeners.add(entry);
+    return { unsubscribe: () => void this.#listeners.delete(entry) };
   }
 
   drain(): Promise<void> {
@@ -239,7 +241,7 @@ export class BusCore implements Bus {
 
   #setConnected(isConnected: boolean): void {
     this.#isConnected = isConnected;
-    for (const listener of this.#listeners) listener(isConnected);
+    for (const listener of [...this.#listeners]) listener.tell(isConnected);
   }
 
   #tooLarge(operation: "publish" | "request" | "reply"): { kind: "too_large"; maxBytes: number } {

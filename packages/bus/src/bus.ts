@@ -57,8 +57,8 @@ export interface Bus {
     onMessage: (message: Message) => void,
     options?: SubscribeOptions,
   ): Subscription;
-  /** Called with true and false as the connection comes and goes. */
-  onConnection(listener: (isConnected: boolean) => void): void;
+  /** Called with true and false as the connection comes and goes, until it is unsubscribed. */
+  onConnection(listener: (isConnected: boolean) => void): Subscription;
   /** Delivers what is under way (bounded), then closes. Safe to call twice. */
   drain(): Promise<void>;
 }

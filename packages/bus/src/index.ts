@@ -12,5 +12,6 @@ export {
   type MemoryNetwork,
   type MemoryNetworkOptions,
 } from "./memory-network.ts";
+export { ownBus, type BusUser } from "./own-bus.ts";
 export { connectBus, type BusLimits, type ConnectBusOptions } from "./nats-bus.ts";
 export type { NatsCredentials } from "./nats-link.ts";

@@ -20,6 +20,8 @@ export interface ConnectBusOptions {
   /** First token(s) of reply subjects, so that a role's permissions can name them. */
   readonly inboxPrefix?: string; // default "_INBOX"
   readonly onEvent?: (event: BusEvent) => void;
+  /** The loop that keeps it connected has ended by a bug. Default: an unhandled rejection. */
+  readonly onCrash?: (cause: unknown) => void;
   readonly limits?: Partial<BusLimits>;
 }
 
@@ -76,7 +78,8 @@ export async function connectBus(options: ConnectBusOptions): Promise<Bus> {
     dialNats({ url, name, credentials, clock, onEvent, ...limits });
   const firstConnection = Promise.withResolvers<void>();
   core.onConnection(() => firstConnection.resolve());
-  void keepConnected(core, dial, { ...options, limits, onEvent });
+  const keeping = keepConnected(core, dial, { ...options, limits, onEvent });
+  if (options.onCrash !== undefined) keeping.catch(options.onCrash);
   const timer = clock.setTimer(limits.firstConnectMaxMs, firstConnection.resolve);
   await firstConnection.promise;
   timer.cancel();

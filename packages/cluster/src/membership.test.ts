@@ -81,3 +81,17 @@ test("CL6 — a draining member is no worker for anybody, at once", async () => 
   await clock.advance(10);
   expect(a.membership.workers()).toEqual(["a"]);
 });
+
+test("CL5 — a listener that was removed hears no more, and the others do", async () => {
+  const { clock, join } = network();
+  const { membership } = join("a");
+  const heard: string[] = [];
+  const remove = membership.onBeat(() => heard.push("first"));
+  membership.onBeat(() => heard.push("second"));
+  await clock.advance(1_000);
+  expect(new Set(heard.splice(0))).toEqual(new Set(["first", "second"]));
+  remove();
+  remove();
+  await clock.advance(1_000);
+  expect(new Set(heard)).toEqual(new Set(["second"]));
+});

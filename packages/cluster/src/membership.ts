@@ -49,8 +49,9 @@ export interface Membership {
   /** Last beats of all members that are not lost. */
   members(): readonly Beat[];
   isAlive(memberId: string): boolean;
-  onBeat(listener: (beat: Beat) => void): void;
-  onMemberLost(listener: (memberId: string) => void): void;
+  /** Returns what removes the listener; so does `onMemberLost`. */
+  onBeat(listener: (beat: Beat) => void): () => void;
+  onMemberLost(listener: (memberId: string) => void): () => void;
 }
 
 interface Seen {
@@ -72,8 +73,8 @@ export function createMembership(
   const seen = new Map<string, Seen>();
   const owners = new Map<string, { memberId: string; epoch: number }>();
   const claims = new Map<string, Set<string>>(); // member → keys of its last beat
-  const beatListeners: ((beat: Beat) => void)[] = [];
-  const lostListeners: ((memberId: string) => void)[] = [];
+  const beatListeners = new Listeners<Beat>();
+  const lostListeners = new Listeners<string>();
   let source: BeatSource = { owned: () => ({}), links: () => ({}) };
   let isDraining = false;
   let subscription: Subscription | undefined;
@@ -86,11 +87,7 @@ export function createMembership(
 
   const hear = (beat: Beat): void => {
     note(beat);
-    tell(beat);
-  };
-
-  const tell = (beat: Beat): void => {
-    for (const listener of beatListeners) listener(beat);
+    beatListeners.tell(beat);
   };
 
   const claim = ({ memberId, owned }: Beat): void => {
@@ -124,7 +121,7 @@ export function createMembership(
       links: source.links(),
     };
     note(beat); // CL4: before, and independent of, NATS
-    deps.scheduler.defer(() => tell(beat)); // after local deliveries that were sent before it
+    deps.scheduler.defer(() => beatListeners.tell(beat)); // after local deliveries that were sent before it
     bus.publish(subjects.beat(self.region, self.memberId), encodeMessage(beat));
   };
 
@@ -136,7 +133,7 @@ export function createMembership(
       seen.delete(memberId);
       forget(memberId, new Set());
       claims.delete(memberId);
-      for (const listener of lostListeners) listener(memberId);
+      lostListeners.tell(memberId);
     }
   };
 
@@ -180,9 +177,23 @@ export function createMembership(
         .toSorted(),
     members: () => [...seen.values()].map(({ beat }) => beat),
     isAlive: (memberId) => seen.has(memberId),
-    onBeat: (listener) => void beatListeners.push(listener),
-    onMemberLost: (listener) => void lostListeners.push(listener),
+    onBeat: (listener) => beatListeners.add(listener),
+    onMemberLost: (listener) => lostListeners.add(listener),
   };
+}
+
+class Listeners<Told> {
+  readonly #entries = new Set<{ tell(told: Told): void }>();
+
+  add(tell: (told: Told) => void): () => void {
+    const entry = { tell }; // the same function may listen twice
+    this.#entries.add(entry);
+    return () => void this.#entries.delete(entry);
+  }
+
+  tell(told: Told): void {
+    for (const entry of [...this.#entries]) entry.tell(told);
+  }
 }
 
 function ownerKey(home: string, partition: number): string {

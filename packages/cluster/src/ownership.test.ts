@@ -134,3 +134,36 @@ test("CL10 — an acquire whose answer is lost: the partitions are served in the
   expect(Object.keys(counts).toSorted()).toEqual(["b", "c"]);
   expect(counts["c"]).toBe(c.owned().length);
 });
+
+test("CL11 — abandoned leases are free at once, unflushed; the next one of that id keeps its own", async () => {
+  const { clock, events, join, owners } = region();
+  const crashed = join("a");
+  await clock.advance(2_500);
+  const gone = crashed.abandon();
+  crashed.check(); // too late
+  await gone;
+  expect(owners()).toEqual({ nobody: 32 });
+  const next = join("a");
+  await clock.advance(9_000);
+  expect(next.owned()).toHaveLength(32);
+  expect(new Set(next.owned().map(([, epoch]) => epoch))).toEqual(new Set([2]));
+  expect(events).toEqual(["a +32 first", "a -32 stopped", "a +32"]);
+});
+
+test("CL11 — what it was just acquiring is given back, too", async () => {
+  const { leases, events, join, owners } = region();
+  const taking = Promise.withResolvers<void>();
+  const acquire = leases.acquire.bind(leases);
+  leases.acquire = async (options) => {
+    const taken = await acquire(options);
+    await taking.promise;
+    return taken;
+  };
+  const crashed = join("a");
+  await Promise.resolve().then(() => undefined);
+  const gone = crashed.abandon();
+  taking.resolve();
+  await gone;
+  expect(owners()).toEqual({ nobody: 32 });
+  expect(events).toEqual([]);
+});

@@ -4,6 +4,8 @@
 //        monotonic clock, and shorter (8 s of 10 s): it stops before another may begin.
 //   CL8  A partition is handed over only after `onRelease` has flushed it (planned handover).
 //   CL10 A lease that this member has, but does not serve, is given back with the next refresh.
+//   CL11 After `abandon` no statement of this ownership is under way: one that begins anew under the
+//        same member id cannot lose its leases to it.
 //   CL9  A node that slept (SIGSTOP) notices before it does anything: `mayServe` is asked first.
 import { assert, type Clock, type Timer } from "@carillon/kernel";
 import type { LeaseStore } from "./ports.ts";
@@ -46,6 +48,11 @@ export interface Ownership {
   drain(): Promise<void>;
   /** Ends without release; leases run out by themselves. */
   stop(): void;
+  /**
+   * Ends at once, then gives the leases back without a flush: what is in memory is not trusted any
+   * more, what is committed is (CL11). Rejects when the store does; then they run out.
+   */
+  abandon(): Promise<void>;
   /** False once leases may have run out; then everything is given up before it returns (CL9). */
   mayServe(): boolean;
   epochOf(partition: number): number | undefined;
@@ -71,6 +78,10 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
     deps.onLost(partitions, reason);
   };
 
+  const isStopped = (): boolean => phase === "stopped";
+  const giveBack = (partitions: readonly number[]): Promise<void> =>
+    leases.release({ home, memberId, partitions });
+
   const mayServe = (): boolean => {
     if (held.size === 0 || clock.monotonicMs() - refreshedAtMs < options.selfStopMs) return true;
     lose([...held.keys()], "unrefreshed");
@@ -93,10 +104,11 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
       "fenced",
     );
     refreshedAtMs = Math.max(refreshedAtMs, askedAtMs);
+    if (isStopped()) return;
     // Kept alive by the refresh and served by nobody: a release that failed, or an acquire whose
     // answer was lost. Given back, so that somebody takes them (CL10).
     const strays = [...still.keys()].filter((n) => !held.has(n) && !releasing.has(n));
-    if (strays.length > 0) await leases.release({ home, memberId, partitions: strays });
+    if (strays.length > 0) await giveBack(strays);
   };
 
   const acquire = async (wanted: ReadonlySet<number>): Promise<void> => {
@@ -109,6 +121,10 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
     const askedAtMs = clock.monotonicMs();
     const partitions = free.map((row) => row.partition);
     const taken = await leases.acquire({ home, memberId, partitions, leaseMs: options.leaseMs });
+    if (isStopped()) {
+      await giveBack(taken.map(({ partition }) => partition)); // CL11
+      return;
+    }
     if (held.size === 0) refreshedAtMs = askedAtMs;
     for (const { partition, epoch } of taken) held.set(partition, epoch);
     if (taken.length === 0) return;
@@ -124,7 +140,7 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
       await deps.onRelease(partitions);
       const ours = partitions.filter((partition) => held.has(partition)); // CL8: not lost meanwhile
       for (const partition of ours) held.delete(partition);
-      await leases.release({ home, memberId, partitions: ours });
+      await giveBack(ours);
     } finally {
       for (const partition of partitions) releasing.delete(partition);
     }
@@ -162,6 +178,12 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
     check();
   };
 
+  const stop = (): void => {
+    phase = "stopped";
+    timer?.cancel();
+    lose([...held.keys()], "stopped");
+  };
+
   return {
     start() {
       if (phase !== "idle") return;
@@ -178,10 +200,14 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
         deps.onFault(cause); // the leases run out by themselves
       }
     },
-    stop() {
-      phase = "stopped";
-      timer?.cancel();
-      lose([...held.keys()], "stopped");
+    stop,
+    async abandon() {
+      const partitions = [...held.keys()];
+      try {
+        stop();
+      } finally {
+        await Promise.all([giveBack(partitions), checking]);
+      }
     },
     mayServe,
     epochOf: (partition) => held.get(partition),

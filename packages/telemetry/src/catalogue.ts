@@ -89,6 +89,15 @@ export const CATALOGUE = {
   processDeadLetters: counter("carillon_process_dead_letters_total", "Messages given up"),
   processRefused: counter("carillon_process_refused_total", "Messages a full mailbox refused"),
   longestTurn: gauge("carillon_process_longest_turn_seconds", "Longest turn since the last look"),
+  eventLoopStalls: counter(
+    "carillon_event_loop_stalls_total",
+    "Times that the node's thread was held for a second or longer",
+  ),
+  supervisorRestarts: counter(
+    "carillon_supervisor_restarts_total",
+    "Parts of a node that were started again",
+    ["supervisor", "child"],
+  ),
   // gateway
   sockets: gauge("carillon_gateway_sockets_count", "Open sockets"),
   gatewaySessions: gauge("carillon_gateway_sessions_count", "Joined inboxes"),

@@ -110,7 +110,7 @@ export class DevCluster {
       const events = new EventEmitter<DevEvents>();
       servers = await DevServers.plan({ ...options, folder, secrets, events }, deps);
       await servers.start(options.signal);
-      const { apiKey } = secrets;
+      const { apiKey, operatorKey } = secrets;
       const cluster = new DevCluster({
         folder,
         apiKey,
@@ -119,7 +119,7 @@ export class DevCluster {
         releaseLock: () => lock.release(),
       });
       const regions = [...cluster.regions.values()];
-      writeDevState(folder, { tenantId: cluster.tenantId, apiKey, regions });
+      writeDevState(folder, { tenantId: cluster.tenantId, apiKey, operatorKey, regions });
       return cluster;
     } catch (cause) {
       await servers?.stop();
@@ -201,8 +201,8 @@ export class DevCluster {
   }
 
   /** One more process in the region, with the role worker only. It is not restarted. */
-  addWorker(region: string): Promise<ExtraWorker> {
-    return this.#servers.addWorker(region);
+  addWorker(region: string, more: Readonly<Record<string, string>> = {}): Promise<ExtraWorker> {
+    return this.#servers.addWorker(region, more);
   }
 
   /** Pids of everything that runs now. */

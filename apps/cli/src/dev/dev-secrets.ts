@@ -9,6 +9,8 @@ import { writePrivately } from "./data-folder.ts";
 
 export interface DevSecrets {
   readonly apiKey: string; // of tenant `demo`, scope admin
+  readonly operatorKey: string;
+  readonly operatorKeyFile: string;
   readonly keyPepper: string;
   readonly keyPepperFile: string;
   readonly tokenPrivateKeyFile: string; // Ed25519 JWK
@@ -22,6 +24,8 @@ export function readOrCreateSecrets(folder: string, random: Random): DevSecrets 
   const tokenPrivateKeyFile = join(folder, "token-private-key.json");
   const tokenPublicKeysFile = join(folder, "token-public-keys.json");
   const apiKeyFile = join(folder, "api-key");
+  const operatorKeyFile = join(folder, "operator-key");
+  createOnce(operatorKeyFile, () => base64url(random, 32));
   createOnce(apiKeyFile, () => `crl_${hex(random, 8)}_${base64url(random, 32)}`);
   createOnce(keyPepperFile, () => base64url(random, 32));
   if (!existsSync(tokenPrivateKeyFile) || !existsSync(tokenPublicKeysFile)) {
@@ -31,6 +35,8 @@ export function readOrCreateSecrets(folder: string, random: Random): DevSecrets 
   }
   return {
     apiKey: readFileSync(apiKeyFile, "utf8").trim(),
+    operatorKey: readFileSync(operatorKeyFile, "utf8").trim(),
+    operatorKeyFile,
     keyPepper: readFileSync(keyPepperFile, "utf8").trim(),
     keyPepperFile,
     tokenPrivateKeyFile,

@@ -140,12 +140,13 @@ export class DevServers {
     return `nats://127.0.0.1:${plan.natsPort}`;
   }
 
-  async addWorker(region: string): Promise<ExtraWorker> {
+  async addWorker(region: string, more: Readonly<Record<string, string>>): Promise<ExtraWorker> {
     const worker = await this.#startProcess(`worker-${region}-${++this.#lastWorker}`, {
       region,
       roles: ["worker"],
       ingestPort: 0,
       gatewayPort: 0,
+      more,
     });
     this.#extraWorkers.add(worker);
     void this.#forgetAtExit(worker, region);
@@ -197,9 +198,11 @@ export class DevServers {
     name: string,
     options: Pick<RegionPlan, "region" | "ingestPort" | "gatewayPort"> & {
       readonly roles: Parameters<typeof nodeEnv>[0]["roles"];
+      readonly more?: Readonly<Record<string, string>>;
     },
   ): Promise<RegionProcess> {
-    const { folder, regions, secrets, nodeOptions: more } = this.#options;
+    const { folder, regions, secrets, nodeOptions } = this.#options;
+    const more = { ...nodeOptions, ...options.more };
     const { region } = options;
     const natsUrl = this.natsUrl(region);
     const storeUrl = this.storeUrl(region);

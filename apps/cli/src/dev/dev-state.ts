@@ -1,6 +1,6 @@
 // apps/cli/src/dev/dev-state.ts
 // What a running `carillon dev` tells others on this machine (`carillon load --dev`).
-// The file holds the API key: 0600, removed when the cluster stops.
+// The file holds keys: 0600, removed when the cluster stops.
 import { readFileSync, rmSync } from "node:fs";
 import { type DataFolder, writePrivately } from "./data-folder.ts";
 import { lockHolder } from "./dev-lock.ts";
@@ -8,6 +8,7 @@ import { lockHolder } from "./dev-lock.ts";
 export interface DevState {
   readonly tenantId: string;
   readonly apiKey: string;
+  readonly operatorKey: string;
   readonly regions: readonly DevStateRegion[];
 }
 export interface DevStateRegion {

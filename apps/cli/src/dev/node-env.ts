@@ -32,6 +32,7 @@ export function nodeEnv(options: NodeEnvOptions): Record<string, string> {
     ...(isIngest && {
       CARILLON_NODE_INGEST_PORT: String(options.ingestPort),
       CARILLON_NODE_KEY_PEPPER_FILE: secrets.keyPepperFile,
+      CARILLON_NODE_OPERATOR_KEY_FILE: secrets.operatorKeyFile,
       CARILLON_NODE_TOKEN_PRIVATE_KEY_FILE: secrets.tokenPrivateKeyFile,
     }),
     ...((isIngest || isGateway) && {

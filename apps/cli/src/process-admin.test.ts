@@ -1,0 +1,95 @@
+// apps/cli/src/process-admin.test.ts
+// Goal: PA1, and what operators may ask a node. Method: the real runtime on a fake clock.
+import { adminReplySchema, type AdminRequest } from "@carillon/contracts";
+import { createSeededRandom } from "@carillon/kernel";
+import { createRuntime } from "@carillon/process";
+import { FakeClock } from "@carillon/testkit";
+import { expect, test } from "vitest";
+import { answerTo } from "./process-admin.ts";
+import { processLines, processTable, treeLines } from "./process-view.ts";
+
+const SECRET = "salary-of-ada";
+
+async function startNode() {
+  const clock = new FakeClock();
+  const runtime = createRuntime({ clock, scheduler: clock, random: createSeededRandom(1) });
+  const table = runtime.createTable<{ note: string }, { kind: "step"; isPoison: boolean }>({
+    name: "fra/7",
+    keyOf: (slot) => `acme/employee-${slot}`,
+    slotOf: (key) => (key.startsWith("acme/employee-") ? Number(key.slice(14)) : undefined),
+    behaviour: {
+      init: () => ({ note: SECRET }),
+      onCast: (_, { isPoison }) => {
+        if (isPoison) throw new Error("cannot go on");
+      },
+    },
+  });
+  const forgotten: string[] = [];
+  const ask = (request: AdminRequest) =>
+    answerTo(request, {
+      tree: () => ({
+        id: "node",
+        type: "supervisor",
+        status: "running",
+        restartsCount: 0,
+        lastExit: undefined,
+        childrenCount: 0,
+        children: [],
+      }),
+      runtimes: () => [runtime],
+      forgetQuarantine: async (name, slot) => void forgotten.push(`${name} ${slot}`),
+    });
+  table.cast(1, { kind: "step", isPoison: false });
+  for (let n = 0; n < 4; n++) table.cast(3, { kind: "step", isPoison: true });
+  await clock.advance(60_000);
+  return { clock, runtime, table, forgotten, ask };
+}
+
+test("PA1, O8 — the list, one process and the tree hold keys, phases and error texts, and no state", async () => {
+  const { ask, table } = await startNode();
+  table.quarantine(5, new Error("an operator saw it"));
+  const listed = await ask({ kind: "processes", table: null, isQuarantinedOnly: true, limit: 10 });
+  const one = await ask({ kind: "inspect", table: "fra/7", key: "acme/employee-5" });
+  const tree = await ask({ kind: "tree" });
+  for (const answer of [listed, one, tree]) {
+    expect(adminReplySchema.parse(answer)).toEqual(answer); // travels whole
+    expect(JSON.stringify(answer)).not.toContain(SECRET);
+  }
+  if (listed.kind !== "processes" || one.kind !== "process" || tree.kind !== "tree")
+    throw new Error("wrong answers");
+  expect(listed.processes.map(({ key, phase }) => [key, phase])).toContainEqual([
+    "acme/employee-5",
+    "quarantined",
+  ]);
+  expect(one.process).toMatchObject({
+    table: "fra/7",
+    slot: 5,
+    phase: "quarantined",
+    lastError: "Error: an operator saw it",
+  });
+  expect(tree.tables).toEqual([table.sums()]);
+  const node = "fra-node-1";
+  const lines = processTable({
+    processes: listed.processes.map((process) => ({ ...process, node })),
+    unreachable: ["fra-node-2"],
+  }).join("\n");
+  expect(lines).toMatch(/^TABLE +PROCESS +PHASE/);
+  expect(lines).toContain("an operator saw it");
+  expect(lines).toContain("fra-node-2 did not answer");
+  expect(processLines({ ...one.process, node }).join("\n")).toContain("phase        quarantined");
+  expect(treeLines(tree).join("\n")).toContain("fra/7");
+});
+
+test("O8 — reset lets it run again, and the store forgets it; what is not there is not found", async () => {
+  const { ask, table, forgotten } = await startNode();
+  table.quarantine(5, new Error("an operator saw it"));
+  const reset = { kind: "reset", table: "fra/7", key: "acme/employee-5" } as const;
+  expect(await ask(reset)).toEqual({ kind: "done", isChanged: true });
+  expect(await ask(reset)).toEqual({ kind: "done", isChanged: false });
+  expect(forgotten).toEqual(["fra/7 5", "fra/7 5"]);
+  expect(table.cast(5, { kind: "step", isPoison: false })).toBe("accepted");
+  expect(await ask({ ...reset, table: "fra/8" })).toEqual({ kind: "not_found" });
+  expect(await ask({ ...reset, key: "nobody" })).toEqual({ kind: "not_found" });
+  expect(await ask({ kind: "resume", table: "fra/7" })).toEqual({ kind: "done", isChanged: false });
+  expect(await ask({ kind: "resume", table: "fra/9" })).toEqual({ kind: "not_found" });
+});

@@ -1,0 +1,120 @@
+// apps/cli/src/process-admin.ts
+// What runs in this node, for operators: answers over NATS (admin routes of apps/ingest ask).
+//   PA1  Answers hold keys, counts and error texts; no state, no message, no attribute (D8).
+import type { Bus } from "@carillon/bus";
+import {
+  adminRequestSchema,
+  type AdminReply,
+  type AdminRequest,
+  decodeMessage,
+  encodeMessage,
+  type ProcessView,
+  subjects,
+} from "@carillon/contracts";
+import type {
+  InspectableTable,
+  ProcessInspection,
+  ProcessRuntime,
+  TreeNode,
+} from "@carillon/process";
+
+export interface ProcessAdminDeps {
+  readonly memberId: string;
+  readonly bus: Bus;
+  readonly tree: () => TreeNode;
+  readonly runtimes: () => readonly ProcessRuntime[];
+  /** What the store remembers of a process that held a node's thread is forgotten, too. */
+  readonly forgetQuarantine: (table: string, slot: number) => Promise<void>;
+  readonly onFault: (cause: unknown) => void;
+}
+
+const ERROR_CHARACTERS_MAX = 300;
+
+/** Returns what ends it. */
+export function serveProcessAdmin(deps: ProcessAdminDeps): () => void {
+  const subscription = deps.bus.subscribe(
+    subjects.memberAdmin(deps.memberId),
+    (message) => {
+      const decoded = decodeMessage(adminRequestSchema, message.data);
+      const reply = (answer: AdminReply): void => message.reply(encodeMessage(answer));
+      if (decoded.kind === "malformed") return reply({ kind: "failed", code: "malformed" });
+      answerTo(decoded.message, deps).then(reply, (cause: unknown) => {
+        deps.onFault(cause);
+        reply({ kind: "failed", code: "internal" });
+      });
+    },
+    { isSole: true },
+  );
+  return () => subscription.unsubscribe();
+}
+
+export async function answerTo(
+  request: AdminRequest,
+  deps: Omit<ProcessAdminDeps, "bus" | "memberId" | "onFault">,
+): Promise<AdminReply> {
+  const tables = deps.runtimes().flatMap((runtime) => runtime.tables());
+  switch (request.kind) {
+    case "tree":
+      return {
+        kind: "tree",
+        tree: deps.tree(),
+        tables: tables.map((table) => table.sums()),
+        stats: statsOf(deps.runtimes()),
+      };
+    case "processes":
+      return { kind: "processes", processes: listOf(tables, request) };
+    case "resume": {
+      const found = tables.find(({ name }) => name === request.table);
+      return found === undefined
+        ? { kind: "not_found" }
+        : { kind: "done", isChanged: found.resume() };
+    }
+    default: {
+      const table = tables.find(({ name }) => name === request.table);
+      const slot = table?.find(request.key);
+      if (table === undefined || slot === undefined) return { kind: "not_found" };
+      if (request.kind === "inspect")
+        return { kind: "process", process: viewOf(table.name, table.inspect(slot)) };
+      await deps.forgetQuarantine(table.name, slot);
+      return { kind: "done", isChanged: table.reset(slot) };
+    }
+  }
+}
+
+function listOf(
+  tables: readonly InspectableTable[],
+  { table, isQuarantinedOnly, limit }: Extract<AdminRequest, { kind: "processes" }>,
+): ProcessView[] {
+  const found: ProcessView[] = [];
+  for (const one of tables) {
+    if (found.length >= limit) break;
+    if (table !== null && one.name !== table) continue;
+    const room = limit - found.length;
+    const some = isQuarantinedOnly ? one.quarantined(room) : one.active(room);
+    found.push(...some.map((inspection) => viewOf(one.name, inspection)));
+  }
+  return found;
+}
+
+function viewOf(table: string, inspection: ProcessInspection<unknown>): ProcessView {
+  const { state, lastError, current, ageMs, retryInMs, ...rest } = inspection;
+  return {
+    table,
+    ...rest,
+    hasState: state !== undefined,
+    lastError: lastError?.slice(0, ERROR_CHARACTERS_MAX) ?? null,
+    current: current ?? null,
+    ageMs: ageMs ?? null,
+    retryInMs: retryInMs ?? null,
+  };
+}
+
+/** Sums, but for the longest turn. */
+function statsOf(runtimes: readonly ProcessRuntime[]): Record<string, number> {
+  const sums: Record<string, number> = {};
+  for (const runtime of runtimes)
+    for (const [name, value] of Object.entries(runtime.stats()) as [string, number][])
+      sums[name] =
+        name === "longestTurnMs" ? Math.max(sums[name] ?? 0, value) : (sums[name] ?? 0) + value;
+  return sums;
+}

@@ -1,0 +1,242 @@
+// apps/cli/src/process-command.ts
+// `carillon process`: what runs in the nodes, and what operators do about it (spec O8).
+//   PC1  Exit 0: done or shown. 1: not found, not reachable, or nothing to end. 64: not to be run so.
+import { resolve } from "node:path";
+import {
+  type AdminNode,
+  type AdminProcesses,
+  adminReplySchema,
+  type ProcessAddress,
+} from "@carillon/contracts";
+import { systemClock } from "@carillon/kernel";
+import { Command } from "commander";
+import { count } from "./arguments.ts";
+import { ApiClient, type ApiRequest } from "./clients/api-client.ts";
+import { dataFolderAt } from "./dev/data-folder.ts";
+import { readDevState } from "./dev/dev-state.ts";
+import { processLines, processTable, treeLines } from "./process-view.ts";
+import type { Terminal } from "./terminal.ts";
+
+interface ProcessContext {
+  readonly terminal: Terminal;
+  readonly defaultDataFolder: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+interface CommonOptions {
+  readonly url?: string;
+  readonly data: string;
+  readonly json: boolean;
+  readonly node?: string;
+  readonly table?: string;
+  readonly limit?: number;
+}
+
+const KEY_VARIABLE = "CARILLON_OPERATOR_KEY";
+const REQUEST_MAX_MS = 15_000;
+const LIST_MAX = 1_000;
+
+type Asked =
+  | { readonly kind: "body"; readonly body: unknown }
+  | { readonly kind: "failed"; readonly reason: string };
+
+class UsageError extends Error {}
+
+export function processCommand(context: ProcessContext): Command {
+  const command = new Command("process").description(
+    "look at the processes of running nodes, and let those that were stopped run again",
+  );
+  const add = (
+    usage: string,
+    description: string,
+    act: (api: AdminApi, options: CommonOptions, argument: string) => Promise<number>,
+  ): Command =>
+    command
+      .command(usage)
+      .description(description)
+      .option("--url <url>", `HTTP API of any region, with the operator key in ${KEY_VARIABLE}`)
+      .option("--data <folder>", "without --url: of carillon dev", context.defaultDataFolder)
+      .option("--json", "print JSON", false)
+      .action(async (...given: unknown[]) => {
+        const argument = typeof given[0] === "string" ? given[0] : "";
+        const self = given.at(-1) as Command;
+        process.exit(await run(act, self.opts<CommonOptions>(), argument, context));
+      });
+  add("tree", "supervisors, tables and their sums, of every node", tree).option(
+    "--node <name>",
+    "only this node",
+  );
+  add("list", "processes that are not idle", (api, options) => list(api, options, false))
+    .option("--node <name>", "only of this node")
+    .option("--table <name>", "only of this table, such as fra/17")
+    .option("--limit <count>", "so many at most", count(1, LIST_MAX), 100);
+  add("quarantine", "processes in quarantine, with their reason", (api, options) =>
+    list(api, options, true),
+  ).option("--limit <count>", "so many at most", count(1, LIST_MAX), 100);
+  add("inspect <process>", "one process: tenant/recipient, or a key with --table", inspect)
+    .option("--table <name>", "the table in which <process> is the key")
+    .option("--node <name>", "needed for a table of no partition");
+  for (const [name, what] of [
+    ["reset <process>", "end its back-off or quarantine, and forgive its crashes"],
+    ["unquarantine <process>", "the same: let a process in quarantine run again"],
+  ] as const)
+    add(name, what, reset)
+      .option("--table <name>", "the table in which <process> is the key")
+      .option("--node <name>", "needed for a table of no partition");
+  add("resume <table>", "end the pause of a table, such as fra/17", resume).option(
+    "--node <name>",
+    "needed for a table of no partition",
+  );
+  return command;
+}
+
+async function run(
+  act: (api: AdminApi, options: CommonOptions, argument: string) => Promise<number>,
+  options: CommonOptions,
+  argument: string,
+  context: ProcessContext,
+): Promise<number> {
+  try {
+    return await act(apiOf(options, context), options, argument);
+  } catch (cause) {
+    if (!(cause instanceof UsageError)) throw cause;
+    context.terminal.line(`carillon process: ${cause.message}`);
+    return 64;
+  }
+}
+
+interface AdminApi {
+  readonly terminal: Terminal;
+  ask(request: ApiRequest): Promise<Asked>;
+}
+
+function apiOf({ url, data }: CommonOptions, { terminal, env }: ProcessContext): AdminApi {
+  const state = url === undefined ? readDevState(dataFolderAt(resolve(data))) : undefined;
+  const baseUrl = url ?? state?.regions[0]?.ingestUrl;
+  if (baseUrl === undefined)
+    throw new UsageError(`no carillon dev is up in ${resolve(data)}; name a node with --url`);
+  if (!URL.canParse(baseUrl)) throw new UsageError(`--url must be an address, not ${baseUrl}`);
+  const operatorKey = state?.operatorKey ?? env[KEY_VARIABLE];
+  if (operatorKey === undefined || operatorKey === "")
+    throw new UsageError(`the operator key is expected in ${KEY_VARIABLE}`);
+  const client = new ApiClient({ baseUrl, apiKey: operatorKey, connectionsMax: 4 }, systemClock);
+  return {
+    terminal,
+    async ask(request) {
+      const outcome = await client.send({ timeoutMs: REQUEST_MAX_MS, ...request });
+      if (outcome.kind === "failed")
+        return { kind: "failed", reason: `${baseUrl}: ${outcome.reason}` };
+      const body = JSON.parse(outcome.text) as unknown;
+      if (outcome.status < 300) return { kind: "body", body };
+      return { kind: "failed", reason: reasonOf(outcome.status, body) };
+    },
+  };
+}
+
+async function tree(api: AdminApi, options: CommonOptions): Promise<number> {
+  const nodes = await api.ask({ method: "GET", path: "/v1/admin/nodes" });
+  if (nodes.kind === "failed") return failed(api, nodes.reason);
+  const all = (nodes.body as { nodes: AdminNode[] }).nodes;
+  const wanted = all.filter(({ memberId }) => (options.node ?? memberId) === memberId);
+  if (wanted.length === 0) return failed(api, `there is no node ${options.node ?? ""}`);
+  const answers = await Promise.all(
+    wanted.map(async (node) => {
+      const path = `/v1/admin/nodes/${encodeURIComponent(node.memberId)}/tree`;
+      return { node, answer: await api.ask({ method: "GET", path }) };
+    }),
+  );
+  if (options.json)
+    api.terminal.line(
+      JSON.stringify(
+        answers.map(({ answer }) => answer),
+        null,
+        2,
+      ),
+    );
+  for (const { node, answer } of options.json ? [] : answers) {
+    api.terminal.line(`${node.memberId} (${node.region}: ${node.roles.join(", ")})`);
+    if (answer.kind === "failed") api.terminal.line(`  ${answer.reason}`);
+    else {
+      const reply = adminReplySchema.parse({ kind: "tree", ...(answer.body as object) });
+      if (reply.kind === "tree") for (const line of treeLines(reply)) api.terminal.line(line);
+    }
+  }
+  return answers.every(({ answer }) => answer.kind === "body") ? 0 : 1;
+}
+
+async function list(
+  api: AdminApi,
+  options: CommonOptions,
+  isQuarantinedOnly: boolean,
+): Promise<number> {
+  const query = new URLSearchParams({ limit: String(options.limit ?? 100) });
+  if (options.node !== undefined) query.set("node", options.node);
+  if (options.table !== undefined) query.set("table", options.table);
+  if (isQuarantinedOnly) query.set("quarantined", "true");
+  const answer = await api.ask({ method: "GET", path: `/v1/admin/processes?${String(query)}` });
+  if (answer.kind === "failed") return failed(api, answer.reason);
+  const found = answer.body as AdminProcesses;
+  if (options.json) api.terminal.line(JSON.stringify(found, null, 2));
+  else for (const line of processTable(found)) api.terminal.line(line);
+  return found.unreachable.length === 0 ? 0 : 1;
+}
+
+async function inspect(api: AdminApi, options: CommonOptions, key: string): Promise<number> {
+  const query = new URLSearchParams(addressOf(key, options));
+  const answer = await api.ask({ method: "GET", path: `/v1/admin/process?${String(query)}` });
+  if (answer.kind === "failed") return failed(api, answer.reason);
+  if (options.json) api.terminal.line(JSON.stringify(answer.body, null, 2));
+  else
+    for (const line of processLines(answer.body as AdminProcesses["processes"][number]))
+      api.terminal.line(line);
+  return 0;
+}
+
+async function reset(api: AdminApi, options: CommonOptions, key: string): Promise<number> {
+  const body = JSON.stringify(addressOf(key, options));
+  const answer = await api.ask({ method: "POST", path: "/v1/admin/process/reset", body });
+  return tell(api, answer, {
+    done: `${key} may run again`,
+    nothing: `${key} was neither in quarantine nor in back-off`,
+  });
+}
+
+async function resume(api: AdminApi, options: CommonOptions, table: string): Promise<number> {
+  const body = JSON.stringify({ table, node: options.node });
+  const answer = await api.ask({ method: "POST", path: "/v1/admin/tables/resume", body });
+  return tell(api, answer, { done: `${table} goes on`, nothing: `${table} was not paused` });
+}
+
+function tell(
+  api: AdminApi,
+  answer: Asked,
+  words: { readonly done: string; readonly nothing: string },
+): number {
+  if (answer.kind === "failed") return failed(api, answer.reason);
+  const { node, isChanged } = answer.body as { node: string; isChanged: boolean };
+  api.terminal.line(`${isChanged ? words.done : words.nothing} (${node})`);
+  return isChanged ? 0 : 1;
+}
+
+function addressOf(
+  key: string,
+  { table, node }: CommonOptions,
+): ProcessAddress & { node?: string } {
+  if (table === undefined) return { recipient: key };
+  return node === undefined ? { table, key } : { table, key, node };
+}
+
+function failed(api: AdminApi, reason: string): number {
+  api.terminal.line(`carillon process: ${reason}`);
+  return 1;
+}
+
+function reasonOf(status: number, body: unknown): string {
+  const { title, detail, errors } = body as {
+    title?: string;
+    detail?: string;
+    errors?: { field: string; message: string }[];
+  };
+  const fields = errors?.map(({ field, message }) => `${field} ${message}`).join("; ");
+  return [`${status} ${title ?? ""}`, detail, fields].filter(Boolean).join(". ");
+}

@@ -1,0 +1,301 @@
+// apps/cli/src/region-node-roles.ts
+// The roles of a node, one for one: a worker that crashes leaves the sockets alone.
+//   RN8  A gateway that crashes takes its member id with it: owners still send to its sessions under
+//        that id, and the numbers of the next one's sessions begin anew.
+import { ownBus } from "@carillon/bus";
+import { createGateway, type Gateway, type MemberEvents } from "@carillon/gateway";
+import { createEvents, createIngestSupervisor, type IngestSupervisor } from "@carillon/ingest";
+import { assert } from "@carillon/kernel";
+import {
+  type ChildSpec,
+  type Exit,
+  ownChild,
+  ownClock,
+  ownScheduler,
+  type OwnRun,
+  type ProcessRuntime,
+  Supervisor,
+  supervisorChild,
+  type SupervisorOptions,
+  type TreeNode,
+} from "@carillon/process";
+import { createWorker, type Worker } from "@carillon/worker";
+import { publishGatewayStats, publishOutboxAge, reasonOf } from "./node-telemetry.ts";
+import { serveProcessAdmin } from "./process-admin.ts";
+import { rolesOf } from "./region-node-config.ts";
+import { type Foundation, type RegionNodeDeps, stopLimits } from "./region-node-parts.ts";
+
+export type Supervision = Pick<SupervisorOptions, "onReport" | "restartDelayMs">;
+
+/** One more restart of a role than this in a minute, and the roles begin anew together. */
+const RESTARTS = { intensity: 1, periodMs: 60_000 };
+const PROMPT_MAX_MS = 1_000;
+
+export class Roles {
+  readonly #deps: RegionNodeDeps;
+  readonly #foundation: Foundation;
+  readonly #supervision: Supervision;
+  readonly #tree: () => TreeNode;
+  #worker: Worker | undefined;
+  #gateway: Gateway | undefined;
+  #gatewayPort: number | undefined;
+  #ingest: IngestSupervisor | undefined;
+  #ingestPort: number | undefined;
+
+  /** `tree`: of the whole node, for operators. */
+  constructor(
+    deps: RegionNodeDeps,
+    parts: {
+      readonly foundation: Foundation;
+      readonly supervision: Supervision;
+      readonly tree: () => TreeNode;
+    },
+  ) {
+    this.#deps = deps;
+    this.#foundation = parts.foundation;
+    this.#supervision = parts.supervision;
+    this.#tree = parts.tree;
+  }
+
+  /** Null for a role that this node has not. They stay the same over all restarts. */
+  get ports(): { readonly ingestPort: number | null; readonly gatewayPort: number | null } {
+    const ingestPort = this.#ingest?.port ?? null;
+    return { ingestPort, gatewayPort: this.#gatewayPort ?? null };
+  }
+
+  /** Of the processes that run now. */
+  runtimes(): ProcessRuntime[] {
+    return [this.#worker?.runtime, this.#gateway?.processes].filter(
+      (runtime) => runtime !== undefined,
+    );
+  }
+
+  child(): ChildSpec {
+    const roles = supervisorChild({ id: "roles", create: (onExit) => this.#create(onExit) });
+    return {
+      ...roles,
+      start: (context) => {
+        const { membership } = this.#foundation.incarnation;
+        // First of all at the end: others give this member nothing new while it goes (CL6).
+        context.signal.addEventListener("abort", () => membership.drain(), { once: true });
+        return roles.start(context);
+      },
+    };
+  }
+
+  #create(onExit: (exit: Exit) => void): Supervisor {
+    const roles = rolesOf(this.#deps.config);
+    return new Supervisor({
+      id: "roles",
+      clock: this.#deps.clock,
+      ...RESTARTS,
+      ...this.#supervision,
+      onExit,
+      children: [
+        ...(roles.includes("worker") ? [this.#workerChild()] : []),
+        ...(roles.includes("gateway") ? [this.#gatewayChild()] : []),
+        ...(roles.includes("ingest") ? [this.#ingestChild()] : []),
+        this.#operatorsChild(),
+        this.#statsChild(),
+      ],
+    });
+  }
+
+  #workerChild(): ChildSpec {
+    const { config, log } = this.#deps;
+    const stopMaxMs = config.CARILLON_NODE_STOP_MAX_MS;
+    return supervisorChild({
+      id: "worker",
+      shutdown: stopMaxMs,
+      create: (onExit) => {
+        const { store, bus, incarnation } = this.#foundation;
+        const { memberId, membership } = incarnation;
+        this.#worker = createWorker(
+          {
+            home: config.CARILLON_NODE_REGION,
+            memberId,
+            limits: {
+              graceMs: config.CARILLON_NODE_SESSION_GRACE_MS,
+              ackMaxMs: config.CARILLON_NODE_ACK_MAX_MS,
+              resendMax: config.CARILLON_NODE_RESEND_MAX,
+            },
+            stopMaxMs,
+          },
+          {
+            ...this.#deps,
+            store,
+            bus,
+            membership,
+            log: log.child("worker"),
+            supervision: { ...this.#supervision, onExit },
+          },
+        );
+        return this.#worker;
+      },
+    });
+  }
+
+  #gatewayChild(): ChildSpec {
+    const { config } = this.#deps;
+    const { shutdown, ...limits } = stopLimits(this.#deps);
+    return ownChild({
+      id: "gateway",
+      ...limits,
+      shutdown: shutdown + config.CARILLON_NODE_GATEWAY_DRAIN_MS,
+      restart: "temporary",
+      onCrash: (cause) => this.#foundation.incarnation.end(cause), // RN8
+      start: async (run) => {
+        const gateway = this.#createGateway(run);
+        try {
+          this.#gatewayPort = (await gateway.start()).port;
+        } catch (cause) {
+          await gateway.stop();
+          throw cause;
+        }
+        this.#gateway = gateway;
+        return {
+          stop: async () => {
+            await gateway.drain();
+            await gateway.stop();
+          },
+          abandon: () => gateway.stop(),
+          tree: () => ({ children: [], childrenCount: gateway.stats().sessionsCount }),
+        };
+      },
+    });
+  }
+
+  #createGateway(run: OwnRun): Gateway {
+    const { config, clock, random, scheduler, log, pulse } = this.#deps;
+    const {
+      CARILLON_NODE_TOKEN_PUBLIC_KEYS: jwks,
+      CARILLON_NODE_TOKEN_ISSUER: issuer,
+      CARILLON_NODE_TOKEN_AUDIENCE: audience,
+    } = config;
+    assert(jwks, "RN1 the role gateway has its keys");
+    const { memberId, membership } = this.#foundation.incarnation;
+    return createGateway({
+      pulse,
+      config: {
+        region: config.CARILLON_NODE_REGION,
+        host: config.CARILLON_NODE_HOST,
+        port: this.#gatewayPort ?? config.CARILLON_NODE_GATEWAY_PORT,
+        auth: {
+          jwks,
+          regions: config.CARILLON_NODE_REGIONS,
+          ...(issuer !== "" && { issuer }),
+          ...(audience !== "" && { audience }),
+        },
+        origins: config.CARILLON_NODE_GATEWAY_ORIGINS,
+        limits: {
+          socketsMax: config.CARILLON_NODE_GATEWAY_SOCKETS_MAX,
+          drainMs: config.CARILLON_NODE_GATEWAY_DRAIN_MS,
+        },
+      },
+      memberId,
+      bus: ownBus(run, this.#foundation.bus),
+      members: ownMembers(run, membership),
+      clock: ownClock(run, clock),
+      random,
+      scheduler: ownScheduler(run, scheduler),
+      log: log.child("gateway"),
+    });
+  }
+
+  #ingestChild(): ChildSpec {
+    const { config, clock, random, log, metrics } = this.#deps;
+    const {
+      CARILLON_NODE_KEY_PEPPER: pepper,
+      CARILLON_NODE_TOKEN_PRIVATE_KEY: privateJwk,
+      CARILLON_NODE_TOKEN_PUBLIC_KEYS: publicJwks,
+    } = config;
+    return supervisorChild({
+      id: "ingest",
+      shutdown: config.CARILLON_NODE_STOP_MAX_MS,
+      create: (onExit) => {
+        assert(pepper && privateJwk && publicJwks, "RN1 the role ingest has its secrets");
+        const { store, bus, incarnation } = this.#foundation;
+        const { membership } = incarnation;
+        this.#ingestPort = this.#ingest?.port ?? this.#ingestPort;
+        this.#ingest = createIngestSupervisor({
+          config: {
+            region: config.CARILLON_NODE_REGION,
+            regions: config.CARILLON_NODE_REGIONS,
+            host: config.CARILLON_NODE_HOST,
+            port: this.#ingestPort ?? config.CARILLON_NODE_INGEST_PORT,
+            apiKeyPepper: pepper.reveal(),
+            operatorKey: config.CARILLON_NODE_OPERATOR_KEY?.reveal(),
+            tokenKeys: {
+              privateJwk,
+              // Its own public half is known to it; twice the same kid would be ambiguous.
+              publicJwks: publicJwks.keys.filter(({ kid }) => kid !== privateJwk.kid),
+            },
+          },
+          store,
+          bus,
+          owners: { ownerOf: (home, partition) => membership.ownerOf(home, partition) },
+          members: () => membership.members(),
+          clock,
+          random,
+          events: createEvents(log.child("ingest"), metrics, clock),
+          metricsText: () => metrics.render(),
+          supervision: { ...this.#supervision, onExit },
+        });
+        return this.#ingest;
+      },
+    });
+  }
+
+  #operatorsChild(): ChildSpec {
+    const { clock, config, log } = this.#deps;
+    const home = config.CARILLON_NODE_REGION;
+    return ownChild({
+      id: "operators",
+      clock,
+      shutdown: PROMPT_MAX_MS,
+      abandonMaxMs: PROMPT_MAX_MS,
+      start: (run) => ({
+        stop: serveProcessAdmin({
+          memberId: this.#foundation.incarnation.memberId,
+          bus: ownBus(run, this.#foundation.bus),
+          tree: this.#tree,
+          runtimes: () => this.runtimes(),
+          forgetQuarantine: async (table, slot) => {
+            const [of, partition] = table.split("/");
+            if (of !== home || partition === undefined) return; // the gateway's tables
+            await this.#foundation.store.quarantine.remove(home, Number(partition), slot);
+          },
+          onFault: (cause) => log.warn("operators.fault", { reason: reasonOf(cause) }),
+        }),
+      }),
+    });
+  }
+
+  /** Gauges of what has no timer of its own for them. */
+  #statsChild(): ChildSpec {
+    const { config, metrics } = this.#deps;
+    return ownChild({
+      id: "stats",
+      clock: this.#deps.clock,
+      shutdown: PROMPT_MAX_MS,
+      abandonMaxMs: PROMPT_MAX_MS,
+      start: (run) => {
+        const clock = ownClock(run, this.#deps.clock);
+        if (this.#gateway !== undefined)
+          run.onOver(publishGatewayStats({ gateway: this.#gateway, metrics, clock }));
+        if (rolesOf(config).includes("ingest"))
+          run.onOver(publishOutboxAge({ outbox: this.#foundation.store.outbox, metrics, clock }));
+        return { stop: () => undefined };
+      },
+    });
+  }
+}
+
+function ownMembers(run: OwnRun, membership: MembershipEvents): MemberEvents {
+  return {
+    onBeat: (listener) => run.onOver(membership.onBeat(run.guarded(listener))),
+    onMemberLost: (listener) => run.onOver(membership.onMemberLost(run.guarded(listener))),
+  };
+}
+
+type MembershipEvents = Pick<Foundation["incarnation"]["membership"], "onBeat" | "onMemberLost">;

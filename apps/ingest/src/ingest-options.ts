@@ -1,0 +1,39 @@
+// apps/ingest/src/ingest-options.ts
+// What an ingest node is built from.
+import type { Bus } from "@carillon/bus";
+import type { Beat } from "@carillon/contracts";
+import type { Clock, Random } from "@carillon/kernel";
+import type { SupervisorOptions } from "@carillon/process";
+import type { Store } from "@carillon/store";
+import type { IngestEvents } from "./events.ts";
+import type { IngestLimits } from "./limits.ts";
+import type { Owners } from "./poke.ts";
+import type { TokenKeys } from "./tokens.ts";
+
+export interface IngestConfig {
+  readonly region: string;
+  readonly regions: readonly string[]; // this one included
+  readonly host: string;
+  readonly port: number; // 0: a free one
+  readonly apiKeyPepper: string;
+  readonly tokenKeys: TokenKeys;
+  /** Of operators, for /v1/admin; undefined: there are none. */
+  readonly operatorKey?: string | undefined;
+  readonly limits?: IngestLimits; // default: INGEST_LIMITS
+}
+
+export interface IngestDeps {
+  readonly config: IngestConfig;
+  readonly store: Store;
+  readonly bus: Bus;
+  readonly owners: Owners;
+  /** Last beats of all members, for operators. */
+  readonly members: () => readonly Beat[];
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly events: IngestEvents; // createEvents joins them to log and metrics
+  /** Body of /metrics. */
+  readonly metricsText: () => Promise<{ readonly contentType: string; readonly text: string }>;
+  /** Who is told what becomes of its parts. */
+  readonly supervision?: Pick<SupervisorOptions, "onExit" | "onReport" | "restartDelayMs">;
+}

@@ -1,0 +1,56 @@
+// apps/ingest/src/ingest-services.ts
+// What both the HTTP side and the requests of other regions are served with. Each has its own: what
+// one of them has in memory does not go down with the other.
+import type { Clock } from "@carillon/kernel";
+import { createDirectoryWriter, type DirectoryWriter } from "./directory-writer.ts";
+import { createHomes, type Homes } from "./homes.ts";
+import { createInbox, type Inbox } from "./inbox.ts";
+import type { IngestDeps } from "./ingest-options.ts";
+import { INGEST_LIMITS } from "./limits.ts";
+import type { Poker } from "./poke.ts";
+import type { Relay } from "./relay.ts";
+import { createStatuses, type Statuses } from "./status.ts";
+
+export interface Services {
+  readonly homes: Homes;
+  readonly writer: DirectoryWriter;
+  readonly statuses: Statuses;
+  readonly inbox: Inbox;
+}
+
+/** Bus and clock are those of one run. */
+export function createServices(
+  deps: Pick<IngestDeps, "config" | "store" | "bus" | "events"> & {
+    readonly clock: Clock;
+    readonly poker: Poker;
+    readonly relay: Relay;
+  },
+): Services {
+  const { config, store, bus, clock, events, poker, relay } = deps;
+  const limits = config.limits ?? INGEST_LIMITS;
+  const place = { region: config.region, regions: config.regions };
+  const requestTimeoutMs = limits.regionTimeoutMs;
+  const homes = createHomes(
+    {
+      ...place,
+      locateTimeoutMs: limits.locateTimeoutMs,
+      claimTimeoutMs: limits.regionTimeoutMs,
+      entriesMax: limits.homesCachedMax,
+      believedMs: limits.homesBelievedMs,
+      onFault: events.failed,
+    },
+    { store, bus, clock },
+  );
+  return {
+    homes,
+    writer: createDirectoryWriter(
+      { ...place, requestTimeoutMs },
+      { store, bus, homes, poker, relay },
+    ),
+    statuses: createStatuses(
+      { ...place, requestTimeoutMs: limits.statusTimeoutMs },
+      { store, bus },
+    ),
+    inbox: createInbox({ ...place, requestTimeoutMs }, { store, bus }),
+  };
+}

@@ -1,0 +1,31 @@
+// apps/worker/src/worker-options.ts
+// What a worker is built from.
+import type { Bus } from "@carillon/bus";
+import type { LeaseStore, Membership } from "@carillon/cluster";
+import type { DeliveryLimits, LedgerStore } from "@carillon/delivery";
+import type { Clock, Random, Scheduler } from "@carillon/kernel";
+import type { SupervisorOptions, TurnPulse } from "@carillon/process";
+import type { Logger, Metrics } from "@carillon/telemetry";
+
+export interface WorkerOptions {
+  readonly home: string;
+  readonly memberId: string;
+  readonly limits?: Partial<DeliveryLimits>;
+  /** Of handing partitions over, at the stop. Default 15,000. */
+  readonly stopMaxMs?: number;
+}
+
+export interface WorkerDeps {
+  readonly bus: Bus;
+  readonly store: { readonly ledger: LedgerStore; readonly leases: LeaseStore };
+  readonly membership: Membership;
+  readonly clock: Clock;
+  readonly scheduler: Scheduler;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  /** Of the node's watchdog. */
+  readonly pulse?: TurnPulse | undefined;
+  /** Who is told what becomes of its parts. */
+  readonly supervision?: Pick<SupervisorOptions, "onExit" | "onReport" | "restartDelayMs">;
+}

@@ -1,0 +1,190 @@
+// apps/worker/src/worker-processes.ts
+// One run of the recipients' processes, with everything that is heard for them. What throws in a
+// timer or for a message is the run's crash (OR1), and its subscriptions end with it (OR2).
+import { type Message, ownBus, type Subscription } from "@carillon/bus";
+import type { BeatSource } from "@carillon/cluster";
+import {
+  decodeMessage,
+  encodeMessage,
+  type OpenReply,
+  partitionRequestSchema,
+  pokeSchema,
+  subjects,
+} from "@carillon/contracts";
+import { DeliveryNode } from "@carillon/delivery";
+import {
+  createRuntime,
+  ownClock,
+  ownScheduler,
+  type OwnRun,
+  type ProcessRuntime,
+} from "@carillon/process";
+import { createObserver, reasonOf } from "./worker-metrics.ts";
+import type { WorkerDeps, WorkerOptions } from "./worker-options.ts";
+
+export interface WorkerProcesses {
+  readonly runtime: ProcessRuntime;
+  readonly delivery: DeliveryNode;
+  /** Partitions that are heard here. */
+  readonly servedCount: number;
+  stop(): void;
+}
+
+export interface ProcessesRun {
+  readonly run: OwnRun;
+  readonly firstSeqs: Readonly<Record<string, number>>;
+  /** WK1. */
+  readonly mayServe: () => boolean;
+  /** The store knows a newer owner of some partitions. */
+  readonly onFenced: () => void;
+}
+
+const NOTHING: BeatSource = { owned: () => ({}), links: () => ({}) };
+
+export function startProcesses(
+  options: WorkerOptions,
+  deps: WorkerDeps,
+  { run, firstSeqs, mayServe, onFenced }: ProcessesRun,
+): WorkerProcesses {
+  const { home, memberId } = options;
+  const { membership, log, metrics, random } = deps;
+  const bus = ownBus(run, deps.bus);
+  const clock = ownClock(run, deps.clock);
+  const scheduler = ownScheduler(run, deps.scheduler);
+  const subscriptions = new Map<number, Subscription>();
+
+  const runtime: ProcessRuntime = createRuntime({
+    clock,
+    scheduler,
+    random,
+    ...(deps.pulse && { pulse: deps.pulse }),
+    onCrash(report) {
+      delivery.onCrash(report);
+      log.warn("process.crashed", {
+        table: report.table,
+        slot: report.slot,
+        reason: report.reason,
+        during: report.during,
+        messageKind: report.messageKind,
+        next: report.next,
+        cause: String(report.cause),
+      });
+    },
+    onPause: (report) => log.error("process.table_paused", { ...report }),
+    onResume: (table) => log.info("process.table_resumed", { table }),
+    onQuarantine: (report) =>
+      log.error("process.quarantined", { table: report.table, slot: report.slot }),
+    onCallbackError: (callback, cause) =>
+      log.error("process.callback_failed", { callback, cause: String(cause) }),
+  });
+  const onFault = (cause: unknown): void => log.warn("worker.fault", { reason: reasonOf(cause) });
+
+  const delivery: DeliveryNode = new DeliveryNode(
+    { home, memberId, firstSeqs, ...(options.limits && { limits: options.limits }) },
+    {
+      store: deps.store.ledger,
+      gateways: {
+        deliver: (gatewayId, message) =>
+          bus.publish(subjects.memberDeliver(gatewayId), encodeMessage(message)).kind === "sent",
+      },
+      runtime,
+      clock,
+      scheduler,
+      random,
+      observer: createObserver({ metrics, clock, onFault }),
+      onServing(partition, isServing) {
+        if (isServing) serve(partition);
+        else unserve(partition);
+        announceSoon();
+      },
+      onFenced(partitions) {
+        log.warn("worker.fenced", { partitionCount: partitions.length });
+        metrics.partitionsLost.inc({ reason: "fenced" }, partitions.length);
+        onFenced();
+      },
+      onCrash: run.crashed,
+    },
+  );
+
+  const serve = (partition: number): void => {
+    subscriptions.get(partition)?.unsubscribe();
+    const subject = subjects.partitionSessions(home, partition);
+    const subscription = bus.subscribe(subject, (message) => onSessions(partition, message), {
+      isSole: true,
+    });
+    subscriptions.set(partition, subscription); // WK2
+  };
+
+  const unserve = (partition: number): void => {
+    subscriptions.get(partition)?.unsubscribe();
+    subscriptions.delete(partition);
+  };
+
+  const onSessions = (partition: number, message: Message): void => {
+    if (!mayServe()) return; // WK1
+    const decoded = decodeMessage(partitionRequestSchema, message.data);
+    if (decoded.kind === "malformed") {
+      metrics.messagesMalformed.inc({ subject: "sessions" });
+      return;
+    }
+    const request = decoded.message;
+    if (request.kind === "report") {
+      delivery.report(partition, request);
+      return;
+    }
+    const reply = (answer: OpenReply): void => message.reply(encodeMessage(answer));
+    run.watch(delivery.open(partition, request, reply));
+  };
+
+  const onPoke = (message: Message): void => {
+    if (!mayServe()) return; // WK1
+    const decoded = decodeMessage(pokeSchema, message.data);
+    if (decoded.kind === "malformed") metrics.messagesMalformed.inc({ subject: "poke" });
+    else delivery.onPoke(decoded.message);
+  };
+
+  let isAnnouncing = false;
+  const announceSoon = (): void => {
+    if (isAnnouncing) return; // 256 partitions become ready in one turn: one beat
+    isAnnouncing = true;
+    scheduler.defer(() => {
+      isAnnouncing = false;
+      membership.beatNow();
+    });
+  };
+
+  /** Asked from the membership's timer: what it throws is this run's crash all the same. */
+  const answered = <Answer>(ask: () => Answer, otherwise: Answer): Answer => {
+    let answer = otherwise;
+    run.guarded(() => void (answer = ask()))();
+    return answer;
+  };
+
+  bus.subscribe(subjects.memberPoke(memberId), onPoke, { isSole: true });
+  membership.describe({
+    owned: () => answered(() => (mayServe() ? { [home]: delivery.owned() } : {}), {}),
+    links: () => answered(() => delivery.links(), {}),
+  });
+  const onLost = (lostId: string): void => delivery.closeGateway(lostId);
+  run.onOver(membership.onMemberLost(run.guarded(onLost)));
+  run.onOver(() => {
+    membership.describe(NOTHING);
+    membership.beatNow(); // gateways look for another owner now, not at the next beat
+  });
+  delivery.start();
+
+  return {
+    runtime,
+    delivery,
+    get servedCount() {
+      return subscriptions.size;
+    },
+    stop() {
+      try {
+        delivery.stop();
+      } finally {
+        runtime.stop();
+      }
+    },
+  };
+}
