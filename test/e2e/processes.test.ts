@@ -59,7 +59,7 @@ async function operate(...words: string[]): Promise<{ text: string; code: number
   }
 }
 
-test("P16, D7, O8 — a recipient's handler never ends: its node is ended, the others go on, it waits for an operator", async () => {
+test("P16, RN11, D7, O8 — a recipient's handler never ends: its node is ended, the others go on, it waits for an operator", async () => {
   // Everybody of one partition, so that the stuck one has neighbours in its own thread.
   const names = Array.from({ length: 20_000 }, (_, n) => `stuck-test-${n}`);
   const partition = 7;
