@@ -2,7 +2,7 @@
 import { readFileSync, rmSync, statSync } from "node:fs";
 import { createConnection } from "node:net";
 import { join } from "node:path";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { freePort, reapLeftovers, startNatsServer, type NatsServer } from "./index.ts";
 import { commandLineOf } from "./os-process.ts";
 import { recordPid } from "./leftovers.ts";
@@ -90,7 +90,7 @@ test(
     expect((await infoOf(server.clientUrl))["max_payload"]).toBe(1024);
     server.reload(`listen: 127.0.0.1:${port}\nmax_payload: 2048`);
     while ((await infoOf(server.clientUrl))["max_payload"] !== 2048);
-    expect(readFileSync(server.logFile, "utf8")).toContain("Reloaded");
+    await vi.waitFor(() => expect(readFileSync(server.logFile, "utf8")).toContain("Reloaded"));
   },
   TEST_MAX_MS,
 );

@@ -100,7 +100,6 @@ export class Nursery {
 
 export const ESCALATED: Exit = { kind: "shutdown", detail: "reached_max_restart_intensity" };
 export const AUTO_SHUTDOWN: Exit = { kind: "shutdown", detail: "auto_shutdown" };
-export { SHUTDOWN };
 
 export function statuses(supervisor: Pick<Supervisor, "whichChildren">): string {
   return supervisor
