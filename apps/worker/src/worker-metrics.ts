@@ -6,6 +6,18 @@ import type { ProcessRuntime, RuntimeStats } from "@carillon/process";
 import type { Metrics } from "@carillon/telemetry";
 
 const STATS_EVERY_MS = 1_000;
+const PROCESS_EVENTS = [
+  "restartsTotal",
+  "coalescedTotal",
+  "droppedTotal",
+  "spilledTotal",
+  "loadsFailedTotal",
+  "callTimeoutsTotal",
+  "skippedCallsTotal",
+  "lateRepliesTotal",
+  "staleWritesTotal",
+  "callbackErrorsTotal",
+] as const satisfies readonly (keyof RuntimeStats)[];
 
 export function createObserver(deps: {
   readonly metrics: Metrics;
@@ -54,6 +66,8 @@ export function publishStats(deps: {
     metrics.processesResident.set(processes.residentCount);
     metrics.processesQuarantined.set(processes.quarantinedCount);
     metrics.processesWaiting.set(processes.waitingCount);
+    metrics.processTablesPaused.set(processes.pausedTablesCount);
+    metrics.processLoadsWaiting.set(processes.loadsWaitingCount);
     metrics.longestTurn.set(processes.longestTurnMs / 1_000);
     const now = totalsOf(stats, processes);
     metrics.deliverMessages.inc({ outcome: "sent" }, now.sent - before.sent);
@@ -61,6 +75,11 @@ export function publishStats(deps: {
     metrics.processCrashes.inc(now.crashes - before.crashes);
     metrics.processDeadLetters.inc(now.deadLetters - before.deadLetters);
     metrics.processRefused.inc(now.refused - before.refused);
+    for (const name of PROCESS_EVENTS)
+      metrics.processEvents.inc(
+        { event: name.slice(0, -"Total".length) },
+        now.events[name] - before.events[name],
+      );
     before = now;
   };
   let timer = clock.setTimer(STATS_EVERY_MS, publish);
@@ -74,6 +93,7 @@ function totalsOf(delivery: DeliveryStats, processes: RuntimeStats) {
     crashes: processes.crashesTotal,
     deadLetters: processes.deadLetteredTotal,
     refused: processes.refusedTotal,
+    events: processes,
   };
 }
 

@@ -88,6 +88,19 @@ export const CATALOGUE = {
   processCrashes: counter("carillon_process_crashes_total", "Crashes of processes"),
   processDeadLetters: counter("carillon_process_dead_letters_total", "Messages given up"),
   processRefused: counter("carillon_process_refused_total", "Messages a full mailbox refused"),
+  processTablesPaused: gauge(
+    "carillon_process_paused_tables_count",
+    "Partitions that pause since too many of their processes crashed",
+  ),
+  processLoadsWaiting: gauge(
+    "carillon_process_loads_waiting_count",
+    "Processes that wait until fewer load",
+  ),
+  processEvents: counter(
+    "carillon_process_events_total",
+    "What became of messages, calls and restarts",
+    ["event"],
+  ),
   longestTurn: gauge("carillon_process_longest_turn_seconds", "Longest turn since the last look"),
   eventLoopStalls: counter(
     "carillon_event_loop_stalls_total",

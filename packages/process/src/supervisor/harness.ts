@@ -1,7 +1,7 @@
 // packages/process/src/supervisor/harness.ts
 // For this folder's tests: children that do as they are told, and a log of what became of them.
 import { FakeClock } from "@carillon/testkit";
-import { SHUTDOWN, type Exit } from "../exit.ts";
+import type { Exit } from "../exit.ts";
 import type { ChildContext, ChildSpec, Started } from "./child.ts";
 import type { SupervisorReport } from "./report.ts";
 import type { SupervisorOptions } from "./spec.ts";
