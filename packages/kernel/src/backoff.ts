@@ -14,5 +14,6 @@ export interface BackoffOptions {
 export function backoffDelayMs(options: BackoffOptions, attempt: number, random: Random): number {
   const exponent = Math.max(0, attempt - 1);
   const plainMs = Math.min(options.maxMs, options.baseMs * options.factor ** exponent);
+  if (plainMs === 0) return 0;
   return plainMs * (1 + options.jitterShare * (2 * random.next() - 1));
 }

@@ -21,6 +21,7 @@ export interface CrashCause {
   readonly cause: unknown;
 }
 
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
 type Core<State, Message extends object, Reply> = TableCore<State, Message, Reply>;
 
 /** Ends the turn: the state is dropped, siblings are untouched. The turn's object is not reused. */
@@ -44,12 +45,10 @@ export function crashTurn<State, Message extends object, Reply>(
   const decision = decideCrash(record, message, nowMs, engine.limits, engine.random);
   record.lastError = textOf(cause);
   record.lastDuring = doingOf(turn);
-  const report: CrashReport = {
-    ...reportOf(core, turn, { reason, cause }),
-    recentCrashCount: recentCrashCount(record, nowMs, engine.limits),
-    next: decision.kind,
-    delayMs: decision.kind === "dead_letter" ? 0 : decision.delayMs,
-  };
+  const report = reportOf(core, turn, { reason, cause });
+  report.recentCrashCount = recentCrashCount(record, nowMs, engine.limits);
+  report.next = decision.kind;
+  report.delayMs = decision.kind === "dead_letter" ? 0 : decision.delayMs;
   let waiting: Message[] = [];
   switch (decision.kind) {
     case "retry":
@@ -75,7 +74,8 @@ export function crashTurn<State, Message extends object, Reply>(
       waiting = takeWaiting(core, slot, { kind: "quarantined" });
       break;
   }
-  engine.guard("onCrash", () => engine.observer.onCrash?.(report));
+  if (engine.observer.onCrash !== undefined)
+    engine.guard("onCrash", () => engine.observer.onCrash?.(report));
   if (decision.kind === "dead_letter" && message !== undefined) {
     engine.guard("onDeadLetter", () => engine.observer.onDeadLetter?.(report));
     engine.guard("onDeadLetter", () => core.behaviour.onDeadLetter?.(slot, message, cause));
@@ -236,7 +236,7 @@ function reportOf<State, Message extends object, Reply>(
   core: Core<State, Message, Reply>,
   turn: Turn<State, Message, Reply>,
   { reason, cause }: CrashCause,
-): CrashReport {
+): Writable<CrashReport> {
   return {
     table: core.name,
     slot: turn.slot,

@@ -25,15 +25,15 @@ export function endIncarnation<State, Message extends object, Reply>(
   exit: Exit,
 ): void {
   const { rows } = core;
-  const down = downOf(core, slot, exit);
-  rows.generation[slot] = down.generation + 1;
+  const down = core.monitors.has(slot) ? downOf(core, slot, exit) : undefined;
+  rows.generation[slot] = (rows.generation[slot] ?? 0) + 1;
   core.exits.delete(slot);
   core.setState(slot, undefined);
   core.clearTimer(slot);
   core.unwatchAll(slot);
   core.closeOwed(slot, { kind: "exit", exit });
   rows.clearBits(slot, BUSY | ACTIVATE | CONTINUED | LOAD_WAITING);
-  core.monitors.fire(down);
+  if (down !== undefined) core.monitors.fire(down);
   core.onForgotten?.(slot);
   core.engine.schedule(); // the slice's end looks what became possible, also when nobody is told
 }

@@ -257,6 +257,7 @@ export class TableCore<State, Message extends object, Reply> {
 
   /** Calls that its handlers promised to answer later. */
   closeOwed(slot: number, outcome: CallOutcome<never>): void {
+    if (this.#owed.size === 0) return;
     for (const call of [...(this.#owed.get(slot) ?? [])]) call.close(outcome);
   }
 
@@ -279,6 +280,7 @@ export class TableCore<State, Message extends object, Reply> {
   }
 
   unwatchAll(slot: number): void {
+    if (this.#watching.size === 0) return;
     for (const monitor of [...(this.#watching.get(slot) ?? [])]) monitor.demonitor();
   }
 
