@@ -50,6 +50,7 @@ export function publishStats(deps: {
   readonly clock: Clock;
   readonly delivery: DeliveryNode;
   readonly runtime: ProcessRuntime;
+  readonly leaseAgeMs: () => number;
 }): () => void {
   const { metrics, clock, delivery, runtime } = deps;
   let before = totalsOf(delivery.stats(), runtime.stats());
@@ -57,6 +58,7 @@ export function publishStats(deps: {
     timer = clock.setTimer(STATS_EVERY_MS, publish);
     const stats = delivery.stats();
     metrics.partitionsServed.set(stats.partitionCount);
+    metrics.leaseAge.set(deps.leaseAgeMs() / 1_000);
     metrics.sessions.set(stats.sessionCount);
     metrics.recipients.set(stats.recipientCount);
     metrics.openEntries.set(stats.openEntryCount);

@@ -165,7 +165,14 @@ class SupervisedWorker implements Worker {
       start: (run) => {
         const parts = this.#processes?.parts;
         if (parts === undefined) return { stop: () => undefined };
-        return { stop: publishStats({ ...parts, metrics, clock: ownClock(run, clock) }) };
+        return {
+          stop: publishStats({
+            ...parts,
+            metrics,
+            clock: ownClock(run, clock),
+            leaseAgeMs: () => this.#ownership?.leaseAgeMs() ?? 0,
+          }),
+        };
       },
     });
   }

@@ -78,10 +78,12 @@ test("CL7 — a member that cannot refresh stops by itself before its leases run
   const a = join("a");
   await clock.advance(100);
   leases.isDown = true;
+  expect(a.leaseAgeMs()).toBeLessThan(200);
   await clock.advance(7_500);
   expect(a.owned()).toHaveLength(32);
+  expect(a.leaseAgeMs()).toBeGreaterThanOrEqual(7_500);
   await clock.advance(1_500);
-  expect(a.owned()).toEqual([]);
+  expect([a.owned(), a.leaseAgeMs()]).toEqual([[], 0]);
   expect(events.filter((event) => !event.endsWith("fault"))).toEqual([
     "a +32 first",
     "a -32 unrefreshed",

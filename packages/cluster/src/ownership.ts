@@ -55,6 +55,8 @@ export interface Ownership {
   abandon(): Promise<void>;
   /** False once leases may have run out; then everything is given up before it returns (CL9). */
   mayServe(): boolean;
+  /** Since the leases were refreshed; 0 while none is held. From 8 s on they are given up. */
+  leaseAgeMs(): number;
   epochOf(partition: number): number | undefined;
   owned(): readonly [partition: number, epoch: number][];
   /** Looks at members and leases now instead of at the next check. */
@@ -210,6 +212,7 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
       }
     },
     mayServe,
+    leaseAgeMs: () => (held.size === 0 ? 0 : clock.monotonicMs() - refreshedAtMs),
     epochOf: (partition) => held.get(partition),
     owned: () => [...held],
     check,

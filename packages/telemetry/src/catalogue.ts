@@ -61,6 +61,10 @@ export const CATALOGUE = {
   failures: counter("carillon_failures_total", "Dependencies that broke, and bugs", ["component"]),
   // worker
   partitionsServed: gauge("carillon_worker_partitions_count", "Partitions served"),
+  leaseAge: gauge(
+    "carillon_worker_lease_age_seconds",
+    "Since the leases were refreshed; given up at 8",
+  ),
   partitionsLost: counter("carillon_worker_partitions_lost_total", "Partitions given up", [
     "reason",
   ]),
