@@ -127,8 +127,8 @@ test("S42, D1, D2 — a node dies with 100,000 resident processes: the rest goes
   const id = await api().post({ broadcast: true }, "to a crowd");
   await until("100,000 processes are resident", 15_000, async () => {
     const { text } = await operate("tree", "--json", "--node", second.memberId);
-    const [node] = JSON.parse(text) as { body: { stats: { residentCount: number } } }[];
-    const { residentCount = 0 } = node?.body.stats ?? {};
+    const [node] = JSON.parse(text) as { stats?: { residentCount: number } }[];
+    const { residentCount = 0 } = node?.stats ?? {};
     return residentCount >= 100_000 ? residentCount : undefined;
   }).finally(() => second.kill("SIGKILL"));
   const killedAtMs = performance.now();

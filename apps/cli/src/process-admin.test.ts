@@ -72,9 +72,11 @@ test("PA1, O8 — the list, one process and the tree hold keys, phases and error
   const lines = processTable({
     processes: listed.processes.map((process) => ({ ...process, node })),
     unreachable: ["fra-node-2"],
+    isCut: true,
   }).join("\n");
-  expect(lines).toMatch(/^TABLE +PROCESS +PHASE/);
+  expect(lines).toMatch(/^NODE +TABLE +PROCESS +PHASE/);
   expect(lines).toContain("an operator saw it");
+  expect(lines).toContain("… and more");
   expect(lines).toContain("fra-node-2 did not answer");
   expect(processLines({ ...one.process, node }).join("\n")).toContain("phase        quarantined");
   expect(treeLines(tree).join("\n")).toContain("fra/7");

@@ -75,8 +75,9 @@ export async function answerTo(
       if (table === undefined || slot === undefined) return { kind: "not_found" };
       if (request.kind === "inspect")
         return { kind: "process", process: viewOf(table.name, table.inspect(slot)) };
+      const isChanged = table.reset(slot); // also while the store is away
       await deps.forgetQuarantine(table.name, slot);
-      return { kind: "done", isChanged: table.reset(slot) };
+      return { kind: "done", isChanged };
     }
   }
 }

@@ -2,6 +2,8 @@
 // Goal: PC1. Method: the command as a process of its own, against nothing that answers; what it says
 // of running nodes is in test/e2e/processes.test.ts.
 import { execFile } from "node:child_process";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -44,8 +46,31 @@ test("PC1 — without a cluster or a key it says what it needs (64); a silent ad
   expect(silent.code).toBe(1);
   expect(silent.stdout).toContain(url);
   expect(silent.stdout).not.toContain("operator-key");
-  expect((await carillon(["tree", "--url", "nonsense"], { CARILLON_OPERATOR_KEY: "x" })).code).toBe(
-    64,
-  );
+  const key = { CARILLON_OPERATOR_KEY: "operator-key-of-the-tests-1" };
+  for (const words of [
+    ["tree", "--url", "nonsense"],
+    ["tree", "--url", "ftp://127.0.0.1"],
+    ["list", "--limit", "0", "--url", url],
+    ["inspect", "--url", url],
+    ["inspect", "acme/ada", "--node", "n", "--url", url],
+    ["bogus"],
+  ])
+    expect((await carillon(words, key)).code).toBe(64);
+  const strange = await carillon(["tree", "--url", url], { CARILLON_OPERATOR_KEY: "ключ" });
+  expect([strange.code, strange.stdout.includes("ключ")]).toEqual([64, false]);
   rmSync(folder, { recursive: true });
+});
+
+test("PC2 — with --json refusals are JSON, and what is not Carillon is told without a stack", async () => {
+  const server = createServer((_request, answer) => void answer.end("<html>502</html>"));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  const env = { CARILLON_OPERATOR_KEY: "operator-key-of-the-tests-1" };
+  const url = `http://127.0.0.1:${port}`;
+  const { code, stdout } = await carillon(["resume", "fra/1", "--json", "--url", url], env);
+  expect([code, JSON.parse(stdout)]).toEqual([
+    1,
+    { error: `${url}: answered 200, and not as Carillon does` },
+  ]);
+  server.close();
 });

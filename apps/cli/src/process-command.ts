@@ -1,6 +1,7 @@
 // apps/cli/src/process-command.ts
 // `carillon process`: what runs in the nodes, and what operators do about it (spec O8).
 //   PC1  Exit 0: done or shown. 1: not found, not reachable, or nothing to end. 64: not to be run so.
+//   PC2  With --json every answer is JSON, refusals too.
 import { resolve } from "node:path";
 import {
   type AdminNode,
@@ -33,6 +34,7 @@ interface CommonOptions {
 }
 
 const KEY_VARIABLE = "CARILLON_OPERATOR_KEY";
+const USAGE_EXIT_CODE = 64;
 const REQUEST_MAX_MS = 15_000;
 const LIST_MAX = 1_000;
 
@@ -43,9 +45,11 @@ type Asked =
 class UsageError extends Error {}
 
 export function processCommand(context: ProcessContext): Command {
-  const command = new Command("process").description(
-    "look at the processes of running nodes, and let those that were stopped run again",
-  );
+  const command = new Command("process")
+    .description(
+      "look at the processes of running nodes, and let those that were stopped run again",
+    )
+    .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : USAGE_EXIT_CODE));
   const add = (
     usage: string,
     description: string,
@@ -53,6 +57,7 @@ export function processCommand(context: ProcessContext): Command {
   ): Command =>
     command
       .command(usage)
+      .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : USAGE_EXIT_CODE))
       .description(description)
       .option("--url <url>", `HTTP API of any region, with the operator key in ${KEY_VARIABLE}`)
       .option("--data <folder>", "without --url: of carillon dev", context.defaultDataFolder)
@@ -100,33 +105,46 @@ async function run(
     return await act(apiOf(options, context), options, argument);
   } catch (cause) {
     if (!(cause instanceof UsageError)) throw cause;
-    context.terminal.line(`carillon process: ${cause.message}`);
-    return 64;
+    context.terminal.line(
+      options.json
+        ? JSON.stringify({ error: cause.message })
+        : `carillon process: ${cause.message}`,
+    );
+    return USAGE_EXIT_CODE;
   }
 }
 
 interface AdminApi {
   readonly terminal: Terminal;
+  readonly isJson: boolean;
   ask(request: ApiRequest): Promise<Asked>;
 }
 
-function apiOf({ url, data }: CommonOptions, { terminal, env }: ProcessContext): AdminApi {
+function apiOf({ url, data, json }: CommonOptions, { terminal, env }: ProcessContext): AdminApi {
   const state = url === undefined ? readDevState(dataFolderAt(resolve(data))) : undefined;
   const baseUrl = url ?? state?.regions[0]?.ingestUrl;
   if (baseUrl === undefined)
     throw new UsageError(`no carillon dev is up in ${resolve(data)}; name a node with --url`);
-  if (!URL.canParse(baseUrl)) throw new UsageError(`--url must be an address, not ${baseUrl}`);
+  if (!/^https?:\/\//u.test(baseUrl) || !URL.canParse(baseUrl))
+    throw new UsageError(`--url must be an address such as http://host:8080, not ${baseUrl}`);
   const operatorKey = state?.operatorKey ?? env[KEY_VARIABLE];
   if (operatorKey === undefined || operatorKey === "")
     throw new UsageError(`the operator key is expected in ${KEY_VARIABLE}`);
+  if (!/^[\x21-\x7e]+$/u.test(operatorKey))
+    throw new UsageError(`${KEY_VARIABLE} holds characters that no key has`);
   const client = new ApiClient({ baseUrl, apiKey: operatorKey, connectionsMax: 4 }, systemClock);
   return {
     terminal,
+    isJson: json,
     async ask(request) {
       const outcome = await client.send({ timeoutMs: REQUEST_MAX_MS, ...request });
       if (outcome.kind === "failed")
         return { kind: "failed", reason: `${baseUrl}: ${outcome.reason}` };
-      const body = JSON.parse(outcome.text) as unknown;
+      const body = parsedJson(outcome.text);
+      if (body === undefined) {
+        const reason = `${baseUrl}: answered ${outcome.status}, and not as Carillon does`;
+        return { kind: "failed", reason };
+      }
       if (outcome.status < 300) return { kind: "body", body };
       return { kind: "failed", reason: reasonOf(outcome.status, body) };
     },
@@ -148,7 +166,9 @@ async function tree(api: AdminApi, options: CommonOptions): Promise<number> {
   if (options.json)
     api.terminal.line(
       JSON.stringify(
-        answers.map(({ answer }) => answer),
+        answers.map(({ node, answer }) =>
+          answer.kind === "body" ? answer.body : { node: node.memberId, error: answer.reason },
+        ),
         null,
         2,
       ),
@@ -214,7 +234,8 @@ function tell(
 ): number {
   if (answer.kind === "failed") return failed(api, answer.reason);
   const { node, isChanged } = answer.body as { node: string; isChanged: boolean };
-  api.terminal.line(`${isChanged ? words.done : words.nothing} (${node})`);
+  if (api.isJson) api.terminal.line(JSON.stringify({ node, isChanged }));
+  else api.terminal.line(`${isChanged ? words.done : words.nothing} (${node})`);
   return isChanged ? 0 : 1;
 }
 
@@ -222,13 +243,24 @@ function addressOf(
   key: string,
   { table, node }: CommonOptions,
 ): ProcessAddress & { node?: string } {
+  if (table === undefined && node !== undefined)
+    throw new UsageError("--node needs --table: a recipient is where its owner is");
   if (table === undefined) return { recipient: key };
   return node === undefined ? { table, key } : { table, key, node };
 }
 
 function failed(api: AdminApi, reason: string): number {
-  api.terminal.line(`carillon process: ${reason}`);
+  api.terminal.line(api.isJson ? JSON.stringify({ error: reason }) : `carillon process: ${reason}`);
   return 1;
+}
+
+function parsedJson(text: string): object | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null ? value : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function reasonOf(status: number, body: unknown): string {

@@ -38,9 +38,10 @@ function branchLines(node: SupervisorNode, indent: string): string[] {
   ];
 }
 
-export function processTable({ processes, unreachable }: AdminProcesses): string[] {
-  const header = ["TABLE", "PROCESS", "PHASE", "WAITING", "CRASHES", "RETRY", "LAST ERROR"];
+export function processTable({ processes, unreachable, isCut }: AdminProcesses): string[] {
+  const header = ["NODE", "TABLE", "PROCESS", "PHASE", "WAITING", "CRASHES", "RETRY", "LAST ERROR"];
   const rows = processes.map((one) => [
+    one.node,
     one.table,
     one.key,
     one.phase,
@@ -58,7 +59,8 @@ export function processTable({ processes, unreachable }: AdminProcesses): string
       .join("  ")
       .trimEnd();
   const shown = rows.length === 0 ? ["none"] : [lineOf(header), ...rows.map(lineOf)];
-  return [...shown, ...unreachable.map((node) => `${node} did not answer`)];
+  const more = isCut ? ["… and more: see --limit, --node and --table"] : [];
+  return [...shown, ...more, ...unreachable.map((node) => `${node} did not answer`)];
 }
 
 export function processLines(one: ListedProcess): string[] {

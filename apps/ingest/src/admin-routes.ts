@@ -15,6 +15,7 @@ import {
   decodeMessage,
   encodeMessage,
   fieldErrorsOf,
+  LIMITS,
   partitionOf,
   type ProcessAddress,
   processAddressSchema,
@@ -36,10 +37,12 @@ export interface AdminDeps {
   readonly bus: Bus;
   readonly owners: Owners;
   readonly homes: Homes;
+  readonly regions: readonly string[];
   /** Last beats of all members. */
   readonly members: () => readonly Beat[];
 }
 
+const NOBODY_YET = "Nobody is known to own the partition now; after a failure that takes seconds.";
 const LIST_MAX = 1_000;
 const LIST_DEFAULT = 100;
 const TABLE_OF_PARTITION = /^([a-z][a-z0-9]{1,15})\/(\d{1,3})$/;
@@ -124,6 +127,9 @@ async function listProcesses({ query }: Call<Operator>, deps: AdminDeps): Promis
   return ok(200, {
     processes: processes.slice(0, limit),
     unreachable: silent,
+    isCut:
+      processes.length > limit ||
+      replies.some(([, reply]) => reply?.kind === "processes" && reply.processes.length >= limit),
   } satisfies AdminProcesses);
 }
 
@@ -135,7 +141,7 @@ async function inspectProcess({ query }: Call<Operator>, deps: AdminDeps): Promi
   const { node, table, key } = target;
   const reply = await askNode(node, { kind: "inspect", table, key }, deps);
   if (reply?.kind === "process") return ok(200, { node, ...reply.process });
-  return reply === null ? unreachable() : problem("not_found");
+  return reply === null ? unreachable() : noProcess();
 }
 
 async function resetProcess({ body }: Call<Operator>, deps: AdminDeps): Promise<Answer> {
@@ -166,7 +172,10 @@ async function targetOf(address: ProcessAddress, deps: AdminDeps): Promise<Targe
   const [tenantId = "", recipientId = ""] = address.recipient.split("/");
   const { homes, isPartial } = await deps.homes.find(tenantId, [recipientId]);
   const home = homes.get(recipientId);
-  if (home === undefined) return problem(isPartial ? "region_unreachable" : "not_found");
+  if (home === undefined)
+    return isPartial
+      ? problem("region_unreachable")
+      : problem("not_found", { detail: "No region knows that recipient." });
   const table = `${home}/${partitionOf(tenantId, recipientId)}`;
   const place = nodeOfTable(table, undefined, deps);
   if (place.kind === "problem") return place;
@@ -178,9 +187,11 @@ function nodeOfTable(table: string, node: string | undefined, deps: AdminDeps): 
   if (node !== undefined) return unknownNode(node, deps) ?? { kind: "node", node };
   const [, home, number] = TABLE_OF_PARTITION.exec(table) ?? [];
   if (home === undefined) return invalidField("node", "is needed for a table of no partition");
+  if (!deps.regions.includes(home) || Number(number) >= LIMITS.partitionCount)
+    return problem("not_found", { detail: "There is no such partition." });
   const owner = deps.owners.ownerOf(home, Number(number));
   if (owner !== undefined) return { kind: "node", node: owner };
-  return problem("node_unreachable", { detail: "Nobody owns the partition now." });
+  return problem("node_unreachable", { detail: NOBODY_YET, headers: { "retry-after": "5" } });
 }
 
 function unknownNode(node: string, deps: AdminDeps): ProblemAnswer | undefined {
@@ -190,8 +201,14 @@ function unknownNode(node: string, deps: AdminDeps): ProblemAnswer | undefined {
 
 function doneBy(reply: AdminReply | null, node: string): Answer {
   if (reply?.kind === "done") return ok(200, { node, isChanged: reply.isChanged });
-  if (reply?.kind === "not_found") return problem("not_found");
+  if (reply?.kind === "not_found") return noProcess();
   return unreachable();
+}
+
+function noProcess(): ProblemAnswer {
+  return problem("not_found", {
+    detail: "The node has no such table, or the table no such process.",
+  });
 }
 
 function badAddress(): ProblemAnswer {

@@ -142,6 +142,7 @@ test("O8 — nodes, a node's tree and processes are asked in any region and answ
   expect(listed.body).toEqual({
     processes: [{ ...view, node: LON_WORKER }],
     unreachable: [SILENT],
+    isCut: false,
   });
   expect(asked.at(-1)).toEqual({
     kind: "processes",
@@ -170,6 +171,10 @@ test("A13 — bad addresses are named, absent things are 404, silent nodes 503",
     [get("/process?recipient=ada"), 422, "invalid_field"],
     [get("/process?table=sessions&key=7"), 422, "invalid_field"],
     [get("/process?table=fra/3&key=7"), 503, "node_unreachable"],
+    [get("/process?table=fra/256&key=7"), 404, "not_found"],
+    [get("/process?table=xyz/1&key=7"), 404, "not_found"],
+    [post("/process/reset", { recipient: `${TENANT}/a\u0000b` }), 422, "invalid_field"],
+    [post("/process/reset", { recipient: `${TENANT}/${"x".repeat(9_999)}` }), 422, "invalid_field"],
     [get(`/process?recipient=${TENANT}%2Fnobody`), 404, "not_found"],
     [get("/processes?limit=0"), 422, "invalid_field"],
     [get("/processes?limit=x"), 422, "invalid_field"],

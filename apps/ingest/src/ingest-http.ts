@@ -130,6 +130,7 @@ async function routeDepsOf(
     inbox,
     admin: {
       operatorKey: config.operatorKey,
+      regions: config.regions,
       requestTimeoutMs: limits.statusTimeoutMs,
       bus,
       owners: parts.owners,

@@ -2,6 +2,7 @@
 // What operators may ask a node about its processes, over NATS and over the admin API. Answers hold
 // keys, counts and error texts, and no state, message or attribute (D8).
 import { z } from "zod";
+import { recipientIdSchema, tenantIdSchema } from "./places.ts";
 
 /** A table's process: by what people call it, or by its slot. */
 const processTarget = z.object({
@@ -95,9 +96,15 @@ export type AdminReply = z.infer<typeof adminReplySchema>;
 
 // --- the admin API ---------------------------------------------------------------------------
 
+function isRecipientName(text: string): boolean {
+  const [tenantId, recipientId, ...more] = text.split("/");
+  const isTenant = tenantIdSchema.safeParse(tenantId).success;
+  return isTenant && recipientIdSchema.safeParse(recipientId).success && more.length === 0;
+}
+
 /** A process by its table and key, or the recipient's by `tenant/recipient`. */
 export const processAddressSchema = z.union([
-  z.strictObject({ recipient: z.string().regex(/^[^/]+\/[^/]+$/, "must be tenant/recipient") }),
+  z.strictObject({ recipient: z.string().refine(isRecipientName, "must be tenant/recipient") }),
   z.strictObject({
     table: z.string().min(1).max(200),
     key: z.string().min(1).max(600),
@@ -123,4 +130,6 @@ export interface AdminProcesses {
   readonly processes: readonly (ProcessView & { readonly node: string })[];
   /** Nodes that did not answer: their processes are not in the list. */
   readonly unreachable: readonly string[];
+  /** There are more than were asked for. */
+  readonly isCut: boolean;
 }

@@ -226,10 +226,13 @@ export class DeliveryNode {
       const partition = this.#partitions.get(number);
       return partition === undefined ? [] : [partition.table.drain(this.#limits.releaseMaxMs)];
     });
-    await Promise.all(drains);
-    this.#outbox.flush();
-    await this.#flushWithin(this.#limits.releaseMaxMs);
-    this.lose(partitions);
+    try {
+      await Promise.all(drains);
+      this.#outbox.flush();
+      await this.#flushWithin(this.#limits.releaseMaxMs);
+    } finally {
+      this.lose(partitions);
+    }
   }
 
   /** A statement may take longer than that: it is left alone, and the fence decides (D4). */
@@ -240,7 +243,13 @@ export class DeliveryNode {
       while (!(await this.#flusher.flush()) && clock.monotonicMs() < endsAtMs)
         await clock.sleep(50);
     };
-    await Promise.race([flush(), clock.sleep(maxMs)]);
+    const late = Promise.withResolvers<void>();
+    const timer = clock.setTimer(maxMs, late.resolve);
+    try {
+      await Promise.race([flush(), late.promise]);
+    } finally {
+      timer.cancel();
+    }
   }
 
   onPoke(poke: Poke): void {

@@ -48,13 +48,13 @@ test("inspection — phase, waiting, timer, age, what it does, and how a person 
   });
   expect(table.active(10).map((one) => one.key)).toEqual(["ann"]);
   await clock.advance(2_000);
-  expect([table.active(10), table.find("ann"), table.find("1"), table.find("7")]).toEqual([
+  expect([table.active(10), table.find("ann"), table.find("#1"), table.find("#7")]).toEqual([
     [],
     1,
     1,
     7,
   ]);
-  for (const key of ["", " 1", "1.5", "-1", "1e1", "0x1", "99999999"])
+  for (const key of ["", "1", "#", "#x", " 1", "1.5", "-1", "1e1", "0x1", "99999999"])
     expect(table.find(key)).toBeUndefined();
   table.stop();
   expect(table.inspect(1)).toMatchObject({ phase: "stopped", state: undefined });

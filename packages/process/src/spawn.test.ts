@@ -347,3 +347,24 @@ test("P10 — anything can be thrown: what has no text, and a keyOf that throws"
   expect(crashes.map(({ key }) => key)).toEqual(["key 0", "1"]);
   expect(table.inspect(0).lastError).toBe("an object without a text");
 });
+
+test("P5, P12 — a spawn runs init once; onContinue has its state, and comes before what was cast", async () => {
+  const told: string[] = [];
+  const { clock, table } = start({
+    activation: "spawned",
+    behaviour: {
+      init: (slot) => {
+        told.push(`init ${slot}`);
+        return { count: 7 };
+      },
+      onContinue: (context) => void told.push(`continue #${context.state?.count ?? -1}`),
+      onCast: (_context, step) => void told.push(step.say),
+    },
+  });
+  expect(table.spawn(3)).toMatchObject({ kind: "started" });
+  expect([table.residentCount, table.stateOf(3)]).toEqual([1, { count: 7 }]);
+  table.cast(3, say("hello"));
+  table.castEach([3], say("all"));
+  await clock.advance(0);
+  expect(told).toEqual(["init 3", "continue #7", "hello", "all"]);
+});

@@ -166,7 +166,7 @@ export interface ProcessTable<State, Message extends object, Reply = unknown>
   inspect(slot: number): ProcessInspection<State>;
   /** Resident processes in ascending order of slot. */
   forEachResident(visit: (slot: number, state: State) => void): void;
-  /** By key, or by the number of a slot when no process has that key. */
+  /** By key; `#17` is the slot 17, as is `17` in a table whose processes have no keys. */
   find(key: string): number | undefined;
   /** Those that are not idle, at most `limitCount`. Cost: looks at every slot. */
   active(limitCount: number): ProcessInspection<State>[];

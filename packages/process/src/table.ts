@@ -117,7 +117,6 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
     engine.schedule(); // the slice's end begins to look for idle ones
     if (!core.isOnDemand) rows.setBits(slot, SPAWNED);
     if (state !== undefined && behaviour.onContinue !== undefined) {
-      core.setState(slot, undefined); // its turn begins with init, which is cheap
       rows.setBits(slot, ACTIVATE);
       core.queueIfNeeded(slot);
     }
@@ -267,8 +266,11 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
   }
 
   find(key: string): number | undefined {
-    const slot = this.#slotOf?.(key) ?? (/^\d+$/u.test(key) ? Number(key) : -1);
-    return slot >= 0 && slot < this.#core.rows.status.length ? slot : undefined;
+    const known = this.#slotOf?.(key);
+    if (known !== undefined) return known; // it may not have had a message yet
+    const isSlot = (this.#slotOf === undefined ? /^#?\d+$/u : /^#\d+$/u).test(key);
+    const slot = isSlot ? Number(key.replace("#", "")) : Infinity;
+    return slot < this.#core.rows.status.length ? slot : undefined;
   }
 
   active(limitCount: number): ProcessInspection<State>[] {

@@ -139,8 +139,9 @@ function step<State, Message extends object, Reply>(
 ): boolean {
   const { rows } = core;
   const { slot } = turn;
-  if (rows.states[slot] === undefined && !rows.hasBits(slot, CONTINUED) && !activate(core, turn))
-    return false;
+  const status = rows.status[slot] ?? 0;
+  const isNew = rows.states[slot] === undefined || (status & ACTIVATE) !== 0; // or spawned just now
+  if (isNew && (status & CONTINUED) === 0 && !activate(core, turn)) return false;
   rows.clearBits(slot, ACTIVATE | CONTINUED);
   const item = rows.take(slot);
   if (item === undefined) {
@@ -168,7 +169,7 @@ function activate<State, Message extends object, Reply>(
   turn.callMark = undefined;
   let result: void | Promise<void>;
   try {
-    if (!initialize(core, turn)) return false;
+    if (rows.states[slot] === undefined && !initialize(core, turn)) return false;
     if (rows.states[slot] === undefined || behaviour.onContinue === undefined)
       return endIfAsked(core, turn);
     turn.during = "continue";

@@ -168,8 +168,9 @@ async function write(
 }
 
 /**
- * Notes where recipients live; returns how many were noted elsewhere before. When two regions made
- * the same id at once, the home whose name sorts first wins, in every region.
+ * Notes where recipients live; returns how many were noted elsewhere before. Homes are claimed before
+ * they are told (ADR 0009), so that is none, but for claims that were lost: then the home whose name
+ * sorts first wins, in every region.
  */
 export async function learnHomes(sql: Statements, batch: HomesBatch): Promise<number> {
   const pairs = batch.tenants.flatMap(({ tenantId, recipientIds }) =>

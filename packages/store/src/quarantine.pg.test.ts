@@ -32,6 +32,9 @@ test("ST21, P16 — who held a node's thread is known to the next owner, each ti
   expect((await list()).map(({ index }) => index)).toEqual([5]);
   await sql`update quarantine set until = now()`; // its time is over; how long it was is kept
   expect(await list()).toEqual([]);
+  await sql`update quarantine set until = now() - interval '2 days'`; // forgiven by now
+  await put(5);
+  expect((await list())[0]!.remainingMs).toBeLessThanOrEqual(300_000);
 });
 
 test("ST21, P16 — the last words are in the database before the node is ended", async () => {

@@ -16,7 +16,7 @@ export interface QuarantinedRecipient extends RecipientInPartition {
 
 export interface QuarantineTimes {
   readonly firstMs: number;
-  /** Each further time it is twice as long as the last, up to this. */
+  /** Each further time within a day of the last it is twice as long, up to this. */
   readonly maxMs: number;
 }
 
@@ -69,6 +69,8 @@ export async function putQuarantine(
     values (${home}, ${partition}, ${index}, ${reason.slice(0, REASON_CHARACTERS_MAX)},
       now() + ${firstMs}::float8 * interval '1 ms')
     on conflict (home, partition, idx) do update
-    set reason = excluded.reason, since = now(), until = now()
-      + least(2 * (quarantine.until - quarantine.since), ${maxMs}::float8 * interval '1 ms')`;
+    set reason = excluded.reason, since = now(), until = case
+      when quarantine.until < now() - interval '1 day' then excluded.until
+      else now()
+        + least(2 * (quarantine.until - quarantine.since), ${maxMs}::float8 * interval '1 ms') end`;
 }
