@@ -77,9 +77,8 @@ export class Registry<State, Message extends object, Reply = unknown> {
   spawn(key: string): SpawnOutcome {
     const slot = this.#slotFor(key);
     const outcome = this.#table.spawn(slot);
-    if (outcome.kind === "started" || outcome.kind === "already_started")
-      this.#forgotten.push(slot); // it may have nothing to remember
-    else this.#releaseIfOver(slot); // P5: the name is free
+    if (outcome.kind === "started") this.#forgotten.push(slot); // it may have nothing to remember
+    else if (outcome.kind !== "already_started") this.#releaseIfOver(slot); // P5: the name is free
     return outcome;
   }
 
