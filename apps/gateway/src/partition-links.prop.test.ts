@@ -193,3 +193,16 @@ test("GW2, GW3, GW4 — after any losses every offset is accepted once, in order
     { numRuns: 4_000 },
   );
 });
+
+test("GW3, GW4 — an owner lost while an answer is under way, after a gap: nothing is skipped", () => {
+  const world = new World(); // once in many runs of the property above
+  world.post(0);
+  world.ask();
+  world.serve();
+  world.underWay.shift(); // the first delivery is lost
+  world.post(0);
+  world.deliver();
+  world.links.onMemberLost("w0");
+  world.heal();
+  expect(world.sessions.map(({ accepted }) => accepted)).toEqual([[1, 2], [1, 2], []]);
+});

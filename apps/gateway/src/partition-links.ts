@@ -34,7 +34,7 @@ export interface LinkOwner {
 
 export interface PartitionLink<M extends LinkMember> extends LinkOwner {
   ownershipEpoch: number | null; // null: neither answer nor beat has told it yet
-  generation: number; // grows each time the link becomes unsynced (GW4)
+  generation: number; // grows with all that makes answers under way useless (GW4)
   isClaimed: boolean; // a beat of the owner has named the partition
   unclaimedBeats: number; // beats of the owner since its answer that did not
   readonly members: Set<M>;
@@ -223,9 +223,8 @@ export class PartitionLinks<M extends LinkMember> {
 
   onMemberLost(memberId: string): PartitionLink<M>[] {
     this.#view.forgetMember(memberId);
-    const unsynced = this.#unsyncOwner(memberId);
-    this.#owners.delete(memberId);
-    return unsynced;
+    this.#forgetOwner(memberId);
+    return this.#unsyncOwner(memberId);
   }
 
   /** The connection was away: anything may have been lost. */
@@ -245,7 +244,7 @@ export class PartitionLinks<M extends LinkMember> {
     const sentSeq = beat.links[this.#gatewayId];
     const isForgotten = sentSeq === undefined ? seqAtBeat !== null : sentSeq < (seqAtBeat ?? 0);
     if (!isForgotten && (sentSeq === undefined || sentSeq <= knownSeq)) return [];
-    this.#owners.delete(beat.memberId); // its count is learnt anew with the next answer
+    this.#forgetOwner(beat.memberId);
     return this.#unsyncOwner(beat.memberId);
   }
 
@@ -264,6 +263,15 @@ export class PartitionLinks<M extends LinkMember> {
       this.#owners.set(ownerId, owner);
     }
     return owner;
+  }
+
+  /**
+   * Its count is learnt anew with the next answer. Answers under way count for nothing: what was
+   * heard since they were asked for, and what was missing before that, is not known any more (GW4).
+   */
+  #forgetOwner(ownerId: string): void {
+    this.#owners.delete(ownerId);
+    for (const link of this.#links.values()) link.generation++;
   }
 
   #isSynced(ownerId: string): boolean {
