@@ -10,7 +10,7 @@
 //        logged and ends the process with 1: a node that is not sound must not go on.
 import { CONFIG_EXIT_CODE, ConfigError, type Environment, printConfig } from "@carillon/config";
 import { type Clock, systemClock, systemRandom, systemScheduler } from "@carillon/kernel";
-import { DEFAULT_RUNTIME_LIMITS, startWatchdog, type Watchdog } from "@carillon/process";
+import { DEFAULT_RUNTIME_LIMITS, Pulse, startWatchdog, type Watchdog } from "@carillon/process";
 import type { LastWordsData } from "@carillon/store";
 import { createLogger, createMetrics, type Logger, type Metrics } from "@carillon/telemetry";
 import type { NodeReady } from "./node-messages.ts";
@@ -49,10 +49,11 @@ async function runNode(config: RegionNodeConfig, build: string): Promise<number>
   const level = config.CARILLON_NODE_LOG_LEVEL;
   const log = createLogger({ region, node: memberId, component: "node", level });
   const metrics = createMetrics({ region, hasDefaults: true });
-  const watchdog = watchThisNode(config, log, metrics);
+  const pulse = new Pulse();
+  let watchdog: Watchdog | undefined;
   const node = createRegionNode({
     config,
-    pulse: watchdog.pulse,
+    pulse,
     memberId,
     build,
     clock: systemClock,
@@ -74,9 +75,10 @@ async function runNode(config: RegionNodeConfig, build: string): Promise<number>
     onReady(ready) {
       log.info("node.ready", { ...ready, build });
       process.send?.(ready);
+      watchdog = watchThisNode(pulse, { config, log, metrics }); // not before: its threads load, too
     },
   });
-  await watchdog.stop();
+  await watchdog?.stop();
   await systemClock.sleep(FLUSH_MS);
   return exitCode;
 }
@@ -88,11 +90,15 @@ const STUCK_QUARANTINE = {
 };
 
 /** RN11. Last words only where there is a database to write them to. */
-function watchThisNode(config: RegionNodeConfig, log: Logger, metrics: Metrics): Watchdog {
+function watchThisNode(
+  pulse: Pulse,
+  { config, log, metrics }: { config: RegionNodeConfig; log: Logger; metrics: Metrics },
+): Watchdog {
   const url = config.CARILLON_NODE_STORE_URL?.reveal();
   const home = config.CARILLON_NODE_REGION;
   return startWatchdog({
     clock: systemClock,
+    pulse,
     ...(url !== undefined && {
       lastWords: {
         moduleUrl: import.meta.resolve("@carillon/store/last-words"),

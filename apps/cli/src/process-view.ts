@@ -10,7 +10,8 @@ const SECOND_MS = 1_000;
 
 export function treeLines({ tree, tables, stats }: Tree): string[] {
   const lines = branchLines(tree, "  ");
-  const busiest = tables
+  const busy = tables.filter((table) => weightOf(table) > 0); // the others are empty: hundreds
+  const busiest = busy
     .toSorted((a, b) => weightOf(b) - weightOf(a) || (a.name < b.name ? -1 : 1))
     .slice(0, TABLES_SHOWN_MAX);
   const all = `${tables.length} tables, ${stats["residentCount"] ?? 0} processes with a state`;
@@ -22,7 +23,7 @@ export function treeLines({ tree, tables, stats }: Tree): string[] {
     if (isPaused) parts.push("PAUSED");
     lines.push(`    ${name}  ${parts.join(", ")}`);
   }
-  const moreCount = tables.length - busiest.length;
+  const moreCount = busy.length - busiest.length;
   if (moreCount > 0) lines.push(`    … and ${moreCount} more`);
   return lines;
 }

@@ -22,6 +22,7 @@ import {
 import { createWorker, type Worker } from "@carillon/worker";
 import { publishGatewayStats, publishOutboxAge, reasonOf } from "./node-telemetry.ts";
 import { serveProcessAdmin } from "./process-admin.ts";
+import { publishProcessStats } from "./process-metrics.ts";
 import { rolesOf } from "./region-node-config.ts";
 import { type Foundation, type RegionNodeDeps, stopLimits } from "./region-node-parts.ts";
 
@@ -281,6 +282,7 @@ export class Roles {
       abandonMaxMs: PROMPT_MAX_MS,
       start: (run) => {
         const clock = ownClock(run, this.#deps.clock);
+        run.onOver(publishProcessStats({ runtimes: () => this.runtimes(), metrics, clock }));
         if (this.#gateway !== undefined)
           run.onOver(publishGatewayStats({ gateway: this.#gateway, metrics, clock }));
         if (rolesOf(config).includes("ingest"))

@@ -133,6 +133,6 @@ export interface RuntimeStats {
   readonly lateRepliesTotal: number;
   readonly staleWritesTotal: number; // state written by an abandoned turn
   readonly callbackErrorsTotal: number; // callbacks that must not throw and did
-  /** Longest stretch of the thread between two looks at the clock; since the last `stats()`. */
+  /** Longest stretch of the thread between two looks at the clock; see `resetLongestTurn`. */
   readonly longestTurnMs: number;
 }

@@ -290,6 +290,8 @@ test("P15, RT1, RT2 — a slice ends after 3 ms and its listeners run before the
     ["end@32", "end@64", "end@96", "end@100"],
   ]);
   expect(runtime.stats().longestTurnMs).toBeCloseTo(1.6, 6); // 16 processes between two looks
+  expect(runtime.stats().longestTurnMs).toBeCloseTo(1.6, 6); // who looks changes nothing
+  runtime.resetLongestTurn();
   expect(runtime.stats().longestTurnMs).toBe(0);
 });
 

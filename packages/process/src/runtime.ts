@@ -43,6 +43,8 @@ export interface ProcessRuntime {
    */
   onSliceEnd(listener: () => void): () => void;
   stats(): RuntimeStats;
+  /** For whoever publishes it: the longest turn counts anew from now on. */
+  resetLongestTurn(): void;
   /** Accepts nothing more and finishes what was accepted in all tables. Safe to call twice. */
   drain(maxMs: number): Promise<DrainOutcome>;
   /** Stops all tables. Safe to call twice. */
@@ -169,8 +171,6 @@ class Runtime implements ProcessRuntime {
 
   stats(): RuntimeStats {
     const { counters, ready, wheel, loads, calls } = this.#engine;
-    const longestTurnMs = this.#longestTurnMs;
-    this.#longestTurnMs = 0;
     return {
       residentCount: counters.resident,
       busyCount: counters.busy,
@@ -196,8 +196,12 @@ class Runtime implements ProcessRuntime {
       lateRepliesTotal: counters.lateReplies,
       staleWritesTotal: counters.staleWrites,
       callbackErrorsTotal: counters.callbackErrors,
-      longestTurnMs,
+      longestTurnMs: this.#longestTurnMs,
     };
+  }
+
+  resetLongestTurn(): void {
+    this.#longestTurnMs = 0;
   }
 
   async drain(maxMs: number): Promise<DrainOutcome> {
