@@ -4,6 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DevCluster, dropDevData } from "@carillon/cli";
+import { createStore, type Store } from "@carillon/store";
 import { RegionApi } from "./api.ts";
 import { InboxLog } from "./inbox-log.ts";
 
@@ -16,6 +17,8 @@ export interface TestCluster {
   inbox(recipientId: string, place: { region: string; issuer?: string }): InboxLog;
   /** As `inbox`, and live. */
   connect(recipientId: string, place: { region: string; issuer?: string }): Promise<InboxLog>;
+  /** A look into the region's database; closed by `stop`. */
+  store(region: string): Store;
   stop(): Promise<void>;
 }
 
@@ -33,6 +36,7 @@ export async function startTestCluster(
     log: () => undefined,
   });
   const inboxes: InboxLog[] = [];
+  const stores = new Map<string, Store>();
   const placeOf = (region: string) => {
     const place = cluster.regions.get(region);
     if (place === undefined) throw new Error(`no region ${region}`);
@@ -55,8 +59,22 @@ export async function startTestCluster(
       await log.live();
       return log;
     },
+    store(region) {
+      const store =
+        stores.get(region) ??
+        createStore({
+          url: cluster.storeUrl(region),
+          poolMax: 2,
+          applicationName: "test",
+          connectTimeoutMs: 5_000,
+          statementTimeoutMs: 5_000,
+        });
+      stores.set(region, store);
+      return store;
+    },
     async stop() {
       for (const log of inboxes) log.close();
+      await Promise.all([...stores.values()].map((store) => store.close()));
       await cluster.stop();
       dropDevData(folder); // Postgres' data may lie elsewhere: a folder of mkdtemp is 0700
       await rm(folder, { recursive: true, force: true });

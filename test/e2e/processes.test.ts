@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { partitionOf } from "@carillon/contracts";
-import { createStore, type Store } from "@carillon/store";
+import type { Store } from "@carillon/store";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type RegionApi, until } from "./api.ts";
 import { startTestCluster, type TestCluster } from "./cluster.ts";
@@ -22,16 +22,9 @@ const api = (): RegionApi => system.api("fra");
 
 beforeAll(async () => {
   system = await startTestCluster(["fra"], { CARILLON_NODE_SESSION_GRACE_MS: "20000" });
-  store = createStore({
-    url: system.cluster.storeUrl("fra"),
-    poolMax: 2,
-    applicationName: "test",
-    connectTimeoutMs: 5_000,
-    statementTimeoutMs: 5_000,
-  });
+  store = system.store("fra");
 });
 afterAll(async () => {
-  await store?.close();
   await system?.stop();
   rmSync(folder, { recursive: true, force: true });
 });

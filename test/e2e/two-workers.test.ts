@@ -1,7 +1,7 @@
 // test/e2e/two-workers.test.ts
 // Two workers in one region: partitions are shared, move when one dies, and a stopped owner that
 // wakes up changes nothing (D4, C18, C19).
-import { createStore, type Store } from "@carillon/store";
+import type { Store } from "@carillon/store";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { until } from "./api.ts";
 import { startTestCluster, type TestCluster } from "./cluster.ts";
@@ -30,16 +30,9 @@ const shared = (memberId: string, limitMs = 30_000) =>
 
 beforeAll(async () => {
   system = await startTestCluster(["fra"]);
-  store = createStore({
-    url: system.cluster.storeUrl("fra"),
-    poolMax: 2,
-    applicationName: "test",
-    connectTimeoutMs: 5_000,
-    statementTimeoutMs: 5_000,
-  });
+  store = system.store("fra");
 });
 afterAll(async () => {
-  await store?.close();
   await system?.stop();
 });
 
