@@ -48,7 +48,7 @@ export class Registry<State, Message extends object, Reply = unknown> {
       slotOf: (key) => this.#slots.get(key),
     });
     const { core } = this.#table as Table<State, Message, Reply>;
-    core.onForgotten = (slot) => this.#forgotten.push(slot);
+    core.onForgotten = (slot) => this.#noteForgotten(slot);
     core.onSlice = () => this.#release();
   }
 
@@ -77,7 +77,7 @@ export class Registry<State, Message extends object, Reply = unknown> {
   spawn(key: string): SpawnOutcome {
     const slot = this.#slotFor(key);
     const outcome = this.#table.spawn(slot);
-    if (outcome.kind === "started") this.#forgotten.push(slot); // it may have nothing to remember
+    if (outcome.kind === "started") this.#noteForgotten(slot); // it may have nothing to remember
     else if (outcome.kind !== "already_started") this.#releaseIfOver(slot); // P5: the name is free
     return outcome;
   }
@@ -137,6 +137,11 @@ export class Registry<State, Message extends object, Reply = unknown> {
     } finally {
       this.#releaseIfOver(slot);
     }
+  }
+
+  #noteForgotten(slot: number): void {
+    this.#forgotten.push(slot);
+    (this.#table as Table<State, Message, Reply>).core.wantSliceEnd();
   }
 
   /** At a slice's end. */

@@ -79,6 +79,7 @@ export class TableCore<State, Message extends object, Reply> {
   waitingCount = 0;
   processCount = 0; // slots that ever ran: highest + 1
   isStopped = false;
+  #wantsSliceEnd = false;
   /** Whether `onContinue` gives promises; while that is not known it is taken for a load (LG1). */
   loading: "unknown" | "never" | "at times";
   isPaused = false;
@@ -123,8 +124,21 @@ export class TableCore<State, Message extends object, Reply> {
     if (change === 0) return;
     this.residentCount += change;
     this.engine.counters.resident += change;
-    if (change > 0) this.rows.bornTick[slot] = this.engine.nowTick;
-    else this.onForgotten?.(slot);
+    if (change < 0) return this.onForgotten?.(slot);
+    this.rows.bornTick[slot] = this.engine.nowTick;
+    if (this.behaviour.mayPassivate !== undefined) this.wantSliceEnd(); // which begins to sweep
+  }
+
+  /** The table's `afterSlice` is called once, at the end of this slice or of the next one. */
+  wantSliceEnd(): void {
+    if (this.#wantsSliceEnd) return;
+    this.#wantsSliceEnd = true;
+    this.engine.sliceEnds.push(this.id);
+  }
+
+  /** It is called now. */
+  beginSliceEnd(): void {
+    this.#wantsSliceEnd = false;
   }
 
   armTimer(slot: number, delayMs: number, { isIdleTimer }: { isIdleTimer: boolean }): void {

@@ -171,17 +171,14 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
     return acceptedCount + (fanOut?.length ?? 0);
   }
 
-  call(
-    slot: number,
-    message: Message,
-    { timeoutMs, deadlineAtMs, lane = "normal" }: CallOptions = {},
-  ): Promise<CallOutcome<Reply>> {
+  call(slot: number, message: Message, options?: CallOptions): Promise<CallOutcome<Reply>> {
     const core = this.#core;
-    const { engine, rows, crashes } = core;
-    const { limits, clock } = engine;
+    const { engine, rows } = core;
+    const lane = options?.lane ?? "normal";
+    const deadlineAtMs = options?.deadlineAtMs;
+    let limitMs = options?.timeoutMs ?? engine.limits.callMs;
     assert(core.behaviour.onCall !== undefined, "P25 the behaviour of this table takes no calls");
-    let limitMs = timeoutMs ?? limits.callMs;
-    const nowMs = clock.monotonicMs();
+    const nowMs = engine.clock.monotonicMs();
     if (deadlineAtMs !== undefined) limitMs = Math.min(limitMs, deadlineAtMs - nowMs);
     assert(limitMs < Infinity, "P25 a call's time-out is a number of milliseconds");
     if (limitMs <= 0) {
@@ -195,21 +192,19 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
         refusal === "noproc" ? { kind: "exit", exit: NOPROC } : { kind: refusal },
       );
     }
-    const cause = crashes.get(slot)?.loadFailure;
+    const cause = rows.hasBits(slot, CRASHED) ? core.crashes.get(slot)?.loadFailure : undefined;
     if (cause !== undefined) return Promise.resolve({ kind: "load_failed", cause });
+    const call = new CallMark<Message, Reply>(core, slot, message, nowMs + limitMs);
+    if (!rows.put(slot, call, lane)) {
+      this.#refuse("overloaded");
+      return Promise.resolve({ kind: "overloaded" });
+    }
+    core.countWaiting(1);
+    core.queueIfNeeded(slot);
+    engine.calls.add(call, nowMs);
+    engine.scheduleSoon(nowMs);
     return new Promise((resolve) => {
-      const call = new CallMark<Message, Reply>(
-        core,
-        { slot, message, timeoutMs: limitMs, nowMs },
-        resolve,
-      );
-      if (!rows.put(slot, call, lane)) {
-        this.#refuse("overloaded");
-        return call.close({ kind: "overloaded" });
-      }
-      core.countWaiting(1);
-      core.queueIfNeeded(slot);
-      engine.scheduleSoon(nowMs);
+      call.settle = resolve;
     });
   }
 
@@ -308,6 +303,7 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
     this.#drained ??= new Promise((resolve) => {
       const timer = engine.clock.setTimer(maxMs, () => this.#endDrain(false));
       this.#drain = { timer, settle: resolve };
+      this.#core.wantSliceEnd();
       engine.schedule(); // the slice's end looks whether it is done
     });
     return this.#drained;
@@ -365,10 +361,12 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
     this.#core.onSlice?.();
   }
 
-  /** For the runtime: after each slice. */
+  /** For the runtime: after a slice, where it was wanted (`wantSliceEnd`). */
   afterSlice(): void {
+    this.#core.beginSliceEnd();
     this.#core.onSlice?.();
     if (this.residentCount > 0) this.#sweep.start();
+    if (this.#drain !== undefined) this.#core.wantSliceEnd();
     if (this.#drain !== undefined && this.waitingCount === 0 && this.#core.asyncTurns.size === 0)
       this.#endDrain(true);
   }
