@@ -27,11 +27,11 @@ export function endIncarnation<State, Message extends object, Reply>(
   const { rows } = core;
   const down = core.monitors.has(slot) ? downOf(core, slot, exit) : undefined;
   rows.generation[slot] = (rows.generation[slot] ?? 0) + 1;
-  core.exits.delete(slot);
+  if (core.exits.size > 0) core.exits.delete(slot);
   core.setState(slot, undefined);
   core.clearTimer(slot);
   core.unwatchAll(slot);
-  core.closeOwed(slot, { kind: "exit", exit });
+  core.closeOwed(slot, exit);
   rows.clearBits(slot, BUSY | ACTIVATE | CONTINUED | LOAD_WAITING);
   if (down !== undefined) core.monitors.fire(down);
   core.onForgotten?.(slot);

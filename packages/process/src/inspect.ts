@@ -1,11 +1,13 @@
 // packages/process/src/inspect.ts
 // What a person may know of a process and of a table. Reads only; costs nothing while nobody asks.
-import { doingOf } from "./crashes.ts";
+import { kindOf } from "./endings.ts";
 import { TICK_MS } from "./engine.ts";
-import { recentCrashCount } from "./restart.ts";
+import type { Phase } from "./limits.ts";
+import { type CrashRecord, recentCrashCount } from "./restart.ts";
 import { BUSY, HELD, LOAD_WAITING, QUARANTINED, QUEUED, SPAWNED } from "./rows.ts";
 import type { ProcessInspection, ProcessPhase, TableSums } from "./table-api.ts";
 import type { TableCore } from "./table-core.ts";
+import type { Turn } from "./turn.ts";
 
 export function inspectProcess<State, Message extends object, Reply>(
   core: TableCore<State, Message, Reply>,
@@ -30,7 +32,7 @@ export function inspectProcess<State, Message extends object, Reply>(
     restartCount: rows.generation[slot] ?? 0,
     recentCrashCount: record === undefined ? 0 : recentCrashCount(record, nowMs, engine.limits),
     lastError: record?.loadFailure?.message ?? record?.lastError,
-    current: turn === undefined ? record?.lastDuring : doingOf(turn),
+    current: turn === undefined ? lastDoingOf(record) : doingOf(turn),
     ageMs: state === undefined ? undefined : Math.max(0, nowMs - bornMs),
     retryInMs: isHeld ? Math.max(0, record.holdUntilMs - nowMs) : undefined,
   };
@@ -65,4 +67,19 @@ function phaseOf<State, Message extends object, Reply>(
   if (rows.hasBits(slot, LOAD_WAITING)) return "loading";
   if (rows.hasBits(slot, BUSY)) return "running";
   return rows.hasBits(slot, QUEUED) ? "queued" : "idle";
+}
+
+/** "cast publish", "timer": what a turn does, for people. */
+function doingOf<State, Message extends object, Reply>(turn: Turn<State, Message, Reply>): string {
+  return doing(turn.during, kindOf(turn.callMark?.message ?? turn.message));
+}
+
+/** What it did when it crashed. */
+function lastDoingOf(record: CrashRecord<unknown> | undefined): string | undefined {
+  if (record?.lastPhase === undefined) return undefined;
+  return doing(record.lastPhase, record.lastKind);
+}
+
+function doing(phase: Phase, kind: string | undefined): string {
+  return kind === undefined ? phase : `${phase} ${kind}`;
 }

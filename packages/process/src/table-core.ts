@@ -12,7 +12,7 @@ import {
   timerKey,
   type Engine,
 } from "./engine.ts";
-import type { QuietExit } from "./exit.ts";
+import type { Exit, QuietExit } from "./exit.ts";
 import { FanOut } from "./fan-out.ts";
 import { DownMark, type Item, Mark } from "./mailbox.ts";
 import { HeldMonitor, Monitors } from "./monitors.ts";
@@ -108,6 +108,7 @@ export class TableCore<State, Message extends object, Reply> {
   }
 
   keyOf(slot: number): string {
+    if (this.#keyOf === undefined) return String(slot);
     let key: string | undefined;
     this.engine.guard("keyOf", () => (key = this.#keyOf?.(slot)));
     return key ?? String(slot);
@@ -270,9 +271,9 @@ export class TableCore<State, Message extends object, Reply> {
   }
 
   /** Calls that its handlers promised to answer later. */
-  closeOwed(slot: number, outcome: CallOutcome<never>): void {
+  closeOwed(slot: number, exit: Exit): void {
     if (this.#owed.size === 0) return;
-    for (const call of [...(this.#owed.get(slot) ?? [])]) call.close(outcome);
+    for (const call of [...(this.#owed.get(slot) ?? [])]) call.close({ kind: "exit", exit });
   }
 
   /** Calls that wait in its mailbox; their marks are skipped later. */
