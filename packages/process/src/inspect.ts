@@ -4,7 +4,16 @@ import { kindOf } from "./endings.ts";
 import { TICK_MS } from "./engine.ts";
 import type { Phase } from "./limits.ts";
 import { type CrashRecord, recentCrashCount } from "./restart.ts";
-import { BUSY, HELD, LOAD_WAITING, QUARANTINED, QUEUED, SPAWNED } from "./rows.ts";
+import {
+  BUSY,
+  CANNOT_RUN_NOW,
+  CRASHED,
+  HELD,
+  LOAD_WAITING,
+  QUARANTINED,
+  QUEUED,
+  SPAWNED,
+} from "./rows.ts";
 import type { ProcessInspection, ProcessPhase, TableSums } from "./table-api.ts";
 import type { TableCore } from "./table-core.ts";
 import type { Turn } from "./turn.ts";
@@ -36,6 +45,30 @@ export function inspectProcess<State, Message extends object, Reply>(
     ageMs: state === undefined ? undefined : Math.max(0, nowMs - bornMs),
     retryInMs: isHeld ? Math.max(0, record.holdUntilMs - nowMs) : undefined,
   };
+}
+
+/** In quarantine, at most so many. */
+export function quarantinedOf<State, Message extends object, Reply>(
+  core: TableCore<State, Message, Reply>,
+  limitCount: number,
+): ProcessInspection<State>[] {
+  return [...core.crashes.keys()]
+    .filter((slot) => core.rows.hasBits(slot, QUARANTINED))
+    .slice(0, limitCount)
+    .map((slot) => inspectProcess(core, slot));
+}
+
+/** Not idle, at most so many. Looks at every slot. */
+export function activeOf<State, Message extends object, Reply>(
+  core: TableCore<State, Message, Reply>,
+  limitCount: number,
+): ProcessInspection<State>[] {
+  const { rows } = core;
+  const found: ProcessInspection<State>[] = [];
+  for (let slot = 0; slot < rows.status.length && found.length < limitCount; slot++)
+    if (rows.hasBits(slot, CANNOT_RUN_NOW | CRASHED) || rows.isWaiting(slot))
+      found.push(inspectProcess(core, slot));
+  return found;
 }
 
 export function sumsOf<State, Message extends object, Reply>(

@@ -1,3 +1,4 @@
+// packages/process/src/key-index.ts
 // Slots by key: open addressing in one typed array, beside the array of keys that a Registry has
 // anyway. A Map of 200,000 strings costs 350 ns a look-up here, four cache misses in a chain; this one
 // costs 200, 12 to 24 bytes a key, and nothing for the garbage collector (2026-11-22).

@@ -76,7 +76,7 @@ export function decideCrash(
   const isPoison = message !== undefined && countOf(record, message) >= limits.poisonMax;
   if (isPoison && record.deadLettersInRow < limits.crashMax) {
     record.deadLettersInRow++;
-    record.crashes = record.crashes.filter((crash) => crash.message !== message);
+    record.crashes = record.crashes.filter((one) => one.message !== message);
     return { kind: "dead_letter" };
   }
   const recentCount = recentCrashCount(record, nowMs, limits);

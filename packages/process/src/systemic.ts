@@ -1,3 +1,4 @@
+// packages/process/src/systemic.ts
 // Tells a storm from bad luck: how many different processes of a table crashed lately (S41).
 //   SY1  Only distinct processes inside the window count; one that crashes again counts once.
 // While no more crashes are noted than processes may crash, nobody needs to be told apart: they are

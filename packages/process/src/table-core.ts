@@ -29,7 +29,14 @@ import {
   TIMER_DUE,
 } from "./rows.ts";
 import { CrashStorm } from "./systemic.ts";
-import type { CallOutcome, Monitor, Monitorable, ProcessTable, TableOptions } from "./table-api.ts";
+import type {
+  CallOutcome,
+  Monitor,
+  Monitorable,
+  ProcessTable,
+  Refusal,
+  TableOptions,
+} from "./table-api.ts";
 import { Turn } from "./turn.ts";
 
 export interface TableCoreOptions<State, Message extends object, Reply> extends TableOptions<
@@ -227,6 +234,11 @@ export class TableCore<State, Message extends object, Reply> {
   countWaiting(change: number): void {
     this.waitingCount += change;
     this.engine.counters.waiting += change;
+  }
+
+  refuse<Why extends Refusal>(why: Why): Why {
+    this.engine.counters.refused++;
+    return why;
   }
 
   putBack(slot: number, item: Item<Message>, lane: Lane): void {
