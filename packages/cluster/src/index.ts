@@ -1,4 +1,22 @@
 export {
+  type CallAnswer,
+  type CallDelivery,
+  callHandler,
+  castHandler,
+  type KindHandler,
+  type SendDelivery,
+  sendHandler,
+  type ServedTable,
+  tableCallHandler,
+} from "./dispatch-handler.ts";
+export {
+  type Dispatcher,
+  type DispatcherDeps,
+  type DispatchOutcome,
+  type ServedPartition,
+  startDispatcher,
+} from "./dispatcher.ts";
+export {
   type BeatSource,
   createMembership,
   type Membership,
@@ -18,5 +36,14 @@ export {
   type OwnershipDeps,
   type OwnershipOptions,
 } from "./ownership.ts";
+export { chunksOf, groupByOwner, type OwnerGroups, type Owners } from "./owner-groups.ts";
 export type { LeaseRow, LeaseStore } from "./ports.ts";
 export { assignPartitions } from "./rendezvous.ts";
+export {
+  createRouter,
+  type Router,
+  type RouterDeps,
+  type RouterObserver,
+  type RouterOptions,
+} from "./router.ts";
+export type { CallRouteOutcome, Effect, SendEachOutcome, SendOutcome } from "./router-outcome.ts";
