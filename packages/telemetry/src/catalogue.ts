@@ -131,6 +131,21 @@ export const CATALOGUE = {
     "carillon_gateway_reports_waiting_count",
     "Acks, receipts and closed sessions that owners were not told yet",
   ),
+  // router
+  routeSends: counter(
+    "carillon_route_sends_total",
+    "Recipients that a message without an answer was sent to",
+    ["outcome"],
+  ),
+  routeCalls: counter("carillon_route_calls_total", "Calls to recipients", ["outcome"]),
+  routeCallsOpen: gauge("carillon_route_calls_open_count", "Calls that are not answered yet", [
+    "side",
+  ]),
+  routeArrivals: counter(
+    "carillon_route_arrivals_total",
+    "Recipients' messages and calls that reached a worker",
+    ["outcome"],
+  ),
   // bus
   busEvents: counter("carillon_bus_events_total", "Reconnects, refused publishes …", ["event"]),
   busConnected: gauge("carillon_bus_connected_count", "1 while the connection stands"),
