@@ -14,8 +14,11 @@ interface Telemetry {
 }
 
 export function busEventObserver({ log, metrics }: Telemetry): (event: BusEvent) => void {
+  const denied = new Set<string>(); // told once each: a sender may try for every message
   return (event) => {
-    metrics.busEvents.inc({ event: event.kind });
+    metrics.busEvents.inc({
+      event: event.kind === "silent" ? `${event.whose}_silent` : event.kind,
+    });
     switch (event.kind) {
       case "connected":
         return log.info("bus.connected", { server: event.server });
@@ -25,6 +28,12 @@ export function busEventObserver({ log, metrics }: Telemetry): (event: BusEvent)
         return log.warn("bus.connect_failed", { server: event.server, code: event.code });
       case "refused":
         return log.debug("bus.refused", { operation: event.operation, reason: event.reason });
+      case "silent":
+        return log.debug("bus.silent", { whose: event.whose });
+      case "publish_denied":
+        if (denied.has(event.subject) || denied.size === DENIED_TOLD_MAX) return;
+        denied.add(event.subject);
+        return log.error("bus.publish_denied", { subject: event.subject });
       case "subscription_denied":
         return log.error("bus.subscription_denied", { subject: event.subject });
       default:
@@ -33,6 +42,7 @@ export function busEventObserver({ log, metrics }: Telemetry): (event: BusEvent)
   };
 }
 
+const DENIED_TOLD_MAX = 100;
 const STATS_EVERY_MS = 1_000;
 const COUNTED = [
   "acceptedTotal",

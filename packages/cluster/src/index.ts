@@ -25,9 +25,20 @@ export {
 export {
   type NatsClientAuth,
   type NatsConfOptions,
+  type NatsTls,
   type NatsUser,
   renderNatsConf,
 } from "./nats-conf.ts";
+export {
+  NATS_ROLES,
+  natsInboxPrefixOf,
+  natsPermissionsOf,
+  type NatsPermissions,
+  type NatsPlace,
+  type NatsRole,
+  type NatsUserName,
+  natsUsersOf,
+} from "./nats-permissions.ts";
 export {
   type AcquiredPartition,
   createOwnership,

@@ -10,6 +10,7 @@ import {
   regionAudienceSchema,
 } from "./notification.ts";
 
+/** The second token of every subject is the region, or the home, that it belongs to. */
 export const subjects = {
   /** Relay: notifications for a target region. Queue group `ingest`; request → RelayReply. */
   regionNotify: (region: string) => `region.${region}.notify`,
@@ -31,17 +32,23 @@ export const subjects = {
   beat: (region: string, memberId: string) => `beat.${region}.${memberId}`,
   beats: "beat.*.*",
   /** New ledger entries and directory changes for partitions that this worker owns. */
-  memberPoke: (memberId: string) => `member.${memberId}.poke`,
+  memberPoke: (memberId: string) => ofMember(memberId, "poke"),
   /** Notifications for sessions of this gateway. */
-  memberDeliver: (memberId: string) => `member.${memberId}.deliver`,
+  memberDeliver: (memberId: string) => ofMember(memberId, "deliver"),
   /** What runs in a node, for operators: AdminRequest → AdminReply. */
-  memberAdmin: (memberId: string) => `member.${memberId}.admin`,
+  memberAdmin: (memberId: string) => ofMember(memberId, "admin"),
   /** For recipients whose partitions this worker owns: RoutedMessage → RouteReply (calls only). */
-  memberRoute: (memberId: string) => `member.${memberId}.route`,
+  memberRoute: (memberId: string) => ofMember(memberId, "route"),
   /** Sessions of one partition, to its owner: open (request) and report (publish). */
-  partitionSessions: (home: string, partition: number) => `home.${home}.part.${partition}`,
+  partitionSessions: (home: string, partition: number | "*") => `home.${home}.part.${partition}`,
 } as const;
 export const INGEST_QUEUE = "ingest";
+
+/** A member's id begins with its region and a dash: permissions of NATS name the region. */
+function ofMember(memberId: string, what: string): string {
+  const [region] = memberId.split("-", 1);
+  return `member.${region}.${memberId}.${what}`;
+}
 
 // --- relay between regions -------------------------------------------------------------------
 
