@@ -26,7 +26,7 @@ export interface NatsConfOptions {
   /** Stable names of all regions' gateways; this region's own entry is ignored by the server. */
   readonly gateways: readonly { readonly region: string; readonly urls: readonly string[] }[];
   readonly maxPayloadBytes?: number; // default 4 MiB
-  readonly monitorPort?: number; // HTTP on `host`; default none
+  readonly monitorPort?: number; // HTTP, for this machine only: it asks for no login; default none
   readonly pidFile: string;
   readonly auth?: NatsClientAuth; // default none: for one machine only
   /** Between servers, on routes and gateways; the same everywhere. */
@@ -82,9 +82,7 @@ export function renderNatsConf(options: NatsConfOptions): string {
     `host: ${quote(host)}`,
     `port: ${options.clientPort}`,
     `pid_file: ${quote(options.pidFile)}`,
-    ...(options.monitorPort === undefined
-      ? []
-      : [`http: ${quote(`${host}:${options.monitorPort}`)}`]),
+    ...(options.monitorPort === undefined ? [] : [`http: "127.0.0.1:${options.monitorPort}"`]),
     "jetstream: disabled",
     `max_payload: ${maxPayloadBytes}`,
     `max_pending: ${Math.max(PENDING_MAX_BYTES, 2 * maxPayloadBytes)}`,
