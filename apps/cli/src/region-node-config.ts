@@ -18,6 +18,7 @@ import {
 import { DEFAULT_REGIONS, type Role, ROLES } from "@carillon/contracts";
 import { GATEWAY_LIMITS, parseKeySet } from "@carillon/gateway";
 import type { TokenKeys } from "@carillon/ingest";
+import { NATS_FIELDS } from "./node-nats.ts";
 
 const REGION = {
   pattern: /^[a-z][a-z0-9]{1,15}$/,
@@ -37,10 +38,7 @@ export const REGION_NODE_TABLE = {
     expected: "ingest, worker or gateway",
     fallback: ROLES,
   }),
-  CARILLON_NODE_NATS_URLS: list("the region's nats-servers", {
-    pattern: /^(nats|tls):\/\/[^\s,]+$/,
-    expected: "addresses such as nats://127.0.0.1:4222",
-  }),
+  ...NATS_FIELDS,
   CARILLON_NODE_STORE_URL: optional(
     secret("the region's database (ingest, worker)", {
       pattern: /^postgres(ql)?:\/\/\S+$/,

@@ -15,6 +15,7 @@ import {
 } from "@carillon/process";
 import { createStore, type Store } from "@carillon/store";
 import type { Logger, Metrics } from "@carillon/telemetry";
+import { natsOptionsOf } from "./node-nats.ts";
 import { busEventObserver } from "./node-telemetry.ts";
 import { type RegionNodeConfig, rolesOf } from "./region-node-config.ts";
 
@@ -138,7 +139,7 @@ function busChild(deps: RegionNodeDeps, foundation: Foundation): ChildSpec {
     ...stopLimits(deps),
     start: async (run) => {
       const bus = await connectBus({
-        urls: config.CARILLON_NODE_NATS_URLS,
+        ...natsOptionsOf(config, rolesOf(config)),
         name: memberId,
         clock: ownClock(run, deps.clock),
         random,

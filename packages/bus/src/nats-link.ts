@@ -272,12 +272,13 @@ type DialCode = "unreachable" | "unauthorized" | "tls" | "protocol";
 
 /** What OpenSSL, and Node on top of it, call a certificate that does not hold. */
 const TLS_CODE = /^(ERR_TLS_|ERR_SSL_|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|HOSTNAME_)/;
+/** Files that cannot be read; a server without TLS. */
+const TLS_REFUSALS: readonly string[] = [ErrorCode.Tls, ErrorCode.ServerOptionNotAvailable];
 
 function codeOf(cause: unknown): DialCode {
   if (cause instanceof NatsError) {
     if (cause.isAuthError()) return "unauthorized";
-    const isTls = cause.code === ErrorCode.Tls || cause.code === ErrorCode.ServerOptionNotAvailable;
-    return isTls ? "tls" : "protocol";
+    return TLS_REFUSALS.includes(cause.code) ? "tls" : "protocol";
   }
   const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
   return TLS_CODE.test(code) ? "tls" : "protocol";

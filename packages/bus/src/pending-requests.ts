@@ -20,12 +20,17 @@ interface Entry {
   settle(outcome: RequestOutcome): void;
 }
 
+interface Probe {
+  readonly link: Link;
+  readonly answered: Promise<void>;
+}
+
 export class PendingRequests {
   readonly #clock: Clock;
   readonly #onSilence: (whose: "peer" | "link") => void;
   readonly #entries = new Map<string, Entry>(); // by token
   #startedCount = 0;
-  #probe: { readonly link: Link; readonly answered: Promise<void> } | undefined;
+  #probe: Probe | undefined;
 
   constructor(clock: Clock, onSilence: (whose: "peer" | "link") => void) {
     this.#clock = clock;
@@ -72,10 +77,13 @@ export class PendingRequests {
     if (this.#probe?.link !== link) {
       const probe = { link, answered: link.sync() };
       this.#probe = probe;
-      void probe.answered.then(() => {
-        if (this.#probe === probe) this.#probe = undefined;
-      });
+      void this.#forgetAnswered(probe);
     }
     return this.#probe.answered;
+  }
+
+  async #forgetAnswered(probe: Probe): Promise<void> {
+    await probe.answered;
+    if (this.#probe === probe) this.#probe = undefined;
   }
 }

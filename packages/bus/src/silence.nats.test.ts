@@ -23,10 +23,11 @@ test(
     let heardCount = 0;
     bob.bus.subscribe("mute", () => void heardCount++);
     await untilHeard(ann.bus, bob.bus);
-    const asked = [1, 2, 3].map(() => ann.bus.request("mute", bytes("?"), 1_000));
-    expect(await Promise.all(asked)).toEqual(Array(3).fill({ kind: "timeout" }));
-    expect(heardCount).toBe(3);
-    expect(ofKind(ann.events, "silent")).toEqual(Array(3).fill({ kind: "silent", whose: "peer" }));
+    const asked = [1, 2].map(() => ann.bus.request("mute", bytes("?"), 1_000));
+    expect(await Promise.all(asked)).toEqual([{ kind: "timeout" }, { kind: "timeout" }]);
+    expect(heardCount).toBe(2);
+    const silent = { kind: "silent", whose: "peer" };
+    expect(ofKind(ann.events, "silent")).toEqual([silent, silent]);
     expect(ann.bus.isConnected).toBe(true);
   },
   TEST_MAX_MS,

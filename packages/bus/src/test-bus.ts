@@ -74,11 +74,8 @@ export async function untilHeard(from: Bus, to: Bus): Promise<void> {
   const heard = Promise.withResolvers<void>();
   const unique = Buffer.from(systemRandom.bytes(8)).toString("hex");
   const subscription = to.subscribe(`heard.${unique}`, () => heard.resolve());
-  let isHeard = false;
-  void heard.promise.then(() => (isHeard = true));
-  while (!isHeard) {
-    from.publish(`heard.${unique}`, bytes("?"));
-    await Promise.race([heard.promise, systemClock.sleep(ASK_AGAIN_MS)]);
-  }
+  const isHeard = heard.promise.then(() => true);
+  do from.publish(`heard.${unique}`, bytes("?"));
+  while (!(await Promise.race([isHeard, systemClock.sleep(ASK_AGAIN_MS)])));
   subscription.unsubscribe();
 }

@@ -8,7 +8,7 @@
 // What NATS cannot express for a user that several members share: "its own member id only". A worker
 // may hear the pokes of other workers of its region; it has their database anyway. A beat tells the
 // region truly, not the member.
-import { ROLES, type Role, subjects } from "@carillon/contracts";
+import { ROLES, subjects } from "@carillon/contracts";
 import { assert } from "@carillon/kernel";
 import type { NatsUser } from "./nats-conf.ts";
 
@@ -131,5 +131,5 @@ function withinScope(pattern: string, scope: Scope | undefined, place: NatsPlace
   const { region, homes = [region] } = place;
   const tokens = pattern.split(".");
   assert(tokens[1] === "*", "NP2 the second token of a subject is its region or home");
-  return (scope === "region" ? [region] : homes).map((place) => tokens.with(1, place).join("."));
+  return (scope === "region" ? [region] : homes).map((name) => tokens.with(1, name).join("."));
 }

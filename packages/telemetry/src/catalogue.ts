@@ -147,7 +147,11 @@ export const CATALOGUE = {
     ["outcome"],
   ),
   // bus
-  busEvents: counter("carillon_bus_events_total", "Reconnects, refusals; peer_silent, link_silent: unanswered", ["event"]),
+  busEvents: counter(
+    "carillon_bus_events_total",
+    "Reconnects, refusals; peer_silent, link_silent: unanswered",
+    ["event"],
+  ),
   busConnected: gauge("carillon_bus_connected_count", "1 while the connection stands"),
 } as const satisfies Record<string, MetricSpec>;
 
