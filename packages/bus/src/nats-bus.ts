@@ -105,17 +105,21 @@ async function keepConnected(
   const between = (minMs: number, maxMs: number): number => minMs + random.next() * (maxMs - minMs);
   let next = Math.floor(random.next() * urls.length);
   let leaving: NatsServerLink | undefined; // its server is in lame duck mode
+  let failuresCount = 0; // since the last link
   while (!core.isClosing) {
     const url = urls[next++ % urls.length] ?? "";
-    let delayMs = between(limits.reconnectMinMs, limits.reconnectMaxMs);
+    let delayMs = between(0, limits.reconnectMinMs); // the first try after a loss comes soon
     try {
       const link = await dial(url);
       if (leaving !== undefined) await leave(core, leaving, options);
       leaving = (await useUntilEnd(core, link)) === "lame_duck" ? link : undefined;
-      delayMs = between(0, limits.reconnectMinMs); // the first try after a loss comes soon
+      failuresCount = 0;
     } catch (cause) {
       if (!(cause instanceof Fault)) throw cause;
       onEvent({ kind: "connect_failed", server: hostOf(url), code: dialCodeOf(cause) });
+      // Each server is tried before any of them rests.
+      if (++failuresCount % urls.length === 0)
+        delayMs = between(limits.reconnectMinMs, limits.reconnectMaxMs);
     }
     if (!core.isClosing) await pause(core, options.clock, delayMs);
   }
