@@ -5,7 +5,8 @@ import type { Clock, Random, Scheduler } from "@carillon/kernel";
 import type { Bus } from "./bus.ts";
 import { BusCore } from "./bus-core.ts";
 import type { BusEvent } from "./events.ts";
-import { type BusTls, dialNats, hostOf } from "./nats-link.ts";
+import type { BusTls } from "./greeting.ts";
+import { dialNats, hostOf } from "./nats-link.ts";
 import type { NatsCredentials, NatsServerLink } from "./nats-link.ts";
 
 export interface ConnectBusOptions {

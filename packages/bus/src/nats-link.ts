@@ -7,7 +7,6 @@
 //   - A dial that times out leaks its socket: a server is asked for its greeting first.
 //   - Output is unbounded: bytes that the server has not confirmed by a PONG are counted here (BU4).
 //   - A subscriber that throws ends the client's reader silently: bus-core.ts catches (BU2).
-import { createConnection } from "node:net";
 import { assertNever, Fault, type Clock, type Timer } from "@carillon/kernel";
 import {
   connect,
@@ -17,8 +16,9 @@ import {
   NatsError,
   nkeyAuthenticator,
 } from "nats";
-import type { ConnectionOptions, Subscription } from "nats";
+import type { ConnectionOptions, Subscription, TlsOptions } from "nats";
 import type { BusEvent } from "./events.ts";
+import { type BusTls, handshakeOptionsOf, waitForGreeting } from "./greeting.ts";
 import type { Link, LinkSubscription, LostReason, OnArrival, SendOutcome } from "./link.ts";
 
 export interface NatsLinkOptions {
@@ -41,14 +41,6 @@ export type NatsCredentials =
   /** SU…; the server knows the public half, and the seed never leaves this process. */
   | { readonly kind: "nkey"; readonly seed: string };
 
-/** With it a server without TLS is refused. */
-export interface BusTls {
-  /** PEM, read at each dial, so that it can be exchanged; absent: those that Node trusts. */
-  readonly caPath?: string;
-  /** In the server's certificate. Needed where its address is an IP address. */
-  readonly serverName?: string;
-}
-
 /** A link whose server may say that it will end. */
 export interface NatsServerLink extends Link {
   /** Resolves when the server is in lame duck mode; else never. */
@@ -59,13 +51,14 @@ export interface NatsServerLink extends Link {
 
 /** Throws Fault `unreachable`, `unauthorized`, `tls` or `protocol`, all of them worth another try. */
 export async function dialNats(options: NatsLinkOptions): Promise<NatsServerLink> {
-  await waitForGreeting(options);
+  const greeting = await waitForGreeting(options);
+  if (greeting.kind !== "greeted") throw dialFault(greeting.kind, options.url, greeting.cause);
   try {
     const connection = await connect({
       servers: [options.url],
       name: options.name,
       ...authOf(options.credentials),
-      ...tlsOf(options.tls),
+      ...tlsOf(options),
       timeout: options.dialMaxMs,
       reconnect: false,
       ignoreClusterUpdates: true, // discovery says which servers there are
@@ -83,6 +76,7 @@ export function hostOf(url: string): string {
   return new URL(url).host;
 }
 
+const NO_TLS: string = ErrorCode.ServerOptionNotAvailable; // the server has none, and we want it
 const MARK_BYTES = 256 * 1024; // a confirmation is asked for this often; costs a PING and a PONG
 const COMMAND_BYTES = 32; // PUB, lengths and line ends around subject and data; an estimate
 
@@ -223,25 +217,6 @@ class NatsLink implements NatsServerLink {
   }
 }
 
-/** A server that accepts but does not speak (stopped, or not NATS) must cost no client. */
-function waitForGreeting(options: NatsLinkOptions): Promise<void> {
-  const { hostname, port } = new URL(options.url);
-  return new Promise((resolve, reject) => {
-    const socket = createConnection({ host: hostname, port: Number(port || 4222) });
-    const timer = options.clock.setTimer(options.dialMaxMs, () => fail("no greeting in time"));
-    const finish = (settle: () => void): void => {
-      timer.cancel();
-      socket.destroy();
-      settle();
-    };
-    const fail = (cause: unknown): void =>
-      finish(() => reject(dialFault("unreachable", options.url, cause)));
-    socket.once("error", fail);
-    socket.once("close", () => fail("closed without a greeting"));
-    socket.once("data", () => finish(resolve));
-  });
-}
-
 function authOf(credentials: NatsCredentials): Partial<ConnectionOptions> {
   switch (credentials.kind) {
     case "none":
@@ -257,31 +232,17 @@ function authOf(credentials: NatsCredentials): Partial<ConnectionOptions> {
   }
 }
 
-function tlsOf(tls: BusTls | undefined): Partial<ConnectionOptions> {
-  if (tls === undefined) return {};
-  const { caPath, serverName } = tls;
-  return {
-    tls: {
-      ...(caPath !== undefined && { caFile: caPath }),
-      ...(serverName !== undefined && { servername: serverName }),
-    },
-  };
+/** Without wishes of ours the library verifies by the authorities that Node trusts. */
+function tlsOf({ url, tls }: NatsLinkOptions): Partial<ConnectionOptions> {
+  return tls === undefined ? {} : { tls: { ...handshakeOptionsOf(url, tls) } as TlsOptions };
 }
 
 type DialCode = "unreachable" | "unauthorized" | "tls" | "protocol";
 
-/** What OpenSSL, and Node on top of it, call a certificate that does not hold. */
-const TLS_CODE = /^(ERR_TLS_|ERR_SSL_|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|HOSTNAME_)/;
-/** Files that cannot be read; a server without TLS. */
-const TLS_REFUSALS: readonly string[] = [ErrorCode.Tls, ErrorCode.ServerOptionNotAvailable];
-
 function codeOf(cause: unknown): DialCode {
-  if (cause instanceof NatsError) {
-    if (cause.isAuthError()) return "unauthorized";
-    return TLS_REFUSALS.includes(cause.code) ? "tls" : "protocol";
-  }
-  const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
-  return TLS_CODE.test(code) ? "tls" : "protocol";
+  if (!(cause instanceof NatsError)) return "protocol";
+  if (cause.isAuthError()) return "unauthorized";
+  return cause.code === NO_TLS ? "tls" : "protocol";
 }
 
 function dialFault(code: DialCode, url: string, cause: unknown): Fault {

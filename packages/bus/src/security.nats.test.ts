@@ -32,6 +32,9 @@ test(
 
     const right = await fixture.connected({ urls, tls: { caPath, serverName: NAME } });
     expect(right.events).toEqual([{ kind: "connected", server: `127.0.0.1:${port}` }]);
+    const log = readFileSync(server.logFile, "utf8");
+    // Our dial is none to the server: this one is startNatsServer's, which asks for a greeting only.
+    expect(log.match(/TLS handshake error/g)).toHaveLength(1);
     for (const tls of [
       { caPath }, // the address does not stand in the certificate
       { caPath, serverName: "other.example" },
@@ -57,6 +60,13 @@ test(
     server.reload(configText);
     await renewed;
     expect(right.bus.isConnected).toBe(true); // what stands is not cut by a reload
+
+    pki.issue("fra-a", { dnsNames: [], addresses: ["127.0.0.1"] });
+    server.reload(configText);
+    const byAddress = await fixture.connected({ urls, tls: { caPath }, limits: QUICK });
+    if (!byAddress.bus.isConnected) await byAddress.nextEvent("connected"); // it reloads meanwhile
+    const bare = await fixture.connected({ urls, limits: QUICK }); // TLS without our asking for it
+    expect(await firstFailure(bare)).toEqual({ ...told, code: "tls" });
   },
   TEST_MAX_MS,
 );

@@ -25,7 +25,7 @@ export interface TrafficReport {
 interface Region {
   readonly region: string;
   readonly asker: TestClient;
-  readonly answerers: readonly TestClient[];
+  readonly answerers: readonly [TestClient, TestClient];
 }
 
 const TRY_MAX_MS = 1_000;
@@ -60,7 +60,7 @@ export class TestTraffic {
       names.map(async (region) => ({
         region,
         asker: await topology.connect(region),
-        answerers: [await topology.connect(region), await topology.connect(region)],
+        answerers: [await topology.connect(region), await topology.connect(region)] as const,
       })),
     );
     return new TestTraffic(regions);
@@ -142,10 +142,10 @@ export class TestTraffic {
     }
   }
 
-  async #beat(region: string, client: TestClient | undefined): Promise<void> {
-    for (let number = 0; !this.#isOver && client !== undefined; number++) {
+  async #beat(region: string, { bus }: TestClient): Promise<void> {
+    for (let number = 0; !this.#isOver; number++) {
       const subject = subjects.beat(region, `${region}-ingest-1`);
-      const { kind } = client.bus.publish(subject, encode(`${region}/${number}`));
+      const { kind } = bus.publish(subject, encode(`${region}/${number}`));
       if (kind === "sent") this.#published++;
       else this.#refused++;
       await systemClock.sleep(PAUSE_MS);

@@ -123,10 +123,7 @@ describe("three servers in each of four regions", { timeout: TEST_MAX_MS }, () =
     await reload(name, topology.confOf(name, peersOf(name)));
     expect(renewed.serialNumber).not.toBe(before);
     const after = await served();
-    console.info(
-      `renewed on client, route, gateway: ${after.map((serial) => serial === renewed.serialNumber).join(", ")}`,
-    );
-    expect(after.slice(0, 2)).toEqual([renewed.serialNumber, renewed.serialNumber]);
+    expect(after).toEqual(after.map(() => renewed.serialNumber));
     expect(traffic.clients.map(({ events }) => events.length)).toEqual(eventsCounts);
     await traffic.answered(4);
     expectAllAnswered("certificates", await traffic.stop());

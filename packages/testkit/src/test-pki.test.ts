@@ -19,14 +19,18 @@ const read = (path: string): X509Certificate => new X509Certificate(readFileSync
 
 test("a certificate names its hosts, its signer and its end", () => {
   const pki = createTestPki(folder);
-  const issued = pki.issue("fra-a", { dnsNames: ["localhost", "nats.example"] });
+  const issued = pki.issue("fra-a", {
+    dnsNames: ["localhost", "nats.example"],
+    addresses: ["10.40.0.11"],
+  });
   const [ca, certificate] = [read(pki.caPath), read(issued.certPath)];
   expect(certificate.verify(ca.publicKey)).toBe(true);
   expect(certificate.checkIssued(ca)).toBe(true);
   expect([ca.ca, certificate.ca]).toEqual([true, false]);
   expect(certificate.serialNumber).toBe(issued.serialNumber);
-  expect(certificate.subjectAltName).toBe("DNS:localhost, DNS:nats.example");
+  expect(certificate.subjectAltName).toBe("DNS:localhost, DNS:nats.example, IP Address:10.40.0.11");
   expect(certificate.checkHost("nats.example")).toBe("nats.example");
+  expect(certificate.checkIP("10.40.0.11")).toBe("10.40.0.11");
   expect(certificate.checkIP("127.0.0.1")).toBeUndefined();
   const daysLeft = (Date.parse(certificate.validTo) - Date.now()) / 86_400_000;
   expect(Math.round(daysLeft)).toBe(7);

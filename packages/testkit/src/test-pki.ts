@@ -15,7 +15,8 @@ export interface TestCertificate {
 }
 
 export interface CertificateWish {
-  readonly dnsNames: readonly string[]; // none of addresses: TLS to one fails without a name
+  readonly dnsNames: readonly string[];
+  readonly addresses?: readonly string[]; // IPv4; none: TLS to one fails without a name
   readonly daysValid?: number; // default 7; negative: it has ended already
 }
 
@@ -70,9 +71,12 @@ export function createTestPki(folder: string, name = "test-ca"): TestPki {
   writeWhole(caPath, own.pem);
   return {
     caPath,
-    issue(subject, { dnsNames, daysValid = 7 }) {
+    issue(subject, { dnsNames, addresses = [], daysValid = 7 }) {
       const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-      const names = dnsNames.map((dnsName) => DER.tagged(2, Buffer.from(dnsName)));
+      const names = [
+        ...dnsNames.map((dnsName) => DER.tagged(2, Buffer.from(dnsName))),
+        ...addresses.map((address) => DER.tagged(7, Buffer.from(address.split(".").map(Number)))),
+      ];
       const uses = ["1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"].map(DER.oid); // server, client
       const certificate = signed({
         subject,
