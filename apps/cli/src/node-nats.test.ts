@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createNatsKey } from "@carillon/bus";
 import { createInbox } from "@carillon/client";
-import { natsUsersOf, renderNatsConf } from "@carillon/cluster";
+import { type NatsUserKeys, renderNatsConf } from "@carillon/cluster";
 import type { Role } from "@carillon/contracts";
 import { systemClock, systemRandom } from "@carillon/kernel";
 import { freePorts, startNatsServer, startPostgres } from "@carillon/local";
@@ -50,7 +50,7 @@ beforeAll(async () => {
   const london = createNatsKey();
   const londonSeedFile = join(folder.path, "london.seed");
   writeFileSync(londonSeedFile, london.seed, { mode: 0o600 });
-  const keysOf: Record<string, Parameters<typeof natsUsersOf>[0]> = {
+  const keysOf: Record<string, NatsUserKeys> = {
     fra: { ingest: [ingest], worker: [worker], gateway: [gateway] },
     lon: { node: [london.publicKey] },
   };
@@ -67,7 +67,7 @@ beforeAll(async () => {
       gateways,
       pidFile: join(folder.path, `${region}.pid`),
       tls: { ...certificate, caPath: pki.caPath },
-      auth: { kind: "users", users: natsUsersOf(keysOf[region]!, { region }) },
+      auth: { kind: "roles", keys: keysOf[region]! },
     });
     const server = await startNatsServer({ folder: folder.path, name: region, configText });
     cleanUps.push(() => server.stop());

@@ -26,7 +26,6 @@ export {
   type NatsClientAuth,
   type NatsConfOptions,
   type NatsTls,
-  type NatsUser,
   renderNatsConf,
 } from "./nats-conf.ts";
 export {
@@ -36,6 +35,8 @@ export {
   type NatsPermissions,
   type NatsPlace,
   type NatsRole,
+  type NatsUser,
+  type NatsUserKeys,
   type NatsUserName,
   natsUsersOf,
 } from "./nats-permissions.ts";

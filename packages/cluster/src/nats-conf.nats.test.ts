@@ -12,7 +12,7 @@ import { createTestPki } from "@carillon/testkit";
 import { afterEach, expect, test } from "vitest";
 import { renderNatsConf, type NatsConfOptions } from "./nats-conf.ts";
 import { isVersionAtLeast } from "./nats-conf-text.ts";
-import { NATS_ROLES, natsUsersOf } from "./nats-permissions.ts";
+import { NATS_ROLES } from "./nats-permissions.ts";
 
 const TEST_MAX_MS = 90_000;
 const REQUEST_MAX_MS = 2_000;
@@ -57,7 +57,7 @@ const FULL: NatsConfOptions = {
   host: "0.0.0.0",
   routes: ["nats://10.40.0.11:6222", "nats://10.40.1.11:6222"],
   monitorPort: 8222,
-  auth: { kind: "users", users: natsUsersOf({ ...KEYS, ...MORE_KEYS }, { region: "fra" }) },
+  auth: { kind: "roles", keys: { ...KEYS, ...MORE_KEYS } },
   peerAuth: { user: "peer", password: 'p@ss/word " \\ $HOME' },
   tls: {
     certPath: "/etc/carillon/nats/server.pem",
@@ -82,6 +82,9 @@ test("NC1, NC2, NC3, NC5 — the text, to the letter, for each kind of region an
   expect(() => renderNatsConf({ ...LEAST, serverName: "a\nport: 1" })).toThrow("NC1");
   expect(() => renderNatsConf({ ...LEAST, routes: ["http://127.0.0.1"] })).toThrow("NC2");
   expect(() => renderNatsConf({ ...FULL, version: "latest" })).toThrow("NC4");
+  const withKeys = (keys: object): NatsConfOptions => ({ ...LEAST, auth: { kind: "roles", keys } });
+  expect(() => renderNatsConf(withKeys({ worker: ["SU_A_SEED"] }))).toThrow("NC5");
+  expect(() => renderNatsConf(withKeys({ wroker: [nkeyOf("worker")] }))).toThrow("NP1");
 });
 
 test("NC1, NC4 — nats-server accepts and starts it, and only what its version knows", async () => {
@@ -106,8 +109,7 @@ test("NC1, NC4 — nats-server accepts and starts it, and only what its version 
   const gateways = [{ region: "fra", urls: [`nats://localhost:${gatewayPort}`] }];
   const least = { ...LEAST, ...ports, pidFile, gateways };
   const keys = NATS_ROLES.map((role) => [role, [createNatsKey().publicKey]] as const);
-  const users = natsUsersOf(Object.fromEntries(keys), { region: "fra" });
-  const auth = { kind: "users", users } as const;
+  const auth = { kind: "roles", keys: Object.fromEntries(keys), homes: ["fra", "lon"] } as const;
   const full = { ...FULL, ...least, auth, tls, version, monitorPort: monitorPort! };
   const cases: NatsConfOptions[] = [
     least,

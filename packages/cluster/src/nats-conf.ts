@@ -11,7 +11,7 @@
 // Accepted by nats-server 2.9.10 and newer; option names were tried there.
 import { assert } from "@carillon/kernel";
 import { isVersionAtLeast, list, quote } from "./nats-conf-text.ts";
-import type { NatsPermissions } from "./nats-permissions.ts";
+import { type NatsUser, type NatsUserKeys, natsUsersOf } from "./nats-permissions.ts";
 
 export interface NatsConfOptions {
   /** By slot ("fra-a"), not by instance, so that a replaced server keeps its name. */
@@ -54,14 +54,15 @@ export interface NatsTls {
 }
 
 export type NatsClientAuth =
+  /** For production: public keys by user name; what each may do follows from nats-permissions.ts. */
+  | {
+      readonly kind: "roles";
+      readonly keys: NatsUserKeys;
+      /** Homes that this region may host; default its own. */
+      readonly homes?: readonly string[];
+    }
   | { readonly kind: "token"; readonly token: string }
   | { readonly kind: "users"; readonly users: readonly NatsUser[] };
-
-/** `permissions`: natsPermissionsOf; absent: all. */
-export type NatsUser = (
-  | { readonly nkey: string } // public: U…
-  | { readonly user: string; readonly password: string }
-) & { readonly permissions?: NatsPermissions };
 
 const PAYLOAD_MAX_BYTES = 4 * 2 ** 20; // a broadcast's poke to one owner, with room
 // What waits for one slow connection; 16 of the largest messages. Beyond it the server closes it.
@@ -91,7 +92,7 @@ export function renderNatsConf(options: NatsConfOptions): string {
     `lame_duck_duration: "${options.lameDuckSeconds ?? 30}s"`,
     `lame_duck_grace_period: "2s"`,
     ...tlsLines("", options.tls, "server", options),
-    ...clientAuth(options.auth),
+    ...clientAuth(options),
     "",
     "cluster {",
     `  name: ${quote(options.region)}`,
@@ -146,14 +147,22 @@ function tlsLines(
   ].map((line) => indent + line);
 }
 
-function clientAuth(auth: NatsClientAuth | undefined): string[] {
+function clientAuth({ auth, region }: NatsConfOptions): string[] {
   if (auth === undefined) return [];
   if (auth.kind === "token") return ["", "authorization {", `  token: ${quote(auth.token)}`, "}"];
-  return ["", "authorization {", "  users: [", ...auth.users.flatMap(userLines), "  ]", "}"];
+  const users =
+    auth.kind === "users"
+      ? auth.users
+      : natsUsersOf(auth.keys, { region, ...(auth.homes && { homes: auth.homes }) });
+  return ["", "authorization {", "  users: [", ...users.flatMap(userLines), "  ]", "}"];
 }
+
+const PUBLIC_KEY = /^U[A-Z2-7]{55}$/;
 
 function userLines(user: NatsUser): string[] {
   const { permissions } = user;
+  if ("nkey" in user)
+    assert(PUBLIC_KEY.test(user.nkey), "NC5 a user's public key is U and 55 characters");
   const login =
     "nkey" in user
       ? `nkey: ${quote(user.nkey)}`

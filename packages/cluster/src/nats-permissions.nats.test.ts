@@ -15,7 +15,6 @@ import {
   natsInboxPrefixOf,
   type NatsRole,
   type NatsUserName,
-  natsUsersOf,
 } from "./nats-permissions.ts";
 
 const TEST_MAX_MS = 90_000;
@@ -36,9 +35,12 @@ const namedBy = (region: string): string[] => [
 const argsFor = (of: unknown, region: string): unknown[] => {
   if (of === subjects.partitionSessions) return [region, 7];
   if (of === subjects.beat) return [region, `${region}-worker-1`];
-  const isMember = [subjects.memberPoke, subjects.memberDeliver, subjects.memberAdmin].includes(
-    of as never,
-  );
+  const isMember = [
+    subjects.memberPoke,
+    subjects.memberDeliver,
+    subjects.memberAdmin,
+    subjects.memberRoute,
+  ].includes(of as never);
   return [isMember ? `${region}-worker-1` : region];
 };
 const ALL = [...REGIONS.flatMap(namedBy), "$SYS.REQ.SERVER.PING", "anything.else"];
@@ -69,7 +71,7 @@ beforeAll(async () => {
       gatewayPort: ports[at * 3 + 2]!,
       gateways,
       pidFile: join(folder, `${region}.pid`),
-      auth: { kind: "users", users: natsUsersOf(Object.fromEntries(publicKeys), { region }) },
+      auth: { kind: "roles", keys: Object.fromEntries(publicKeys) },
     });
     const server = await startNatsServer({ folder, name: `${region}-a`, configText });
     cleanUps.push(() => server.stop());
@@ -130,9 +132,20 @@ const BEATS = ["beat.*.*", "beat.fra.fra-worker-1", "beat.lon.lon-worker-1"];
 const inBoth = (what: string): string[] =>
   REGIONS.map((region) => `member.${region}.${region}-worker-1.${what}`);
 
-const INGEST_SAYS = [...askedIn("fra"), ...askedIn("lon"), ...inBoth("admin"), ...inBoth("poke")];
+const INGEST_SAYS = [
+  ...askedIn("fra"),
+  ...askedIn("lon"),
+  ...inBoth("admin"),
+  ...inBoth("poke"),
+  ...inBoth("route"),
+];
 const GATEWAY_SAYS = ["home.fra.part.7", "home.lon.part.7"];
-const WORKER_HEARS = ["home.fra.part.7", "member.fra.*.poke", "member.fra.fra-worker-1.poke"];
+const WORKER_HEARS = [
+  "home.fra.part.7",
+  "member.fra.*.poke",
+  "member.fra.fra-worker-1.poke",
+  "member.fra.fra-worker-1.route",
+];
 const GATEWAY_HEARS = ["member.fra.fra-worker-1.deliver"];
 const OWN = ["beat.fra.fra-worker-1"]; // of the region: NATS cannot say "of this member"
 const ADMIN = ["member.fra.fra-worker-1.admin"];
@@ -140,7 +153,7 @@ const ADMIN = ["member.fra.fra-worker-1.admin"];
 const TABLE: Record<NatsUserName, { says: string[]; hears: string[] }> = {
   ingest: { says: [...OWN, ...INGEST_SAYS], hears: [...BEATS, ...ADMIN, ...askedIn("fra")] },
   worker: {
-    says: [...OWN, ...inBoth("deliver")],
+    says: [...OWN, ...inBoth("deliver"), ...inBoth("route")],
     hears: [...BEATS, ...ADMIN, ...WORKER_HEARS, "_INBOX.fra.worker.abc.1"],
   },
   gateway: { says: [...OWN, ...GATEWAY_SAYS], hears: [...BEATS, ...ADMIN, ...GATEWAY_HEARS] },

@@ -12,6 +12,7 @@ test("NP1, NP2 — ingest: asks every region, answers for its home, pokes owners
       "beat.fra.*",
       "member.*.*.admin",
       "member.*.*.poke",
+      "member.*.*.route",
       ...ASKED.map((what) => `region.*.${what}`),
     ],
     subscribe: [
@@ -26,13 +27,14 @@ test("NP1, NP2 — ingest: asks every region, answers for its home, pokes owners
 
 test("NP1, NP2 — worker: hears pokes and sessions of its home, delivers to any gateway", () => {
   expect(natsPermissionsOf(["worker"], FRA)).toEqual({
-    publish: ["beat.fra.*", "member.*.*.deliver"],
+    publish: ["beat.fra.*", "member.*.*.deliver", "member.*.*.route"],
     subscribe: [
       "_INBOX.fra.worker.>",
       "beat.*.*",
       "home.fra.part.*",
       "member.fra.*.admin",
       "member.fra.*.poke",
+      "member.fra.*.route",
     ],
     mayReply: true,
   });
@@ -86,6 +88,7 @@ test("NP2 — the second token of every subject is its region, its home or its m
     subjects.memberPoke("fra-worker-1"),
     subjects.memberDeliver("fra-gateway-1"),
     subjects.memberAdmin("fra-node-1"),
+    subjects.memberRoute("fra-worker-1"),
     subjects.partitionSessions("fra", 17),
   ];
   expect(all.map((subject) => subject.split(".")[1])).toEqual(all.map(() => "fra"));

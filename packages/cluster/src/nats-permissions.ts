@@ -10,7 +10,6 @@
 // region truly, not the member.
 import { ROLES, subjects } from "@carillon/contracts";
 import { assert } from "@carillon/kernel";
-import type { NatsUser } from "./nats-conf.ts";
 
 /** `agent`: discovery on a NATS machine. It hears who is there and says nothing. */
 export const NATS_ROLES = [...ROLES, "agent"] as const;
@@ -27,6 +26,12 @@ export interface NatsPermissions {
   readonly subscribe: readonly string[];
   readonly mayReply: boolean;
 }
+
+/** `permissions`: natsPermissionsOf; absent: all. */
+export type NatsUser = (
+  | { readonly nkey: string } // public: U…
+  | { readonly user: string; readonly password: string }
+) & { readonly permissions?: NatsPermissions };
 
 type Scope = "anywhere" | "region" | "homes";
 type Grants = Partial<Record<NatsRole, Scope>>;
@@ -75,6 +80,11 @@ const ROWS: Readonly<Record<keyof typeof subjects, Row>> = {
     publish: { ingest: "anywhere" },
     subscribe: ofMembers("region"),
   },
+  memberRoute: {
+    pattern: subjects.memberRoute("*"),
+    publish: { ingest: "anywhere", worker: "anywhere" }, // a worker hands on what it lost
+    subscribe: { worker: "region" },
+  },
   partitionSessions: {
     pattern: subjects.partitionSessions("*", "*"),
     publish: { gateway: "anywhere" },
@@ -106,14 +116,17 @@ export function natsPermissionsOf(roles: readonly NatsRole[], place: NatsPlace):
 export type NatsUserName = NatsRole | "node";
 
 /**
- * The users of a region's nats-servers by their public keys (U…). Several keys of one name: one per
- * machine, or the old and the new one while they are exchanged.
+ * Public keys (U…) by user name. Several of one name: one per machine, or the old and the new one
+ * while they are exchanged.
  */
-export function natsUsersOf(
-  keys: Partial<Record<NatsUserName, readonly string[]>>,
-  place: NatsPlace,
-): NatsUser[] {
-  return ([...NATS_ROLES, "node"] as const).flatMap((name) => {
+export type NatsUserKeys = { readonly [name in NatsUserName]?: readonly string[] };
+
+/** The users of a region's nats-servers. A name that is not known is a bug. */
+export function natsUsersOf(keys: NatsUserKeys, place: NatsPlace): NatsUser[] {
+  const names = [...NATS_ROLES, "node"] as const;
+  const isKnown = (name: string): boolean => names.some((one) => one === name);
+  assert(Object.keys(keys).every(isKnown), `NP1 a NATS user is one of ${names.join(", ")}`);
+  return names.flatMap((name) => {
     const permissions = natsPermissionsOf(name === "node" ? ROLES : [name], place);
     return (keys[name] ?? []).map((nkey) => ({ nkey, permissions }));
   });

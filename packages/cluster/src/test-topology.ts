@@ -16,7 +16,7 @@ import { assert, systemClock, systemRandom } from "@carillon/kernel";
 import { freePorts, type NatsServer, startNatsServer } from "@carillon/local";
 import { createTestPki, type TestCertificate, type TestPki } from "@carillon/testkit";
 import { type NatsConfOptions, renderNatsConf } from "./nats-conf.ts";
-import { natsInboxPrefixOf, natsUsersOf } from "./nats-permissions.ts";
+import { natsInboxPrefixOf } from "./nats-permissions.ts";
 
 /** In every server's certificate; resolves to nothing. */
 const COMMON_NAME = "nats.carillon.example";
@@ -108,7 +108,7 @@ export class TestTopology {
       routes: peers.map(({ clusterPort }) => `nats://127.0.0.1:${clusterPort}`),
       gateways: this.#gateways,
       pidFile: join(this.#folder, `${name}.pid`),
-      auth: { kind: "users", users: natsUsersOf({ ingest: [key.publicKey] }, { region }) },
+      auth: { kind: "roles", keys: { ingest: [key.publicKey] } },
       peerAuth: { user: "peer", password: "between us" },
       tls: {
         certPath: join(this.#folder, `${name}.pem`),
