@@ -7,6 +7,7 @@ import packageJson from "../package.json" with { type: "json" };
 import { count, regions } from "./arguments.ts";
 import { runDevCommand } from "./dev/dev-command.ts";
 import { loadCommand } from "./load/load-command.ts";
+import { natsKeyCommand } from "./nats-key-command.ts";
 import { runNodeCommand } from "./node-command.ts";
 import { processCommand } from "./process-command.ts";
 import { createTerminal } from "./terminal.ts";
@@ -67,6 +68,16 @@ program
 
 program.addCommand(
   loadCommand({ terminal: createTerminal(process.stdout), defaultDataFolder: DEFAULT_DATA_FOLDER }),
+);
+
+program.addCommand(
+  natsKeyCommand(
+    {
+      out: (text) => void process.stdout.write(text),
+      err: (text) => void process.stderr.write(text),
+    },
+    (exitCode) => void (process.exitCode = exitCode),
+  ),
 );
 
 program.addCommand(
