@@ -239,8 +239,15 @@ function tlsOf({ url, tls }: NatsLinkOptions): Partial<ConnectionOptions> {
 
 type DialCode = "unreachable" | "unauthorized" | "tls" | "protocol";
 
+/** What OpenSSL, and Node on top of it, call a certificate that does not hold. */
+const TLS_CODE = /^(ERR_TLS_|ERR_SSL_|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_)/;
+
+/** The greeting has seen the certificate already; it may be another one by now. */
 function codeOf(cause: unknown): DialCode {
-  if (!(cause instanceof NatsError)) return "protocol";
+  if (!(cause instanceof NatsError)) {
+    const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
+    return TLS_CODE.test(code) ? "tls" : "protocol";
+  }
   if (cause.isAuthError()) return "unauthorized";
   return cause.code === NO_TLS ? "tls" : "protocol";
 }

@@ -1,9 +1,9 @@
 // Goal: TLS and keys of `connectBus`. Method: a real server with certificates of a test's own
 // authority that name a host and no address, and users known by their public keys.
 import { writeFileSync, readFileSync } from "node:fs";
-import { freePort } from "@carillon/local";
+import { freePort, type NatsServer } from "@carillon/local";
 import { createTestPki } from "@carillon/testkit";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import type { BusEvent } from "./events.ts";
 import { createNatsKey, natsPublicKeyOf } from "./nats-key.ts";
 import { BusFixture, bytes, type TestBus } from "./test-bus.ts";
@@ -12,6 +12,13 @@ const TEST_MAX_MS = 90_000;
 const NAME = "nats.carillon.example";
 const QUICK = { firstConnectMaxMs: 50, reconnectMinMs: 20, reconnectMaxMs: 40 };
 const fixture = new BusFixture();
+const reloaded = async (server: NatsServer, configText: string): Promise<void> => {
+  const count = (): number =>
+    readFileSync(server.logFile, "utf8").split("Reloaded server configuration").length;
+  const before = count();
+  server.reload(configText);
+  await vi.waitFor(() => expect(count()).toBe(before + 1), { timeout: 60_000, interval: 10 });
+};
 const firstFailure = async ({ events, nextEvent }: TestBus): Promise<BusEvent> =>
   events[0] ?? (await nextEvent("connect_failed"));
 afterEach(() => fixture.cleanUp());
@@ -48,7 +55,7 @@ test(
     }
 
     pki.issue("fra-a", { dnsNames: [NAME], daysValid: -1 }); // the same files
-    server.reload(configText);
+    await reloaded(server, configText);
     const late = await fixture.connected({
       urls,
       tls: { caPath, serverName: NAME },
@@ -57,12 +64,12 @@ test(
     expect(await firstFailure(late)).toEqual({ ...told, code: "tls" });
     const renewed = late.nextEvent("connected");
     pki.issue("fra-a", { dnsNames: [NAME] });
-    server.reload(configText);
+    await reloaded(server, configText);
     await renewed;
     expect(right.bus.isConnected).toBe(true); // what stands is not cut by a reload
 
     pki.issue("fra-a", { dnsNames: [], addresses: ["127.0.0.1"] });
-    server.reload(configText);
+    await reloaded(server, configText);
     const byAddress = await fixture.connected({ urls, tls: { caPath }, limits: QUICK });
     if (!byAddress.bus.isConnected) await byAddress.nextEvent("connected"); // it reloads meanwhile
     const bare = await fixture.connected({ urls, limits: QUICK }); // TLS without our asking for it
