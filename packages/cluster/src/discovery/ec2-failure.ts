@@ -39,19 +39,20 @@ export function failureOf(
     .join(": ")
     .replaceAll(/\s+/g, " ")
     .slice(0, DETAIL_MAX_CHARACTERS);
-  return { reason: reasonOf({ name, message, code, status }, signal), detail };
+  return { reason: reasonOf(partsOf(cause), signal), detail };
 }
 
-function reasonOf(parts: ReturnType<typeof partsOf>, signal: AbortSignal): FindFailure {
-  const { name, message, code, status } = parts;
+function reasonOf(
+  { name, code, status }: ReturnType<typeof partsOf>,
+  signal: AbortSignal,
+): FindFailure {
   if (signal.aborted || name === "AbortError") return "timeout";
   if (THROTTLING.has(name) || status === 429) return "throttled";
   if (DENIED.has(name) || status === 401 || status === 403) return "denied";
+  if (code !== undefined && code !== "ETIMEDOUT") return "network"; // in the middle of a 200, too
   if (status === 200) return "malformed"; // cut off, or not XML
   if (status !== undefined) return "server";
-  if (code === "ETIMEDOUT" || (name === "TimeoutError" && code === undefined)) return "timeout";
-  // A body that ends before its length: the connection went away in the middle of it.
-  return code !== undefined || message.includes("aborted") ? "network" : "server";
+  return name === "TimeoutError" || code !== undefined ? "timeout" : "server";
 }
 
 function partsOf(cause: unknown) {
