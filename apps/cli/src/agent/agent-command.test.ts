@@ -56,19 +56,33 @@ async function start({ options, folder }: Server, configText: string) {
   return server;
 }
 
-/** Names of the servers that this one has a route to. */
-async function routesOf({ options }: Server): Promise<string[]> {
+interface Routez {
+  readonly server_id: string;
+  readonly routes?: readonly { readonly remote_id: string }[];
+}
+
+/** What the server's monitoring says; undefined while it is gone. */
+async function routez({ options }: Server): Promise<Routez | undefined> {
   for (const host of ["127.0.0.1", options.host]) {
     try {
       const answer = await fetch(`http://${host}:${options.monitorPort}/routez`);
-      const { routes } = (await answer.json()) as { routes?: { remote_name: string }[] };
-      return [...new Set(routes?.map((route) => route.remote_name))];
+      return (await answer.json()) as Routez;
     } catch {
-      continue; // it monitors on the other address, or is gone
+      continue; // it monitors on the other address, or does not run
     }
   }
-  return [];
+  return undefined;
 }
+
+/** Each has a route to the other. */
+async function areJoined(a: Server, b: Server): Promise<boolean> {
+  const [one, other] = await Promise.all([routez(a), routez(b)]);
+  const has = (from: Routez | undefined, to: Routez | undefined): boolean =>
+    from?.routes?.some((route) => route.remote_id === to?.server_id) === true;
+  return has(one, other) && has(other, one);
+}
+
+const isTrue = (value: boolean): boolean => value;
 
 async function until<T>(ask: () => Promise<T> | T, fits: (value: T) => boolean): Promise<T> {
   for (;;) {
@@ -191,17 +205,10 @@ test.skipIf(!hasLoopbackNet)(
       () => readFileSync(a.confPath, "utf8"),
       (text) => text.includes(`127.0.0.1:${a.options.clusterPort}"]`),
     );
-    expect(await routesOf(b)).toEqual([]);
+    expect(await routez(b)).toMatchObject({ num_routes: 0 });
 
     aws.has("eu-central-1", ["127.0.0.1", "127.0.0.2"]);
-    await until(
-      () => routesOf(a),
-      (names) => names.includes("fra-b"),
-    );
-    await until(
-      () => routesOf(b),
-      (names) => names.includes("fra-a"),
-    );
+    await until(() => areJoined(a, b), isTrue);
     await until(
       () => metricOf(agent, 'carillon_nats_reloads_total{outcome="confirmed"'),
       (n) => n === 2,
@@ -232,10 +239,7 @@ test.skipIf(!hasLoopbackNet)(
     await start(a, readFileSync(a.confPath, "utf8"));
     const cold = await startAgent(env);
     expect(cold.ready.candidatesCount).toBeGreaterThanOrEqual(2);
-    await until(
-      () => routesOf(a),
-      (names) => names.includes("fra-b"),
-    );
+    await until(() => areJoined(a, b), isTrue);
     await until(
       () => metricOf(cold, 'carillon_discovery_candidates_count{of_region="fra",state="answered"'),
       (count) => (count ?? 0) >= 2,
