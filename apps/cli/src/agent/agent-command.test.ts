@@ -214,6 +214,13 @@ test.skipIf(!hasLoopbackNet)(
       (n) => n === 2,
     );
 
+    const seen = await carillon(["discover", "--json", "--region", "fra"], env);
+    const view = JSON.parse(seen.stdout) as {
+      regions: { peers: { id: string; decision: string }[] }[];
+    };
+    const peers = view.regions[0]?.peers.map(({ id, decision }) => `${id} ${decision}`);
+    expect([seen.code, peers]).toEqual([0, ["i-127-0-0-1 kept", "i-127-0-0-2 kept"]]);
+
     // Changes with every poll, for longer than one SIGHUP in 10 s would cover.
     let n = 3;
     await until(

@@ -1,8 +1,14 @@
 // apps/cli/src/agent/agent-telemetry.ts
 // What the agent sees and does, as log lines and metrics. Held peers are logged when they begin to
 // be held, not with every poll.
-import type { CandidatesBook, PollReport, ReloadReport } from "@carillon/cluster";
-import { reasonText } from "@carillon/cluster";
+import {
+  type CandidatesBook,
+  type Decision,
+  type PollReport,
+  reasonText,
+  type ReloadReport,
+  type Verdict,
+} from "@carillon/cluster";
 import { assertNever, type Clock } from "@carillon/kernel";
 import type { Logger, Metrics } from "@carillon/telemetry";
 
@@ -11,25 +17,17 @@ interface Telemetry {
   readonly metrics: Metrics;
 }
 
+const PEER_LINES_MAX = 20; // of one kind, of one poll
+
 export function pollObserver({ log, metrics }: Telemetry): (report: PollReport) => void {
   return ({ region, outcome, decisions, nextDelayMs, record }) => {
     const of = outcome.kind === "found" ? "found" : outcome.reason;
     metrics.discoveryPolls.inc({ of_region: region, outcome: of });
-    for (const { peer, verdict } of decisions) {
+    for (const { verdict } of decisions)
       if (verdict.kind !== "kept")
         metrics.discoveryDecisions.inc({ of_region: region, decision: verdict.kind });
-      const fields = {
-        of: region,
-        peer: peer.id,
-        address: peer.address,
-        reason: reasonText(verdict),
-      };
-      if (verdict.kind === "dropped") log.warn("discovery.peer_dropped", fields);
-      else if (verdict.kind === "held" && verdict.missedCount === 1)
-        log.warn("discovery.peer_held", fields);
-      else if (verdict.kind === "added" || verdict.kind === "moved")
-        log.info(`discovery.peer_${verdict.kind}`, fields);
-    }
+    for (const kind of ["added", "moved", "held", "dropped"] as const)
+      tellPeers(log, { region, kind, decisions: decisions.filter((one) => isNews(one, kind)) });
     if (outcome.kind === "failed") {
       const failuresCount = record.failing?.failuresCount ?? 0;
       const { reason, detail } = outcome;
@@ -45,6 +43,32 @@ export function pollObserver({ log, metrics }: Telemetry): (report: PollReport) 
       nextDelayMs,
     });
   };
+}
+
+/** Held peers are news when it begins. */
+function isNews({ verdict }: Decision, kind: Verdict["kind"]): boolean {
+  if (verdict.kind !== kind) return false;
+  return verdict.kind !== "held" || verdict.missedCount === 1;
+}
+
+/** A line each, or one line for a whole region that comes or goes. */
+function tellPeers(
+  log: Logger,
+  news: { region: string; kind: "added" | "moved" | "held" | "dropped"; decisions: Decision[] },
+): void {
+  const { region, kind, decisions } = news;
+  const level = kind === "held" || kind === "dropped" ? "warn" : "info";
+  const [first] = decisions;
+  if (first !== undefined && decisions.length > PEER_LINES_MAX) {
+    const reason = reasonText(first.verdict);
+    log[level](`discovery.peers_${kind}`, { of: region, peersCount: decisions.length, reason });
+    return;
+  }
+  for (const { peer, verdict } of decisions) {
+    const { id, address } = peer;
+    const reason = reasonText(verdict);
+    log[level](`discovery.peer_${kind}`, { of: region, peer: id, address, reason });
+  }
 }
 
 export function reloadObserver({ log, metrics }: Telemetry): (report: ReloadReport) => void {

@@ -159,3 +159,18 @@ test("held and dropped peers are logged once each, with their reason counted", a
   expect(text).toContain('decisions_total{of_region="fra",decision="held",region="fra"} 2');
   expect(text).toContain('decisions_total{of_region="fra",decision="dropped",region="fra"} 1');
 });
+
+test("a region that comes or goes as a whole is one line, not one for each peer", async () => {
+  const all = Array.from({ length: 21 }, (_, n) => String.fromCodePoint(97 + n));
+  const answers = new Map([["fra", found(...all)]]);
+  const { agent, clock, events } = await agentWith(answers);
+  await agent.start();
+  await clock.advance(1_000);
+  answers.set("fra", found());
+  await clock.advance(300_000);
+  expect(events.filter((event) => event.includes("fra"))).toEqual([
+    "discovery.peers_added fra",
+    "discovery.peers_held fra",
+    "discovery.peers_dropped fra",
+  ]);
+});

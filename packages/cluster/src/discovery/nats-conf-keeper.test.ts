@@ -195,6 +195,20 @@ test("NK6 — a file that was written and not told is told by the next look", as
   await keeper.stop();
 });
 
+test("NK6 — a wall clock that jumps back an hour makes no reload after the one that was taken", async () => {
+  const { clock, server, reports, keeper, path, settled } = keeping();
+  writeFileSync(path, render(["nats://1"])); // of the real clock's time: far ahead of the fake one's
+  keeper.want(["nats://1"]);
+  await settled(() => reports.length === 1);
+  for (let n = 0; n < 360; n++) {
+    await clock.advance(10_000);
+    await clock.settle();
+  }
+  await keeper.stop();
+  expect(statSync(path).mtimeMs).toBeGreaterThan(server.loadedMs);
+  expect([reports, server.hangUpsAtMs]).toEqual([["confirmed"], [0]]);
+});
+
 test("NK6 — a render that fails is told, and tried again with the next look", async () => {
   const { clock, server } = keeping();
   const reports: ReloadReport[] = [];

@@ -60,6 +60,8 @@ class Keeper implements NatsConfKeeper {
   readonly #previousPath: string;
   #wanted: { readonly routes: readonly string[] | undefined } | undefined;
   #refused: { readonly text: string; readonly mark: string; readonly atMs: number } | undefined;
+  /** What the server is known to run with; the wall clocks need not be compared again. */
+  #loaded: { readonly text: string; readonly mark: string } | undefined;
   #isGatewayFrozen = false;
   #isStopped = false;
   #isAgain = false;
@@ -122,7 +124,7 @@ class Keeper implements NatsConfKeeper {
       return CHECK_EVERY_MS;
     }
     if (this.#isRefused(run, text)) return CHECK_EVERY_MS;
-    if (text === before && (await this.#isLoaded())) return CHECK_EVERY_MS;
+    if (text === before && (await this.#isLoaded(run, text))) return CHECK_EVERY_MS;
     const waitMs = this.#hangUpWaitMs();
     if (waitMs > 0) return waitMs; // NK2
     if (this.#isAgain) return 0; // something newer is wanted by now: looked at again at once
@@ -138,11 +140,14 @@ class Keeper implements NatsConfKeeper {
   }
 
   /** Whether the server took its configuration after the file was written. Unknown: it has. */
-  async #isLoaded(): Promise<boolean> {
+  async #isLoaded({ mark }: ServerRun, text: string): Promise<boolean> {
+    if (this.#loaded?.text === text && this.#loaded.mark === mark) return true;
     const loadedAtMs = await this.#deps.server.loadedAtMs();
     if (loadedAtMs === undefined) return true;
     const { mtimeMs } = await stat(this.#deps.path);
-    return loadedAtMs >= Math.floor(mtimeMs);
+    if (loadedAtMs < Math.floor(mtimeMs)) return false;
+    this.#loaded = { text, mark };
+    return true;
   }
 
   #hangUpWaitMs(): number {
@@ -158,6 +163,7 @@ class Keeper implements NatsConfKeeper {
     const isTold = await server.hangUp(run);
     const outcome =
       isTold && loadedBeforeMs !== undefined ? await this.#outcome(loadedBeforeMs) : "unconfirmed";
+    if (outcome === "confirmed") this.#loaded = { text, mark: run.mark };
     if (outcome === "refused") {
       this.#refused = { text, mark: run.mark, atMs: clock.monotonicMs() };
       await restore(this.#deps.path, this.#previousPath);
