@@ -10,7 +10,7 @@ import { backoffDelayMs, type Clock, type Random, type Timer } from "@carillon/k
 import type { CandidatesBook } from "./candidates-book.ts";
 import type { RegionRecord } from "./candidates-file.ts";
 import { type Decision, observe } from "./hold.ts";
-import { type DiscoverySource, findWithin, type FindOutcome } from "./source.ts";
+import { type DiscoverySource, FIND_MAX_MS, findWithin, type FindOutcome } from "./source.ts";
 
 export interface PollerDeps {
   readonly source: DiscoverySource;
@@ -18,6 +18,7 @@ export interface PollerDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly pollEveryMs?: number; // default 30,000
+  readonly findMaxMs?: number; // default FIND_MAX_MS
   /** After the book has it. */
   readonly onPoll?: (report: PollReport) => void;
   /** A bug: something that was told of a poll threw. The next poll is armed by then. */
@@ -58,13 +59,14 @@ export function pollDelayMs(
 
 export function createPoller(deps: PollerDeps): Poller {
   const { source, book, clock, random, pollEveryMs = POLL_EVERY_MS } = deps;
+  const { findMaxMs: maxMs = FIND_MAX_MS } = deps;
   const { region } = source;
   const aborter = new AbortController();
   let phase: "idle" | "running" | "stopped" = "idle";
   let timer: Timer | undefined;
 
   const poll = async (): Promise<void> => {
-    const outcome = await findWithin(source, { clock, signal: aborter.signal });
+    const outcome = await findWithin(source, { clock, maxMs, signal: aborter.signal });
     if (phase !== "running") return; // DP4
     const { record, decisions } = recordAfter(book.get(region), outcome, clock.wallClockMs());
     const failuresCount = record.failing?.failuresCount ?? 0;
