@@ -191,6 +191,26 @@ test("CB2 — C2 a start reads what an earlier run left, with its age, and waits
   expect(next.ageMs("fra")).toBe(3_600_000);
 });
 
+test("CB2 — what was counted before a start counts no more; who was held stays", async () => {
+  const { clock, path, book, answers, pollers } = polling();
+  answers.set("fra", found("a", "b"));
+  pollers[0]!.start();
+  await clock.advance(0);
+  answers.set("fra", found("a"));
+  await clock.advance(60_000);
+  await book.flushed();
+  expect(book.get("fra")).toMatchObject({
+    equalCount: 2,
+    peers: [{}, { id: "b", missedCount: 2 }],
+  });
+  const next = bookAt(path, clock);
+  await next.load();
+  expect(next.get("fra")).toMatchObject({
+    equalCount: 0,
+    peers: [{}, { id: "b", missedCount: 0 }],
+  });
+});
+
 test("CA1 — what was written is read back as it was", async () => {
   const { clock, path, book, answers, pollers } = polling();
   answers.set("fra", found("a", "b"));
