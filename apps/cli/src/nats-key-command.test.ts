@@ -1,4 +1,4 @@
-// Goal: NK1. Method: files in a temporary folder; what is told is looked at for the seed.
+// Goal: KC1. Method: files in a temporary folder; what is told is looked at for the seed.
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -21,7 +21,7 @@ function run(seedFile: string): { exitCode: number; told: string; failed: string
   return { exitCode: runNatsKeyCommand(seedFile, terminal), told, failed };
 }
 
-test("NK1 — a new seed in a file of its owner; the public key, again and again, and never the seed", () => {
+test("KC1 — a new seed in a file of its owner; the public key, again and again, and never the seed", () => {
   const seedFile = join(folder, "worker.seed");
   const first = run(seedFile);
   const seed = readFileSync(seedFile, "utf8").trim();
@@ -31,7 +31,7 @@ test("NK1 — a new seed in a file of its owner; the public key, again and again
   expect(readFileSync(seedFile, "utf8").trim()).toBe(seed);
 });
 
-test("NK1 — a file of something else stays as it is; a place that is not there is told", () => {
+test("KC1 — a file of something else stays as it is; a place that is not there is told", () => {
   const other = join(folder, "notes.txt");
   writeFileSync(other, "geheim");
   const refused = `carillon nats-key: ${other} holds no seed of a NATS user (SU…); it was left as it is\n`;

@@ -1,6 +1,6 @@
 // apps/cli/src/nats-key-command.ts
 // `carillon nats-key`: a NATS user's key for an operator: the seed into a file, the public half on stdout.
-//   NK1  A file that is there is never written; its public key is shown again. The seed is shown
+//   KC1  A file that is there is never written; its public key is shown again. The seed is shown
 //        nowhere, and its file is for its owner only (0600).
 import { readFileSync, writeFileSync } from "node:fs";
 import { createNatsKey, natsPublicKeyOf } from "@carillon/bus";
