@@ -7,6 +7,7 @@ import packageJson from "../package.json" with { type: "json" };
 import { count, regions } from "./arguments.ts";
 import { runDevCommand } from "./dev/dev-command.ts";
 import { loadCommand } from "./load/load-command.ts";
+import { membersCommand } from "./members-command.ts";
 import { runNodeCommand } from "./node-command.ts";
 import { processCommand } from "./process-command.ts";
 import { createTerminal } from "./terminal.ts";
@@ -71,6 +72,14 @@ program.addCommand(
 
 program.addCommand(
   processCommand({
+    terminal: createTerminal(process.stdout),
+    defaultDataFolder: DEFAULT_DATA_FOLDER,
+    env: process.env,
+  }),
+);
+
+program.addCommand(
+  membersCommand({
     terminal: createTerminal(process.stdout),
     defaultDataFolder: DEFAULT_DATA_FOLDER,
     env: process.env,

@@ -1,8 +1,13 @@
+export type { Member, MemberState } from "./member-table.ts";
 export {
   type BeatSource,
   createMembership,
+  type MemberChange,
   type Membership,
+  MEMBERSHIP_DEFAULTS,
+  type MembershipLimits,
   type MembershipOptions,
+  type WorkerCandidate,
 } from "./membership.ts";
 export {
   type NatsClientAuth,
@@ -18,5 +23,6 @@ export {
   type OwnershipDeps,
   type OwnershipOptions,
 } from "./ownership.ts";
+export type { PlacementLimits } from "./placement.ts";
 export type { LeaseRow, LeaseStore } from "./ports.ts";
-export { assignPartitions } from "./rendezvous.ts";
+export { assignPartitions, type Candidate } from "./rendezvous.ts";
