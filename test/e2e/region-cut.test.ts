@@ -79,7 +79,12 @@ test(`C22, D5 — a region link cut for ${CUT_MS / 1_000} s: each serves its own
   if (!isLong)
     console.log(`C22 IN ITS SHORT FORM: cut for ${CUT_MS} ms; CARILLON_TEST_LONG=1 for a minute`);
   const people = { fra: "cut-ada", lon: "cut-bob" };
-  for (const region of REGIONS) await api(region).register(people[region], region);
+  // Its home's arbiter may be the other region: the gateways have to have found each other.
+  for (const region of REGIONS)
+    await until(`${people[region]} is registered`, 60_000, async () => {
+      await api(region).register(people[region], region);
+      return true;
+    });
   for (const region of REGIONS)
     for (const id of Object.values(people))
       await until(`${region} knows ${id}`, 30_000, async () => {

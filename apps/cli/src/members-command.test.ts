@@ -1,5 +1,5 @@
 // Goal: PC1 and PC2 of `carillon members`. Method: the table by example; the command as a process of
-// its own, against nothing that answers. What it says of running nodes: test/e2e/failover.test.ts.
+// its own, against nothing that answers. What it says of running nodes: test/e2e/three-workers.test.ts.
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { freePorts } from "@carillon/local";
