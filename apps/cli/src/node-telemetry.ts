@@ -38,8 +38,7 @@ export function memberObserver({ log, metrics }: Telemetry) {
   return (change: MemberChange, about: { memberId: string; region: string }): void => {
     metrics.memberChanges.inc({ change });
     const { memberId, region: memberRegion } = about;
-    const isDegraded = change === "suspect" || change === "dead";
-    log[isDegraded ? "warn" : "info"](`member.${change}`, { memberId, memberRegion });
+    log[change === "suspect" ? "warn" : "info"](`member.${change}`, { memberId, memberRegion });
   };
 }
 

@@ -72,7 +72,7 @@ export class Foundation {
 
 const MEMBER_ID_RANDOM_CHARACTERS = 8;
 const CONNECT_TIMEOUT_MS = 5_000;
-const BURIED = { code: "member_buried", isRetryable: true };
+const OVERSLEPT = { code: "member_overslept", isRetryable: true };
 /** Migrations of a large database; other nodes that start meanwhile wait for them. */
 const MIGRATE_MAX_MS = 600_000;
 
@@ -187,7 +187,7 @@ function membershipChild(deps: RegionNodeDeps, foundation: Foundation): ChildSpe
           scheduler: ownScheduler(run, deps.scheduler),
           onMalformed: () => metrics.messagesMalformed.inc({ subject: "beat" }),
           onChange: memberObserver({ log: log.child("membership"), metrics }),
-          onBuried: () => run.crashed(new Fault("others hold this member for dead", BURIED)), // RN7
+          onOverslept: () => run.crashed(new Fault("slept for too long", OVERSLEPT)), // RN7
           ...(deps.load && { load: deps.load }),
         },
       );

@@ -1,10 +1,10 @@
 // packages/cluster/src/member-table.ts
 // What is known of the other members, and what silence makes of them. Pure; time is passed in.
 //   CL5  Silence makes a member suspect (phi-accrual), told once; it is alive again when it speaks.
-//   CL12 An incarnation that has left, or is dead, never comes back: what it still says is ignored.
-//        Who is dead and speaks is told so, and comes back as a new one.
-// A member of the own region is dead after a quarter of an hour; of another region silence proves nothing (the
-// link between them may be down): it is forgotten then, and welcome when it speaks.
+//   CL12 An incarnation that has left never comes back: what it still says is ignored. One that slept
+//        for a quarter of an hour is dead, and its node begins a new one before it says a word.
+// Silence alone proves nothing, since a link may be down: a suspect is forgotten after a quarter of an
+// hour, and welcome when it speaks.
 import type { Beat } from "@carillon/contracts";
 import { PHI_THRESHOLD, PhiDetector } from "./phi-detector.ts";
 
@@ -24,7 +24,7 @@ export interface MemberTableOptions {
   readonly expectedRemoteMs: number;
   readonly pauseMs: number;
   readonly pauseRemoteMs: number;
-  readonly deadAfterMs: number;
+  readonly forgetAfterMs: number;
   readonly departedMax: number;
 }
 
@@ -41,8 +41,7 @@ interface Entry {
 export class MemberTable {
   readonly #options: MemberTableOptions;
   readonly #entries = new Map<string, Entry>();
-  readonly #departed = new Map<string, "left" | "dead">();
-  readonly #haunting = new Set<string>();
+  readonly #departed = new Set<string>();
 
   constructor(options: MemberTableOptions) {
     this.#options = options;
@@ -50,13 +49,9 @@ export class MemberTable {
 
   hear(beat: Beat, nowMs: number): Heard {
     const { memberId } = beat;
-    const departed = this.#departed.get(memberId);
-    if (departed !== undefined) {
-      if (departed === "dead" && beat.hasLeft !== true) this.#haunting.add(memberId);
-      return "departed"; // CL12
-    }
+    if (this.#departed.has(memberId)) return "departed"; // CL12
     if (beat.hasLeft === true) {
-      this.#depart(memberId, "left");
+      this.#depart(memberId);
       return "left";
     }
     const known = this.#entries.get(memberId);
@@ -73,21 +68,21 @@ export class MemberTable {
     return "returned";
   }
 
-  /** Those that became suspect by now (CL5), and those that are dead or forgotten. */
-  judge(nowMs: number): { readonly suspects: Member[]; readonly dead: Member[] } {
+  /** Those that became suspect by now (CL5), and those that were so for too long. */
+  judge(nowMs: number): { readonly suspects: Member[]; readonly forgotten: Member[] } {
     const suspects: Member[] = [];
-    const dead: Member[] = [];
+    const forgotten: Member[] = [];
     for (const [memberId, entry] of this.#entries) {
       if (!entry.isSuspect && entry.detector.isSuspect(nowMs)) {
         entry.isSuspect = true;
         suspects.push(memberOf(entry, nowMs));
       }
-      if (!entry.isSuspect || entry.detector.silenceMs(nowMs) < this.#options.deadAfterMs) continue;
-      dead.push(memberOf(entry, nowMs));
-      if (entry.beat.region === this.#options.region) this.#depart(memberId, "dead");
-      else this.#entries.delete(memberId);
+      if (!entry.isSuspect || entry.detector.silenceMs(nowMs) < this.#options.forgetAfterMs)
+        continue;
+      forgotten.push(memberOf(entry, nowMs));
+      this.#entries.delete(memberId);
     }
-    return { suspects, dead };
+    return { suspects, forgotten };
   }
 
   isAlive(memberId: string): boolean {
@@ -102,17 +97,10 @@ export class MemberTable {
     return this.#departed.size;
   }
 
-  /** The dead that were heard since the last call: they are to be told (CL12). */
-  takeHaunting(): string[] {
-    const found = [...this.#haunting];
-    this.#haunting.clear();
-    return found;
-  }
-
-  #depart(memberId: string, how: "left" | "dead"): void {
+  #depart(memberId: string): void {
     this.#entries.delete(memberId);
-    this.#departed.set(memberId, how);
-    const [oldest] = this.#departed.keys();
+    this.#departed.add(memberId);
+    const [oldest] = this.#departed;
     if (this.#departed.size > this.#options.departedMax && oldest !== undefined)
       this.#departed.delete(oldest);
   }

@@ -28,7 +28,7 @@ export interface MembershipLimits {
   readonly pauseMs: number;
   readonly pauseRemoteMs: number;
   readonly isolatedAfterMs: number;
-  readonly deadAfterMs: number;
+  readonly forgetAfterMs: number;
   readonly departedMax: number;
 }
 
@@ -38,7 +38,7 @@ export const MEMBERSHIP_DEFAULTS: MembershipLimits = {
   pauseMs: 3_000, // C12: suspect after about 4.6 s
   pauseRemoteMs: 10_000, // C12: after about 13.6 s
   isolatedAfterMs: 8_000, // C14
-  deadAfterMs: 900_000, // long after its leases: what a person would call a dead node
+  forgetAfterMs: 900_000, // long after its leases: what a person would call a dead node
   departedMax: 1_024, // ids of 20 bytes: of a day on which a region is restarted forty times
 };
 
@@ -76,17 +76,17 @@ export interface Membership {
   workers(): readonly string[];
   /** The same and suspects, with what placing partitions needs to know. */
   candidates(): readonly WorkerCandidate[];
-  /** Everybody who has not left and is not dead, suspects included, with its last beat. */
+  /** Everybody who has not left and is not forgotten, suspects included, with its last beat. */
   members(): readonly Member[];
   /** Neither suspect nor departed. */
   isAlive(memberId: string): boolean;
   /** Without NATS for 8 s: what others do is not known here (CL13). */
   isIsolated(): boolean;
-  /** Incarnations that have left or are dead, as far as remembered. */
+  /** Incarnations that have left, as far as remembered. */
   readonly departedCount: number;
   /** Returns what removes the listener; so does `onMemberLost`. */
   onBeat(listener: (beat: Beat) => void): () => void;
-  /** It is suspect, has left or is dead: what it had in hand is not to be waited for. */
+  /** It is suspect or has left: what it had in hand is not to be waited for. */
   onMemberLost(listener: (memberId: string) => void): () => void;
 }
 
@@ -96,7 +96,7 @@ export interface WorkerCandidate extends Candidate {
   readonly aliveForMs: number;
 }
 
-export type MemberChange = "joined" | "suspect" | "returned" | "left" | "dead" | "forgotten";
+export type MemberChange = "joined" | "suspect" | "returned" | "left" | "forgotten";
 
 export interface MembershipDeps {
   readonly bus: Bus;
@@ -105,8 +105,8 @@ export interface MembershipDeps {
   readonly onMalformed: () => void;
   /** For log and metrics. */
   readonly onChange?: (change: MemberChange, member: { memberId: string; region: string }) => void;
-  /** This incarnation is dead to others (CL12): it is to begin anew under another id. */
-  readonly onBuried?: () => void;
+  /** This member slept for so long that it is forgotten: it is to begin anew under another id. */
+  readonly onOverslept?: () => void;
   /** Share of the last second that the thread was busy, 0 to 1. */
   readonly load?: () => number;
 }
@@ -132,25 +132,21 @@ export function createMembership(options: MembershipOptions, deps: MembershipDep
   let ownBeat: Beat | undefined;
   let source: BeatSource = { owned: () => ({}), links: () => ({}) };
   let isDraining = false;
-  let isTold = false; // that it is dead to others
   let beatsCount = 0;
+  let tickedAtMs = startedAtMs;
   let connectedAtMs = startedAtMs; // while disconnected: until then
   let subscriptions: Subscription[] = [];
   let timer: Timer | undefined;
 
   const change = (what: MemberChange, { memberId, region }: Beat): void => {
     deps.onChange?.(what, { memberId, region });
-    if (what === "joined" || what === "returned") return;
+    if (what !== "suspect" && what !== "left") return;
     claims.forgetMember(memberId);
     lostListeners.tell(memberId);
   };
 
   const hear = (beat: Beat): void => {
     if (beat.memberId === self.memberId) return;
-    if (beat.buried?.includes(self.memberId) === true && !isTold) {
-      isTold = true;
-      deps.onBuried?.();
-    }
     const heard = table.hear(beat, hearing.nowMs());
     if (heard === "departed") return;
     if (heard !== "known") change(heard, beat);
@@ -160,27 +156,23 @@ export function createMembership(options: MembershipOptions, deps: MembershipDep
   };
 
   const judge = (): void => {
-    const { suspects, dead } = table.judge(hearing.nowMs());
+    const { suspects, forgotten } = table.judge(hearing.nowMs());
     for (const member of suspects) change("suspect", member);
-    for (const member of dead) change(member.region === self.region ? "dead" : "forgotten", member);
+    for (const member of forgotten) change("forgotten", member);
   };
 
-  const beatOf = (more: Partial<Beat>): Beat => {
-    const buried = table.takeHaunting();
-    return {
-      memberId: self.memberId,
-      region: self.region,
-      roles: [...self.roles],
-      isDraining,
-      build: self.build,
-      owned: source.owned(),
-      links: source.links(),
-      ...(deps.load !== undefined && { load: deps.load() }),
-      ...(self.weight !== undefined && { weight: self.weight }),
-      ...(buried.length > 0 && { buried }),
-      ...more,
-    };
-  };
+  const beatOf = (more: Partial<Beat>): Beat => ({
+    memberId: self.memberId,
+    region: self.region,
+    roles: [...self.roles],
+    isDraining,
+    build: self.build,
+    owned: source.owned(),
+    links: source.links(),
+    ...(deps.load !== undefined && { load: deps.load() }),
+    ...(self.weight !== undefined && { weight: self.weight }),
+    ...more,
+  });
 
   const say = (subject: string): void => {
     const beat = beatOf({});
@@ -192,6 +184,12 @@ export function createMembership(options: MembershipOptions, deps: MembershipDep
   const beatNow = (): void => say(subjects.beat(self.region, self.memberId));
 
   const tick = (): void => {
+    const nowMs = clock.monotonicMs();
+    if (nowMs - tickedAtMs >= limits.forgetAfterMs && deps.onOverslept !== undefined) {
+      deps.onOverslept(); // CL12: not a word under the old id
+      return;
+    }
+    tickedAtMs = nowMs;
     timer = clock.setTimer(limits.beatEveryMs, tick);
     hearing.count(bus.isConnected);
     if (beatsCount++ % limits.farBeatEvery === 0) beatNow();
@@ -231,6 +229,7 @@ export function createMembership(options: MembershipOptions, deps: MembershipDep
   return {
     start() {
       if (timer !== undefined) return;
+      tickedAtMs = clock.monotonicMs();
       subscriptions = [
         listen(subjects.beats),
         listen(subjects.nearBeats(self.region)),

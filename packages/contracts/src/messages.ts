@@ -146,8 +146,6 @@ export const beatSchema = z.object({
   load: z.number().optional(),
   /** Its share of partitions, relative to other members; absent: 1. */
   weight: z.number().positive().optional(),
-  /** Members that are dead here, and speak all the same: they are to come back as new ones. */
-  buried: z.array(z.string()).optional(),
   owned: z.record(z.string(), z.array(z.tuple([z.number(), z.number()]))),
   links: z.record(z.string(), z.number()),
 });

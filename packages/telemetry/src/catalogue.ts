@@ -144,7 +144,7 @@ export const CATALOGUE = {
   members: gauge("carillon_members_count", "Members of all regions as seen here", ["state"]),
   memberChanges: counter(
     "carillon_member_changes_total",
-    "Members that joined, left, were suspect, returned or died",
+    "Members that joined, left, were suspect, returned or were forgotten",
     ["change"],
   ),
   isolated: gauge("carillon_node_isolated_count", "1 while without NATS for 8 s or longer"),
