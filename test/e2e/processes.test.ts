@@ -111,7 +111,7 @@ test("P16, RN11, D7, O8 — a recipient's handler never ends: its node is ended,
 }, 180_000);
 
 test("S42, D1, D2 — a node dies with 100,000 resident processes: the rest goes on, theirs are taken over", async () => {
-  const lines = Array.from({ length: 220_000 }, (_, n) => `{"recipientId":"crowd-${n}"}`);
+  const lines = Array.from({ length: 175_000 }, (_, n) => `{"recipientId":"crowd-${n}"}`);
   for (let at = 0; at < lines.length; at += 10_000)
     await api().importLines(lines.slice(at, at + 10_000).join("\n"));
   // Two thirds of the partitions, so that its share is above 100,000 whatever its id hashes to.
@@ -146,7 +146,7 @@ test("S42, D1, D2 — a node dies with 100,000 resident processes: the rest goes
   expect(answeredAfterMs).toBeLessThan(LEASE_MS + 1_000 + 1_000); // and a second for the client's own retry
   const { counts } = await api().finished(id, 90_000);
   expect(counts.targeted - counts.noDevice - counts.deliveredSocket - counts.unacked).toBe(0);
-  expect(counts.targeted).toBeGreaterThanOrEqual(220_000);
+  expect(counts.targeted).toBeGreaterThanOrEqual(175_000);
   const p99 = others.toSorted((a, b) => a - b)[Math.floor(others.length * 0.99)] ?? 0;
   console.log(
     `S42: the first of the lost ${Math.round(answeredAfterMs)} ms after the kill; the others' ` +
