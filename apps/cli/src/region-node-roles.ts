@@ -28,6 +28,7 @@ import {
 } from "./node-telemetry.ts";
 import { serveProcessAdmin } from "./process-admin.ts";
 import { publishProcessStats } from "./process-metrics.ts";
+import { processHandlers } from "./process-routes.ts";
 import { rolesOf } from "./region-node-config.ts";
 import { type Foundation, type RegionNodeDeps, stopLimits } from "./region-node-parts.ts";
 
@@ -133,6 +134,10 @@ export class Roles {
             store,
             bus,
             membership,
+            handlers: processHandlers({
+              forgetQuarantine: (table, slot) => this.#forgetQuarantine(table, slot),
+              onFault: (cause) => log.warn("operators.fault", { reason: reasonOf(cause) }),
+            }),
             log: log.child("worker"),
             supervision: { ...this.#supervision, onExit },
           },
@@ -240,7 +245,7 @@ export class Roles {
           },
           store,
           bus,
-          owners: { ownerOf: (home, partition) => membership.ownerOf(home, partition) },
+          owners: membership,
           members: () => membership.members(),
           clock,
           random,
@@ -254,8 +259,7 @@ export class Roles {
   }
 
   #operatorsChild(): ChildSpec {
-    const { clock, config, log } = this.#deps;
-    const home = config.CARILLON_NODE_REGION;
+    const { clock, log } = this.#deps;
     return ownChild({
       id: "operators",
       clock,
@@ -267,15 +271,18 @@ export class Roles {
           bus: ownBus(run, this.#foundation.bus),
           tree: this.#tree,
           runtimes: () => this.runtimes(),
-          forgetQuarantine: async (table, slot) => {
-            const [of, partition] = table.split("/");
-            if (of !== home || partition === undefined) return; // the gateway's tables
-            await this.#foundation.store.quarantine.remove(home, Number(partition), slot);
-          },
+          forgetQuarantine: (table, slot) => this.#forgetQuarantine(table, slot),
           onFault: (cause) => log.warn("operators.fault", { reason: reasonOf(cause) }),
         }),
       }),
     });
+  }
+
+  async #forgetQuarantine(table: string, slot: number): Promise<void> {
+    const home = this.#deps.config.CARILLON_NODE_REGION;
+    const [of, partition] = table.split("/");
+    if (of !== home || partition === undefined) return; // the gateway's tables
+    await this.#foundation.store.quarantine.remove(home, Number(partition), slot);
   }
 
   /** Gauges of what has no timer of its own for them. */

@@ -11,5 +11,4 @@ export {
 } from "./ingest.ts";
 export type { IngestConfig, IngestDeps } from "./ingest-options.ts";
 export { INGEST_LIMITS, type IngestLimits } from "./limits.ts";
-export type { Owners } from "./poke.ts";
 export { publicJwkOf, TOKEN_ALGORITHM, type TokenKeys } from "./tokens.ts";

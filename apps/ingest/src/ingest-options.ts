@@ -1,13 +1,13 @@
 // apps/ingest/src/ingest-options.ts
 // What an ingest node is built from.
 import type { Bus } from "@carillon/bus";
+import type { RouterDeps } from "@carillon/cluster";
 import type { Clock, Random } from "@carillon/kernel";
 import type { SupervisorOptions } from "@carillon/process";
 import type { Store } from "@carillon/store";
 import type { KnownMember } from "./admin-routes.ts";
 import type { IngestEvents } from "./events.ts";
 import type { IngestLimits } from "./limits.ts";
-import type { Owners } from "./poke.ts";
 import type { TokenKeys } from "./tokens.ts";
 
 export interface IngestConfig {
@@ -26,7 +26,7 @@ export interface IngestDeps {
   readonly config: IngestConfig;
   readonly store: Store;
   readonly bus: Bus;
-  readonly owners: Owners;
+  readonly owners: RouterDeps["members"];
   /** Last beats of all members, for operators. */
   readonly members: () => readonly KnownMember[];
   readonly clock: Clock;

@@ -1,6 +1,7 @@
 // packages/kernel/src/system.ts
 // The real clock and the real randomness: the only place that may touch them (STYLE §7).
 import { randomBytes, randomInt } from "node:crypto";
+import { performance } from "node:perf_hooks"; // the global one is a getter: 75 against 48 ns a look
 import type { Clock, Scheduler } from "./clock.ts";
 import type { Random } from "./random.ts";
 

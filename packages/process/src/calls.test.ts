@@ -107,6 +107,51 @@ test("P4 — work whose deadline has passed is skipped and counted, also when th
   });
 });
 
+test("P4 — a deadline that passes while another process holds the thread counts in the same slice", async () => {
+  const { clock, runtime, table, handled, outcomes, note } = startCalls({
+    behaviour: {
+      onCall: (context, step: Step) => {
+        handled.push(`${context.slot}:${step.say}`);
+        if (step.say === "slow") clock.block(60);
+        return step.say;
+      },
+    },
+  });
+  note(table.call(1, say("slow"), { timeoutMs: 50 }));
+  note(table.call(2, say("too late"), { timeoutMs: 50 }));
+  note(table.call(3, say("in time"), { timeoutMs: 100 }));
+  await clock.settle();
+  // The first was begun in time, and its answer is one although its deadline has passed meanwhile.
+  expect(outcomes).toEqual(["reply slow@60", "timeout@60", "reply in time@60"]);
+  expect(handled).toEqual(["1:slow", "3:in time"]);
+  expect(runtime.stats()).toMatchObject({ skippedCallsTotal: 1, callsCount: 0, timersCount: 0 });
+});
+
+test("P4, CA1 — of a burst some calls get their timer at once and some at the slice's end: each is in time", async () => {
+  const { clock, runtime, table, outcomes, note } = startCalls({ limits: { mailboxMax: 3_000 } });
+  note(table.call(1, say("slow", { asyncMs: 10_000 }), { timeoutMs: 60_000 }));
+  for (let n = 0; n < 2_000; n++) note(table.call(1, say("waits"), { timeoutMs: 100 }));
+  note(table.call(2, say("now"), { timeoutMs: 100 }));
+  expect(runtime.stats()).toMatchObject({ callsCount: 2_002, timersCount: 0 });
+  await clock.advance(99);
+  expect(outcomes).toEqual(["reply now#0@0"]);
+  expect(runtime.stats()).toMatchObject({ callsCount: 2_001, timersCount: 1 }); // the handler's
+  await clock.advance(1);
+  expect(outcomes.slice(1)).toEqual(Array.from({ length: 2_000 }, () => "timeout@100"));
+  table.stop();
+  await clock.settle();
+  expect(outcomes.length).toBe(2_002);
+  expect(runtime.stats()).toMatchObject({ callsCount: 0, timersCount: 0, waitingCount: 0 });
+});
+
+test("P23 — a call that was made in this very turn is answered when its table stops", async () => {
+  const { clock, table, outcomes, note } = startCalls();
+  note(table.call(1, say("never begun")));
+  table.stop(NOCONNECTION);
+  await clock.settle();
+  expect([outcomes, clock.timersCount]).toEqual([["exit noconnection@0"], 0]);
+});
+
 test("P4 — the remaining deadline travels with the calls a handler makes, and is never lengthened", async () => {
   const deadlines: (number | undefined)[] = [];
   const { clock, table, outcomes, note } = startCalls({

@@ -1,7 +1,9 @@
 // packages/process/src/calls.ts
-// Calls that wait for their answer. Each has a deadline on the wheel; none outlives it.
+// Calls that wait for their answer. Each has a deadline; none outlives it. Most are answered in the
+// slice that finds them in the mailbox: only what is open at its end gets a number and a timer.
 //   CA1  A caller gets exactly one outcome: the first of reply, deadline, refusal, end of the process.
 //   CA2  A reply counts only from the incarnation that was given the call (P4, P11).
+import type { Clock, TimerWheel } from "@carillon/kernel";
 import type { From } from "./behaviour.ts";
 import { CALL_TIMER, type Engine, timerKey } from "./engine.ts";
 import { Carrier } from "./mailbox.ts";
@@ -16,6 +18,8 @@ export interface CallTarget {
 }
 
 const NOT_BEGUN = -1;
+const NO_INDEX = -1;
+const FRESH_MAX = 1_024; // of a burst the rest gets its timer at once: no slice's end takes 0.2 ms
 
 export class CallMark<Message extends object, Reply>
   extends Carrier<Message>
@@ -25,37 +29,23 @@ export class CallMark<Message extends object, Reply>
   readonly slot: number;
   readonly message: Message;
   readonly deadlineAtMs: number;
-  readonly #settle: (outcome: CallOutcome<Reply>) => void;
-  readonly #index: number;
-  readonly #timerHandle: number;
+  /** Told the outcome; set right after the call was accepted. */
+  settle: ((outcome: CallOutcome<Reply>) => void) | undefined;
   #generation = NOT_BEGUN;
   isOpen = true;
   /** Its handler has answered NO_REPLY. */
   isOwed = false;
+  /** For OpenCalls: its number there and its timer on the wheel; no number: no timer either. */
+  index = NO_INDEX;
+  timerHandle = 0;
 
-  constructor(
-    target: CallTarget,
-    call: {
-      readonly slot: number;
-      readonly message: Message;
-      readonly timeoutMs: number;
-      readonly nowMs: number;
-    },
-    settle: (outcome: CallOutcome<Reply>) => void,
-  ) {
+  constructor(target: CallTarget, slot: number, message: Message, deadlineAtMs: number) {
     super();
-    const { engine } = target;
     this.target = target;
-    this.slot = call.slot;
-    this.message = call.message;
-    this.deadlineAtMs = call.nowMs + call.timeoutMs;
-    this.#settle = settle;
-    this.#index = engine.calls.add(this);
-    this.#timerHandle = engine.wheel.arm(
-      call.timeoutMs,
-      timerKey(0, this.#index, CALL_TIMER),
-      call.nowMs,
-    );
+    this.slot = slot;
+    this.message = message;
+    this.deadlineAtMs = deadlineAtMs;
+    this.settle = undefined;
   }
 
   /** It is handled now, by this incarnation. */
@@ -71,8 +61,8 @@ export class CallMark<Message extends object, Reply>
   }
 
   /** P4: nobody waits for it any more, also when the wheel has not come round yet. */
-  isExpired(): boolean {
-    if (this.isOpen && this.target.engine.clock.monotonicMs() >= this.deadlineAtMs) this.expire();
+  isExpired(nowMs: number): boolean {
+    if (this.isOpen && nowMs >= this.deadlineAtMs) this.expire();
     return !this.isOpen;
   }
 
@@ -86,42 +76,82 @@ export class CallMark<Message extends object, Reply>
   close(outcome: CallOutcome<Reply>): void {
     if (!this.isOpen) return;
     this.isOpen = false;
-    const { engine } = this.target;
-    engine.calls.remove(this.#index);
-    engine.wheel.cancel(this.#timerHandle);
+    const { calls, wheel } = this.target.engine;
+    calls.close(this.index);
+    if (this.timerHandle !== 0) wheel.cancel(this.timerHandle);
     if (this.isOwed) this.target.disown(this as unknown as AnyCall);
-    this.#settle(outcome);
+    this.settle?.(outcome);
   }
 }
 
 export type AnyCall = CallMark<object, unknown>;
 
-/** By number, so that the wheel can name them. Its limit is that of the mailboxes they wait in. */
+/**
+ * All open calls: fresh ones of this slice, the others by number, so that the wheel can name them.
+ * Their limit is that of the mailboxes they wait in.
+ */
 export class OpenCalls {
+  readonly #clock: Clock;
+  readonly #wheel: TimerWheel;
+  /** Since the last slice's end; closed ones too. */
+  readonly #fresh: (AnyCall | undefined)[] = [];
+  #freshCount = 0;
   readonly #calls: (AnyCall | undefined)[] = [];
   readonly #free: number[] = [];
+  /** Open calls. */
+  count = 0;
 
-  get count(): number {
+  constructor(clock: Clock, wheel: TimerWheel) {
+    this.#clock = clock;
+    this.#wheel = wheel;
+  }
+
+  /** Of `count`: those that have a timer. */
+  get armedCount(): number {
     return this.#calls.length - this.#free.length;
   }
 
-  add(call: unknown): number {
-    const index = this.#free.pop() ?? this.#calls.length;
-    this.#calls[index] = call as AnyCall;
-    return index;
+  /** A slice must end after this: it gives the call its timer if it is open still. */
+  add(call: unknown, nowMs: number): void {
+    this.count++;
+    if (this.#freshCount === FRESH_MAX) return this.#arm(call as AnyCall, nowMs);
+    this.#fresh[this.#freshCount++] = call as AnyCall;
+  }
+
+  /** At a slice's end: the calls that it did not close have to be watched. */
+  armFresh(): void {
+    let nowMs = Number.NaN;
+    for (let place = 0; place < this.#freshCount; place++) {
+      const call = this.#fresh[place];
+      this.#fresh[place] = undefined;
+      if (call === undefined || !call.isOpen) continue;
+      if (Number.isNaN(nowMs)) nowMs = this.#clock.monotonicMs();
+      this.#arm(call, nowMs);
+    }
+    this.#freshCount = 0;
   }
 
   at(index: number): AnyCall | undefined {
     return this.#calls[index];
   }
 
-  remove(index: number): void {
+  close(index: number): void {
+    this.count--;
+    if (index === NO_INDEX) return;
     this.#calls[index] = undefined;
     this.#free.push(index);
   }
 
   /** All that went to this table. */
   closeAll(target: CallTarget, outcome: CallOutcome<never>): void {
-    for (const call of this.#calls) if (call?.target === target) call.close(outcome);
+    for (const calls of [this.#calls, this.#fresh])
+      for (const call of calls) if (call?.target === target) call.close(outcome);
+  }
+
+  #arm(call: AnyCall, nowMs: number): void {
+    call.index = this.#free.pop() ?? this.#calls.length;
+    this.#calls[call.index] = call;
+    const delayMs = Math.max(0, call.deadlineAtMs - nowMs);
+    call.timerHandle = this.#wheel.arm(delayMs, timerKey(0, call.index, CALL_TIMER), nowMs);
   }
 }

@@ -43,12 +43,10 @@ export function crashTurn<State, Message extends object, Reply>(
   endIncarnation(core, slot, exit);
   engine.counters.crashes++;
   const decision = decideCrash(record, message, nowMs, engine.limits, engine.random);
+  const recentCount = recentCrashCount(record, nowMs, engine.limits);
   record.lastError = textOf(cause);
-  record.lastDuring = doingOf(turn);
-  const report = reportOf(core, turn, { reason, cause });
-  report.recentCrashCount = recentCrashCount(record, nowMs, engine.limits);
-  report.next = decision.kind;
-  report.delayMs = decision.kind === "dead_letter" ? 0 : decision.delayMs;
+  record.lastPhase = turn.during;
+  record.lastKind = kindOf(turn.callMark?.message ?? message);
   let waiting: Message[] = [];
   switch (decision.kind) {
     case "retry":
@@ -74,13 +72,13 @@ export function crashTurn<State, Message extends object, Reply>(
       waiting = takeWaiting(core, slot, { kind: "quarantined" });
       break;
   }
-  if (engine.observer.onCrash !== undefined)
-    engine.guard("onCrash", () => engine.observer.onCrash?.(report));
-  if (decision.kind === "dead_letter" && message !== undefined) {
-    engine.guard("onDeadLetter", () => engine.observer.onDeadLetter?.(report));
-    engine.guard("onDeadLetter", () => core.behaviour.onDeadLetter?.(slot, message, cause));
+  if (decision.kind !== "retry" || engine.observer.onCrash !== undefined) {
+    const report = reportOf(core, turn, { reason, cause });
+    report.recentCrashCount = recentCount;
+    report.next = decision.kind;
+    report.delayMs = decision.kind === "dead_letter" ? 0 : decision.delayMs;
+    tellCrash(core, report, { message, waiting });
   }
-  if (decision.kind === "quarantine") tellQuarantine(core, report, waiting);
   const stormCount = core.storm.note(slot, nowMs, core.processCount, engine.limits);
   if (stormCount > 0) core.pause(stormCount);
 }
@@ -221,6 +219,23 @@ function endByCrash<State, Message extends object, Reply>(
   engine.guard("onDeadLetter", () => core.behaviour.onDeadLetter?.(slot, message, crash.cause));
 }
 
+/** All has changed: whoever is told may do anything. */
+function tellCrash<State, Message extends object, Reply>(
+  core: Core<State, Message, Reply>,
+  report: CrashReport,
+  what: { readonly message: Message | undefined; readonly waiting: readonly Message[] },
+): void {
+  const { engine, behaviour } = core;
+  const { slot, cause } = report;
+  const { message, waiting } = what;
+  engine.guard("onCrash", () => engine.observer.onCrash?.(report));
+  if (report.next === "dead_letter" && message !== undefined) {
+    engine.guard("onDeadLetter", () => engine.observer.onDeadLetter?.(report));
+    engine.guard("onDeadLetter", () => behaviour.onDeadLetter?.(slot, message, cause));
+  }
+  if (report.next === "quarantine") tellQuarantine(core, report, waiting);
+}
+
 function tellQuarantine<State, Message extends object, Reply>(
   core: Core<State, Message, Reply>,
   report: CrashReport,
@@ -265,7 +280,7 @@ function recordOf<State, Message extends object, Reply>(
   core: Core<State, Message, Reply>,
   slot: number,
 ): CrashRecord<State> {
-  const known = core.crashes.get(slot);
+  const known = core.rows.hasBits(slot, CRASHED) ? core.crashes.get(slot) : undefined;
   if (known !== undefined) return known;
   const record = createCrashRecord<State>();
   core.crashes.set(slot, record);
@@ -282,14 +297,6 @@ function hold<State, Message extends object, Reply>(
   const { clock, wheel } = core.engine;
   record.holdUntilMs = clock.monotonicMs() + delayMs;
   record.holdHandle = wheel.arm(delayMs, timerKey(core.id, slot, HOLD_TIMER));
-}
-
-/** "cast publish", "timer": what a turn does, for people. */
-export function doingOf<State, Message extends object, Reply>(
-  turn: Turn<State, Message, Reply>,
-): string {
-  const kind = kindOf(turn.callMark?.message ?? turn.message);
-  return kind === undefined ? turn.during : `${turn.during} ${kind}`;
 }
 
 function textOf(cause: unknown): string {

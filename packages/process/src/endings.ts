@@ -27,11 +27,11 @@ export function endIncarnation<State, Message extends object, Reply>(
   const { rows } = core;
   const down = core.monitors.has(slot) ? downOf(core, slot, exit) : undefined;
   rows.generation[slot] = (rows.generation[slot] ?? 0) + 1;
-  core.exits.delete(slot);
+  if (core.exits.size > 0) core.exits.delete(slot);
   core.setState(slot, undefined);
   core.clearTimer(slot);
   core.unwatchAll(slot);
-  core.closeOwed(slot, { kind: "exit", exit });
+  core.closeOwed(slot, exit);
   rows.clearBits(slot, BUSY | ACTIVATE | CONTINUED | LOAD_WAITING);
   if (down !== undefined) core.monitors.fire(down);
   core.onForgotten?.(slot);
@@ -147,4 +147,32 @@ export function takeWaiting<State, Message extends object, Reply>(
 ): Message[] {
   core.closeWaiting(slot, outcome);
   return core.messagesOf(core.takeAllItems(slot));
+}
+
+/** With its table: all go at once. Returns what tells them (`onStop`), when the table is gone too. */
+export function stopProcesses<State, Message extends object, Reply>(
+  core: Core<State, Message, Reply>,
+  exit: Exit,
+): () => void {
+  const { engine, rows, behaviour } = core;
+  const { states } = rows;
+  core.isStopped = true; // from here on no turn of it is current
+  for (const turn of core.asyncTurns.values()) core.endAsync(turn);
+  engine.calls.closeAll(core, { kind: "exit", exit });
+  core.monitors.fireAll((slot) => downOf(core, slot, exit));
+  core.unwatchEverybody();
+  for (const record of core.crashes.values()) engine.wheel.cancel(record.holdHandle);
+  for (let slot = 0; slot < rows.status.length; slot++) {
+    if (rows.timerOf(slot) !== 0) engine.wheel.cancel(rows.timerOf(slot));
+    if (rows.hasBits(slot, QUARANTINED)) engine.counters.quarantined--;
+  }
+  engine.counters.resident -= core.residentCount;
+  core.residentCount = 0;
+  core.countWaiting(-core.waitingCount);
+  core.clear();
+  return () => {
+    if (!isQuiet(exit) || behaviour.onStop === undefined) return;
+    for (const [slot, state] of states.entries())
+      if (state !== undefined) engine.guard("onStop", () => behaviour.onStop?.(slot, state, exit));
+  };
 }

@@ -109,8 +109,12 @@ export interface Engine {
   readonly downs: { readonly ref: MonitorRef; readonly down: Down }[];
   readonly counters: Counters;
   readonly pulse: TurnPulse;
+  /** Tables that want `afterSlice`, by id; each is in it once. */
+  sliceEnds: number[];
   /** The runtime's clock in tenths of a second, as of the last look at it. */
   nowTick: number;
+  /** The runtime's clock while no foreign code has run since it was looked at; otherwise NaN. */
+  freshNowMs: number;
   /** A slice will run soon. */
   schedule(): void;
   /** The same for a caller that waits (RT4). */

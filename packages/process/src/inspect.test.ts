@@ -177,8 +177,11 @@ test("P24 — a call costs the same behind 100,000 messages and beside 100,000 o
     [0, 100_000],
   ] as const)
     await callCostNs(queue, open); // warm
-  const best = async (queue: number, open: number): Promise<number> =>
-    Math.min(await callCostNs(queue, open), await callCostNs(queue, open));
+  const best = async (queue: number, open: number): Promise<number> => {
+    let bestNs = Infinity; // of four: a collection of garbage hits some of them
+    for (let n = 0; n < 4; n++) bestNs = Math.min(bestNs, await callCostNs(queue, open));
+    return bestNs;
+  };
   const emptyNs = await best(0, 0);
   // A walk over 100,000 would cost 50 µs or more, fifty times as much.
   expect(await best(100_000, 0)).toBeLessThan(10 * emptyNs + 5_000);

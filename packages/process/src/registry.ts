@@ -6,6 +6,7 @@
 //        timer or memory of a crash.
 import type { Behaviour, Down, Lane } from "./behaviour.ts";
 import { NOPROC, type QuietExit } from "./exit.ts";
+import { KeyIndex } from "./key-index.ts";
 import { CRASHED } from "./rows.ts";
 import type { ProcessRuntime } from "./runtime.ts";
 import type {
@@ -33,8 +34,8 @@ export interface RegistryOptions<State, Message extends object, Reply> extends O
 export class Registry<State, Message extends object, Reply = unknown> {
   readonly #table: ProcessTable<State, Message, Reply>;
   readonly #isOnDemand: boolean;
-  readonly #slots = new Map<string, number>();
   readonly #keys: (string | undefined)[] = [];
+  readonly #slots: KeyIndex;
   readonly #free: number[] = [];
   /** Slots whose process was forgotten; they may have work again before they are looked at. */
   readonly #forgotten: number[] = [];
@@ -48,7 +49,8 @@ export class Registry<State, Message extends object, Reply = unknown> {
       slotOf: (key) => this.#slots.get(key),
     });
     const { core } = this.#table as Table<State, Message, Reply>;
-    core.onForgotten = (slot) => this.#forgotten.push(slot);
+    this.#slots = new KeyIndex(this.#keys, core.engine.random);
+    core.onForgotten = (slot) => this.#noteForgotten(slot);
     core.onSlice = () => this.#release();
   }
 
@@ -70,14 +72,15 @@ export class Registry<State, Message extends object, Reply = unknown> {
     return this.#keys[slot];
   }
 
-  keys(): IterableIterator<string> {
-    return this.#slots.keys();
+  /** In the order of their slots. */
+  *keys(): IterableIterator<string> {
+    for (const key of this.#keys) if (key !== undefined) yield key;
   }
 
   spawn(key: string): SpawnOutcome {
     const slot = this.#slotFor(key);
     const outcome = this.#table.spawn(slot);
-    if (outcome.kind === "started") this.#forgotten.push(slot); // it may have nothing to remember
+    if (outcome.kind === "started") this.#noteForgotten(slot); // it may have nothing to remember
     else if (outcome.kind !== "already_started") this.#releaseIfOver(slot); // P5: the name is free
     return outcome;
   }
@@ -125,7 +128,7 @@ export class Registry<State, Message extends object, Reply = unknown> {
     if (known !== undefined) return known;
     const slot = this.#free.pop() ?? this.#keys.length;
     this.#keys[slot] = key;
-    this.#slots.set(key, slot);
+    this.#slots.add(key, slot);
     return slot;
   }
 
@@ -137,6 +140,11 @@ export class Registry<State, Message extends object, Reply = unknown> {
     } finally {
       this.#releaseIfOver(slot);
     }
+  }
+
+  #noteForgotten(slot: number): void {
+    this.#forgotten.push(slot);
+    (this.#table as Table<State, Message, Reply>).core.wantSliceEnd();
   }
 
   /** At a slice's end. */
@@ -151,8 +159,8 @@ export class Registry<State, Message extends object, Reply = unknown> {
     const isOver = core.rows.states[slot] === undefined && core.isIdle(slot);
     if (key === undefined || !isOver || core.isSpawned(slot)) return; // RG2
     if (core.rows.hasBits(slot, CRASHED) || core.monitors.has(slot)) return;
-    this.#keys[slot] = undefined;
     this.#slots.delete(key);
+    this.#keys[slot] = undefined;
     this.#free.push(slot);
     core.rows.generation[slot] = (core.rows.generation[slot] ?? 0) + 1;
   }

@@ -7,7 +7,7 @@
 //   RS3  Everything else is tried again, each time later, with jitter.
 import { backoffDelayMs, type Random } from "@carillon/kernel";
 import type { LoadError } from "./behaviour.ts";
-import type { RuntimeLimits } from "./limits.ts";
+import type { Phase, RuntimeLimits } from "./limits.ts";
 
 interface Crash {
   readonly atMs: number;
@@ -28,7 +28,9 @@ export interface CrashRecord<State> {
   /** Holds back loads after one has failed; no crash. */
   loadFailure: LoadError | undefined;
   lastError: string | undefined;
-  lastDuring: string | undefined;
+  /** What it did when it crashed, and the kind of its message. */
+  lastPhase: Phase | undefined;
+  lastKind: string | undefined;
 }
 
 export type CrashDecision =
@@ -36,6 +38,7 @@ export type CrashDecision =
   | { readonly kind: "dead_letter" }
   | { readonly kind: "quarantine"; readonly delayMs: number };
 
+const RETRY_NOW: CrashDecision = { kind: "retry", delayMs: 0 };
 const QUARANTINE_SPREAD_SHARE = 0.1; // never earlier, up to a tenth later: no herd after 5 min
 
 export function createCrashRecord<State>(): CrashRecord<State> {
@@ -48,7 +51,8 @@ export function createCrashRecord<State>(): CrashRecord<State> {
     keptState: undefined,
     loadFailure: undefined,
     lastError: undefined,
-    lastDuring: undefined,
+    lastPhase: undefined,
+    lastKind: undefined,
   };
 }
 
@@ -60,17 +64,19 @@ export function decideCrash(
   limits: RuntimeLimits,
   random: Random,
 ): CrashDecision {
-  record.crashes.push({ atMs: nowMs, message });
-  // Crashes of a message that still waits do not expire: a handler may take half a minute to fail.
-  record.crashes = record.crashes.filter(
-    (crash) => crash.message !== undefined || isRecent(crash, nowMs, limits),
-  );
-  const isPoison =
-    message !== undefined &&
-    record.crashes.filter((crash) => crash.message === message).length >= limits.poisonMax;
+  const crash: Crash = { atMs: nowMs, message };
+  if (record.crashes.length === 0) record.crashes = [crash]; // pushing would make room for 17
+  else {
+    // Crashes of a message that still waits do not expire: a handler may take half a minute to fail.
+    record.crashes = record.crashes.filter(
+      (old) => old.message !== undefined || isRecent(old, nowMs, limits),
+    );
+    record.crashes.push(crash);
+  }
+  const isPoison = message !== undefined && countOf(record, message) >= limits.poisonMax;
   if (isPoison && record.deadLettersInRow < limits.crashMax) {
     record.deadLettersInRow++;
-    record.crashes = record.crashes.filter((crash) => crash.message !== message);
+    record.crashes = record.crashes.filter((one) => one.message !== message);
     return { kind: "dead_letter" };
   }
   const recentCount = recentCrashCount(record, nowMs, limits);
@@ -83,6 +89,7 @@ export function decideCrash(
       delayMs: Math.min(limits.quarantineMaxMs, plainMs) * spread,
     };
   }
+  if (limits.backoffBaseMs === 0) return RETRY_NOW;
   const backoff = {
     baseMs: limits.backoffBaseMs,
     factor: limits.backoffFactor,
@@ -100,11 +107,12 @@ export function forgiveAfterSuccess(
   limits: RuntimeLimits,
 ): boolean {
   record.deadLettersInRow = 0;
-  for (const crash of record.crashes)
+  let isOver = true;
+  for (const crash of record.crashes) {
     if (message !== undefined && crash.message === message) crash.message = undefined;
-  return record.crashes.every(
-    (crash) => crash.message === undefined && !isRecent(crash, nowMs, limits),
-  );
+    if (crash.message !== undefined || isRecent(crash, nowMs, limits)) isOver = false;
+  }
+  return isOver;
 }
 
 export function recentCrashCount(
@@ -112,7 +120,15 @@ export function recentCrashCount(
   nowMs: number,
   limits: RuntimeLimits,
 ): number {
-  return record.crashes.filter((crash) => isRecent(crash, nowMs, limits)).length;
+  let count = 0;
+  for (const crash of record.crashes) if (isRecent(crash, nowMs, limits)) count++;
+  return count;
+}
+
+function countOf(record: CrashRecord<unknown>, message: object): number {
+  let count = 0;
+  for (const crash of record.crashes) if (crash.message === message) count++;
+  return count;
 }
 
 function isRecent(crash: Crash, nowMs: number, limits: RuntimeLimits): boolean {

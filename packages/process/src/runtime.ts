@@ -90,6 +90,8 @@ export function createRuntime(options: RuntimeOptions): ProcessRuntime {
   return new Runtime(options);
 }
 
+const RESOLVED = Promise.resolve();
+
 /** What the runtime needs of a table, whatever its processes do. */
 type AnyTable = InspectableTable &
   Pick<
@@ -116,22 +118,25 @@ class Runtime implements ProcessRuntime {
     const { clock, random } = options;
     this.#scheduler = options.scheduler;
     const counters = createCounters();
+    const wheel = new TimerWheel({ clock, onFire: (key) => this.#onTimer(key) });
     this.#engine = {
       clock,
       random,
       limits: { ...DEFAULT_RUNTIME_LIMITS, ...options.limits },
       observer: options,
-      wheel: new TimerWheel({ clock, onFire: (key) => this.#onTimer(key) }),
+      wheel,
       ready: new ReadyQueue(),
       loads: new LoadGate(
         { ...DEFAULT_RUNTIME_LIMITS, ...options.limits }.loadsMax,
         (tableId, slot) => this.#tables.get(tableId)?.runLoad(slot),
       ),
-      calls: new OpenCalls(),
+      calls: new OpenCalls(clock, wheel),
       downs: [],
       counters,
       pulse: options.pulse ?? noPulse(),
+      sliceEnds: [],
       nowTick: Math.floor(clock.monotonicMs() / TICK_MS),
+      freshNowMs: Number.NaN,
       schedule: () => this.#schedule(),
       scheduleSoon: (nowMs) => this.#scheduleSoon(nowMs),
       guard: (callback, call) => {
@@ -181,7 +186,7 @@ class Runtime implements ProcessRuntime {
       callsCount: calls.count,
       quarantinedCount: counters.quarantined,
       pausedTablesCount: counters.pausedTables,
-      timersCount: wheel.armedCount - calls.count,
+      timersCount: wheel.armedCount - calls.armedCount,
       handledTotal: counters.handled,
       crashesTotal: counters.crashes,
       restartsTotal: counters.restarts,
@@ -244,11 +249,13 @@ class Runtime implements ProcessRuntime {
     if (this.#isSoon || this.#isInSlice || this.#isStopped) return;
     if (nowMs - this.#ioAtMs >= this.#engine.limits.sliceMs) return this.#schedule();
     this.#isSoon = true;
-    queueMicrotask(() => {
-      this.#isSoon = false;
-      this.#runSlice();
-    });
+    void RESOLVED.then(this.#runSoon); // half the price of queueMicrotask: 48 against 95 ns
   }
+
+  readonly #runSoon = (): void => {
+    this.#isSoon = false;
+    this.#runSlice();
+  };
 
   #runSlice(): void {
     if (this.#isStopped || this.#isInSlice) return;
@@ -257,13 +264,21 @@ class Runtime implements ProcessRuntime {
       this.#tellDowns();
       this.#runReady();
       this.#engine.loads.pump();
-      for (const table of this.#tables.values()) table.afterSlice();
-      for (const listener of this.#sliceListeners) this.#engine.guard("onSliceEnd", listener);
+      if (this.#engine.sliceEnds.length > 0) this.#endSliceOfTables();
+      if (this.#sliceListeners.size > 0)
+        for (const listener of this.#sliceListeners) this.#engine.guard("onSliceEnd", listener);
     } finally {
       this.#isInSlice = false;
-      const { ready, loads, downs } = this.#engine;
+      const { ready, loads, downs, calls } = this.#engine;
+      calls.armFresh();
       if (ready.length > 0 || loads.mayPump || downs.length > 0) this.#schedule();
     }
+  }
+
+  #endSliceOfTables(): void {
+    const { sliceEnds } = this.#engine;
+    this.#engine.sliceEnds = [];
+    for (const tableId of sliceEnds) this.#tables.get(tableId)?.afterSlice();
   }
 
   #tellDowns(): void {
@@ -278,6 +293,8 @@ class Runtime implements ProcessRuntime {
     const { clock, ready, limits } = this.#engine;
     const startMs = clock.monotonicMs();
     this.#engine.nowTick = Math.floor(startMs / TICK_MS);
+    if (ready.length === 0) return;
+    this.#engine.freshNowMs = startMs;
     let lookedAtMs = startMs;
     let sinceLookCount = 0;
     while (ready.shift()) {
@@ -287,9 +304,11 @@ class Runtime implements ProcessRuntime {
       const nowMs = clock.monotonicMs();
       this.#longestTurnMs = Math.max(this.#longestTurnMs, nowMs - lookedAtMs);
       lookedAtMs = nowMs;
-      if (nowMs - startMs >= limits.sliceMs) return;
+      if (nowMs - startMs >= limits.sliceMs) break;
     }
-    this.#longestTurnMs = Math.max(this.#longestTurnMs, clock.monotonicMs() - lookedAtMs);
+    this.#engine.freshNowMs = Number.NaN;
+    if (sinceLookCount > 0)
+      this.#longestTurnMs = Math.max(this.#longestTurnMs, clock.monotonicMs() - lookedAtMs);
   }
 
   #onTimer(key: number): void {

@@ -12,7 +12,7 @@ import {
   timerKey,
   type Engine,
 } from "./engine.ts";
-import type { QuietExit } from "./exit.ts";
+import type { Exit, QuietExit } from "./exit.ts";
 import { FanOut } from "./fan-out.ts";
 import { DownMark, type Item, Mark } from "./mailbox.ts";
 import { HeldMonitor, Monitors } from "./monitors.ts";
@@ -29,7 +29,14 @@ import {
   TIMER_DUE,
 } from "./rows.ts";
 import { CrashStorm } from "./systemic.ts";
-import type { CallOutcome, Monitor, Monitorable, ProcessTable, TableOptions } from "./table-api.ts";
+import type {
+  CallOutcome,
+  Monitor,
+  Monitorable,
+  ProcessTable,
+  Refusal,
+  TableOptions,
+} from "./table-api.ts";
 import { Turn } from "./turn.ts";
 
 export interface TableCoreOptions<State, Message extends object, Reply> extends TableOptions<
@@ -79,6 +86,7 @@ export class TableCore<State, Message extends object, Reply> {
   waitingCount = 0;
   processCount = 0; // slots that ever ran: highest + 1
   isStopped = false;
+  #wantsSliceEnd = false;
   /** Whether `onContinue` gives promises; while that is not known it is taken for a load (LG1). */
   loading: "unknown" | "never" | "at times";
   isPaused = false;
@@ -107,6 +115,7 @@ export class TableCore<State, Message extends object, Reply> {
   }
 
   keyOf(slot: number): string {
+    if (this.#keyOf === undefined) return String(slot);
     let key: string | undefined;
     this.engine.guard("keyOf", () => (key = this.#keyOf?.(slot)));
     return key ?? String(slot);
@@ -123,8 +132,21 @@ export class TableCore<State, Message extends object, Reply> {
     if (change === 0) return;
     this.residentCount += change;
     this.engine.counters.resident += change;
-    if (change > 0) this.rows.bornTick[slot] = this.engine.nowTick;
-    else this.onForgotten?.(slot);
+    if (change < 0) return this.onForgotten?.(slot);
+    this.rows.bornTick[slot] = this.engine.nowTick;
+    if (this.behaviour.mayPassivate !== undefined) this.wantSliceEnd(); // which begins to sweep
+  }
+
+  /** The table's `afterSlice` is called once, at the end of this slice or of the next one. */
+  wantSliceEnd(): void {
+    if (this.#wantsSliceEnd) return;
+    this.#wantsSliceEnd = true;
+    this.engine.sliceEnds.push(this.id);
+  }
+
+  /** It is called now. */
+  beginSliceEnd(): void {
+    this.#wantsSliceEnd = false;
   }
 
   armTimer(slot: number, delayMs: number, { isIdleTimer }: { isIdleTimer: boolean }): void {
@@ -214,6 +236,11 @@ export class TableCore<State, Message extends object, Reply> {
     this.engine.counters.waiting += change;
   }
 
+  refuse<Why extends Refusal>(why: Why): Why {
+    this.engine.counters.refused++;
+    return why;
+  }
+
   putBack(slot: number, item: Item<Message>, lane: Lane): void {
     this.rows.putBack(slot, item, lane);
     this.countWaiting(1);
@@ -256,9 +283,9 @@ export class TableCore<State, Message extends object, Reply> {
   }
 
   /** Calls that its handlers promised to answer later. */
-  closeOwed(slot: number, outcome: CallOutcome<never>): void {
+  closeOwed(slot: number, exit: Exit): void {
     if (this.#owed.size === 0) return;
-    for (const call of [...(this.#owed.get(slot) ?? [])]) call.close(outcome);
+    for (const call of [...(this.#owed.get(slot) ?? [])]) call.close({ kind: "exit", exit });
   }
 
   /** Calls that wait in its mailbox; their marks are skipped later. */

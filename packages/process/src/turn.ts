@@ -31,6 +31,8 @@ export class Turn<State, Message extends object, Reply> implements ProcessContex
   during: Phase = "cast";
   /** Wheel handle of the limit for an async handler; 0: the turn is synchronous. */
   deadlineHandle = 0;
+  #onResolved: ((answer: unknown) => void) | undefined;
+  #onRejected: ((cause: unknown) => void) | undefined;
 
   constructor(core: TableCore<State, Message, Reply>) {
     this.#core = core;
@@ -93,6 +95,12 @@ export class Turn<State, Message extends object, Reply> implements ProcessContex
     });
   }
 
-  readonly onResolved = (answer: unknown): void => settleTurn(this.#core, this, { answer });
-  readonly onRejected = (cause: unknown): void => settleTurn(this.#core, this, { cause });
+  /** Made by the first async handler: most turns have none, and a crash costs a turn. */
+  get onResolved(): (answer: unknown) => void {
+    return (this.#onResolved ??= (answer) => settleTurn(this.#core, this, { answer }));
+  }
+
+  get onRejected(): (cause: unknown) => void {
+    return (this.#onRejected ??= (cause) => settleTurn(this.#core, this, { cause }));
+  }
 }

@@ -167,6 +167,7 @@ function activate<State, Message extends object, Reply>(
   }
   turn.message = undefined;
   turn.callMark = undefined;
+  engine.freshNowMs = Number.NaN; // foreign code runs now
   let result: void | Promise<void>;
   try {
     if (rows.states[slot] === undefined && !initialize(core, turn)) return false;
@@ -193,6 +194,7 @@ function initialize<State, Message extends object, Reply>(
 ): boolean {
   const { slot } = turn;
   turn.during = "init";
+  core.engine.freshNowMs = Number.NaN;
   if (slot >= core.processCount) core.processCount = slot + 1;
   const state = core.behaviour.init(slot);
   if (!turn.isCurrent) return false;
@@ -213,6 +215,8 @@ function handle<State, Message extends object, Reply>(
 ): boolean {
   const { rows, behaviour, engine } = core;
   const { slot } = turn;
+  const { freshNowMs } = engine;
+  engine.freshNowMs = Number.NaN; // foreign code runs now
   turn.message = undefined;
   turn.callMark = undefined;
   let result: unknown;
@@ -240,7 +244,8 @@ function handle<State, Message extends object, Reply>(
         result = behaviour.onDown?.(turn, item.down);
       } else {
         const call = item as CallMark<Message, Reply>;
-        if (call.isExpired()) {
+        const isFresh = !Number.isNaN(freshNowMs);
+        if (call.isExpired(isFresh ? freshNowMs : engine.clock.monotonicMs())) {
           engine.counters.skippedCalls++;
           return true;
         }

@@ -148,6 +148,21 @@ export const CATALOGUE = {
     ["change"],
   ),
   isolated: gauge("carillon_node_isolated_count", "1 while without NATS for 8 s or longer"),
+  // router
+  routeSends: counter(
+    "carillon_route_sends_total",
+    "Recipients that a message without an answer was sent to",
+    ["outcome"],
+  ),
+  routeCalls: counter("carillon_route_calls_total", "Calls to recipients", ["outcome"]),
+  routeCallsOpen: gauge("carillon_route_calls_open_count", "Calls that are not answered yet", [
+    "side",
+  ]),
+  routeArrivals: counter(
+    "carillon_route_arrivals_total",
+    "Recipients' messages and calls that reached a worker",
+    ["outcome"],
+  ),
   // bus
   busEvents: counter("carillon_bus_events_total", "Reconnects, refused publishes …", ["event"]),
   busConnected: gauge("carillon_bus_connected_count", "1 while the connection stands"),
