@@ -195,7 +195,7 @@ class SupervisedWorker implements Worker {
       },
       {
         leases: store.leases,
-        candidates: () => membership.candidates(),
+        placeable: () => membership.placeable(),
         isIsolated: () => membership.isIsolated(),
         clock: ownClock(run, clock),
         onAcquired: (partitions) => {

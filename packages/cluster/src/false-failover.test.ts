@@ -85,7 +85,7 @@ async function tenMinutes(seed: number, deafness: Record<string, string>) {
       },
       {
         leases,
-        candidates: () => membership.candidates(),
+        placeable: () => membership.placeable(),
         isIsolated: () => membership.isIsolated(),
         clock,
         onAcquired: (taken) => void moves.push(`${memberId} +${taken.length}`),

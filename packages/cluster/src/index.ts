@@ -1,3 +1,40 @@
+export { CandidatesBook, type CandidatesBookOptions } from "./discovery/candidates-book.ts";
+export {
+  type Failing,
+  readCandidatesFile,
+  type Records,
+  type RegionRecord,
+} from "./discovery/candidates-file.ts";
+export {
+  ADDRESS_KINDS,
+  type AddressKind,
+  createEc2TagsSource,
+  type Ec2TagsSourceOptions,
+} from "./discovery/ec2-tags-source.ts";
+export { createFileSource } from "./discovery/file-source.ts";
+export { type Decision, reasonText, type Verdict } from "./discovery/hold.ts";
+export {
+  createIdentitySource,
+  type IdentityOutcome,
+  type InstanceIdentity,
+} from "./discovery/identity.ts";
+export {
+  createNatsConfKeeper,
+  type HangUps,
+  type NatsConfKeeper,
+  type ReloadReport,
+  writeNatsConf,
+} from "./discovery/nats-conf-keeper.ts";
+export { routesOf } from "./discovery/nats-routes.ts";
+export { createNatsServerHandle } from "./discovery/nats-server-handle.ts";
+export { createPoller, type Poller, type PollReport, recordAfter } from "./discovery/poller.ts";
+export {
+  type DiscoverySource,
+  findWithin,
+  type FindOutcome,
+  isAddress,
+} from "./discovery/source.ts";
+export { createStaticSource } from "./discovery/static-source.ts";
 export type { Member, MemberState } from "./member-table.ts";
 export {
   type CallAnswer,
@@ -25,7 +62,7 @@ export {
   MEMBERSHIP_DEFAULTS,
   type MembershipLimits,
   type MembershipOptions,
-  type WorkerCandidate,
+  type PlaceableWorker,
 } from "./membership.ts";
 export {
   type NatsClientAuth,
@@ -44,7 +81,7 @@ export {
 export { chunksOf, groupByOwner, type OwnerGroups, type Owners } from "./owner-groups.ts";
 export type { PlacementLimits } from "./placement.ts";
 export type { LeaseRow, LeaseStore } from "./ports.ts";
-export { assignPartitions, type Candidate } from "./rendezvous.ts";
+export { assignPartitions, type WeightedMember } from "./rendezvous.ts";
 export {
   createRouter,
   type Router,

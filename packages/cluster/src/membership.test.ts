@@ -139,7 +139,7 @@ test("CL6 — a draining member is no worker for anybody, at once", async () => 
   const a = join("a");
   const b = join("b", "fra", 4);
   await clock.advance(1_000);
-  expect(a.membership.candidates()).toEqual([
+  expect(a.membership.placeable()).toEqual([
     { memberId: "a", weight: 1, aliveForMs: 1_000, isSuspect: false },
     { memberId: "b", weight: 4, aliveForMs: 1_000, isSuspect: false },
   ]);
@@ -245,7 +245,7 @@ test("CL13, C14 — without its own link a member suspects nobody; after 8 s it 
   await clock.advance(3_000);
   expect([a.membership.isIsolated(), a.lost]).toEqual([false, []]);
   expect(b.membership.workers()).toEqual(["a", "b"]);
-  expect(b.membership.candidates()[0]!.aliveForMs).toBeLessThan(3_100); // it counts anew (CL14)
+  expect(b.membership.placeable()[0]!.aliveForMs).toBeLessThan(3_100); // it counts anew (CL14)
 });
 
 test("CL13 — a member that slept for 20 s suspects nobody for it", async () => {

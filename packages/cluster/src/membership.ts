@@ -19,7 +19,7 @@ import type { Clock, Scheduler, Timer } from "@carillon/kernel";
 import { HearingTime } from "./hearing-time.ts";
 import { type Member, MemberTable } from "./member-table.ts";
 import { OwnerClaims } from "./owner-claims.ts";
-import type { Candidate } from "./rendezvous.ts";
+import type { WeightedMember } from "./rendezvous.ts";
 
 export interface MembershipLimits {
   readonly beatEveryMs: number;
@@ -75,7 +75,7 @@ export interface Membership {
   /** Workers of this member's region, itself included, that may be given partitions; sorted. */
   workers(): readonly string[];
   /** The same and suspects, with what placing partitions needs to know. */
-  candidates(): readonly WorkerCandidate[];
+  placeable(): readonly PlaceableWorker[];
   /** Everybody who has not left and is not forgotten, suspects included, with its last beat. */
   members(): readonly Member[];
   /** Neither suspect nor departed. */
@@ -90,7 +90,7 @@ export interface Membership {
   onMemberLost(listener: (memberId: string) => void): () => void;
 }
 
-export interface WorkerCandidate extends Candidate {
+export interface PlaceableWorker extends WeightedMember {
   readonly isSuspect: boolean;
   /** Since it joined, or was suspect last; of this member itself since its start. */
   readonly aliveForMs: number;
@@ -217,7 +217,7 @@ export function createMembership(options: MembershipOptions, deps: MembershipDep
     return [{ ...ownBeat, state, phi: 0, silentMs: 0, aliveForMs }, ...others];
   };
 
-  const candidates = (): WorkerCandidate[] =>
+  const placeable = (): PlaceableWorker[] =>
     members()
       .filter(({ region, roles }) => region === self.region && roles.includes("worker"))
       .filter(({ isDraining: isGoing }) => !isGoing) // CL6
@@ -255,8 +255,8 @@ export function createMembership(options: MembershipOptions, deps: MembershipDep
     },
     beatNow,
     ownerOf: (home, partition) => claims.ownerOf(home, partition),
-    workers: () => candidates().flatMap(({ memberId, isSuspect }) => (isSuspect ? [] : [memberId])),
-    candidates,
+    workers: () => placeable().flatMap(({ memberId, isSuspect }) => (isSuspect ? [] : [memberId])),
+    placeable,
     members,
     isAlive: (memberId) => memberId === self.memberId || table.isAlive(memberId),
     isIsolated: () =>

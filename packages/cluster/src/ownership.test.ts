@@ -4,7 +4,7 @@
 import { FakeClock } from "@carillon/testkit";
 import { expect, test } from "vitest";
 import { FakeLeaseStore } from "./fake-lease-store.ts";
-import type { WorkerCandidate } from "./membership.ts";
+import type { PlaceableWorker } from "./membership.ts";
 import { createOwnership } from "./ownership.ts";
 
 const OPTIONS = {
@@ -21,7 +21,7 @@ function region() {
   const clock = new FakeClock();
   const leases = new FakeLeaseStore(OPTIONS.partitionCount, clock.monotonicMs);
   const live = new Map<string, number>(); // member → since when it is alive to others
-  const isolated = new Map<string, WorkerCandidate[]>();
+  const isolated = new Map<string, PlaceableWorker[]>();
   const moves: { atMs: number; partition: number; memberId: string }[] = [];
   const events: string[] = [];
   const handoversMs: number[] = [];
@@ -43,7 +43,7 @@ function region() {
       { ...OPTIONS, memberId },
       {
         leases,
-        candidates: () =>
+        placeable: () =>
           isolated.get(memberId) ?? seen().filter(({ memberId: id }) => !isolated.has(id)),
         isIsolated: () => isolated.has(memberId),
         clock,
@@ -259,7 +259,7 @@ test("CL15 — C20 a drain gives in groups, each when the one before was taken",
   const a = join("a");
   await clock.advance(0);
   join("b");
-  live.delete("a"); // drains: no candidate any more
+  live.delete("a"); // drains: not placeable any more
   const drained = a.drain();
   await clock.advance(10_000);
   await drained;

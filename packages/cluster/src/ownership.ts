@@ -9,7 +9,7 @@
 //   CL9  A node that slept (SIGSTOP) notices before it does anything: `mayServe` is asked first.
 // What it takes and gives: placement.ts (CL14–CL17).
 import { assert, type Clock, type Timer } from "@carillon/kernel";
-import type { WorkerCandidate } from "./membership.ts";
+import type { PlaceableWorker } from "./membership.ts";
 import { Placement, PLACEMENT_DEFAULTS, type PlacementLimits } from "./placement.ts";
 import type { LeaseRow, LeaseStore } from "./ports.ts";
 
@@ -36,7 +36,7 @@ export interface OwnershipOptions {
 export interface OwnershipDeps {
   readonly leases: LeaseStore;
   /** Workers that may be given partitions, itself included unless it drains. */
-  readonly candidates: () => readonly WorkerCandidate[];
+  readonly placeable: () => readonly PlaceableWorker[];
   /** Without NATS for longer than a moment (CL17). */
   readonly isIsolated: () => boolean;
   readonly clock: Clock;
@@ -183,7 +183,7 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
       nowMs: clock.monotonicMs(),
       partitionCount: options.partitionCount,
       rows,
-      candidates: deps.candidates(),
+      placeable: deps.placeable(),
       isIsolated: deps.isIsolated(),
       held,
     });
@@ -200,7 +200,7 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
     const startedAtMs = clock.monotonicMs();
     while (held.size > 0 && !isStopped()) {
       const isPaced = clock.monotonicMs() - startedAtMs < DRAIN_PACED_MAX_MS;
-      const hasHeirs = deps.candidates().some((one) => one.memberId !== memberId && !one.isSuspect);
+      const hasHeirs = deps.placeable().some((one) => one.memberId !== memberId && !one.isSuspect);
       const groupMax = isPaced && hasHeirs ? limits.groupMax : held.size;
       await handOver([...held.keys()].slice(0, groupMax));
       if (!hasHeirs) continue;

@@ -49,7 +49,7 @@ test("CL14, CL16 — C21 whoever is suspect to whom, and however it changes: all
             leases,
             clock,
             isIsolated: () => false,
-            candidates: () =>
+            placeable: () =>
               IDS.map((other) => {
                 const { isSuspect, sinceMs } = views.get(memberId + other)!;
                 const aliveForMs = isSuspect ? 0 : clock.monotonicMs() - sinceMs;

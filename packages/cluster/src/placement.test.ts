@@ -1,13 +1,13 @@
 // Goal: CL14–CL16, rule by rule. Method: one member's decisions on views that are written down.
 import { expect, test } from "vitest";
-import type { WorkerCandidate } from "./membership.ts";
+import type { PlaceableWorker } from "./membership.ts";
 import { Placement, PLACEMENT_DEFAULTS, type PlacementView } from "./placement.ts";
 import type { LeaseRow } from "./ports.ts";
 import { assignPartitions } from "./rendezvous.ts";
 
 const COUNT = 256;
 const IDS: readonly [string, string, string] = ["fra-a", "fra-b", "fra-c"];
-const member = (memberId: string, more: Partial<WorkerCandidate> = {}): WorkerCandidate => ({
+const member = (memberId: string, more: Partial<PlaceableWorker> = {}): PlaceableWorker => ({
   memberId,
   weight: 1,
   aliveForMs: 60_000,
@@ -32,7 +32,7 @@ const rowsOf = (owners: readonly (string | null)[]): LeaseRow[] =>
 /** The view of one member, which has held its partitions since `sinceMs`. */
 function viewOf(
   owners: readonly (string | null)[],
-  candidates: readonly WorkerCandidate[],
+  placeable: readonly PlaceableWorker[],
   { nowMs = 100_000, sinceMs = 0, self = IDS[0] } = {},
 ): PlacementView {
   const own = owners.flatMap((ownerId, partition) => (ownerId === self ? [partition] : []));
@@ -40,7 +40,7 @@ function viewOf(
     nowMs,
     partitionCount: COUNT,
     rows: rowsOf(owners),
-    candidates,
+    placeable,
     isIsolated: false,
     held: new Map(own.map((partition) => [partition, { sinceMs }])),
   };
@@ -58,36 +58,36 @@ test("CL14 — who has been alive for less than 10 s is given nothing, even when
   const owners = tableOf(IDS).map((owner) => (owner === IDS[2] ? IDS[0] : owner));
   owners[owners.indexOf(IDS[1])] = IDS[2];
   const young = member(IDS[2], { aliveForMs: 9_999 });
-  const candidates = [member(IDS[0]), member(IDS[1]), young];
+  const placeable = [member(IDS[0]), member(IDS[1]), young];
   const heirs = new Set(
-    decide(viewOf(owners, candidates)).give.map((partition) => tableOf(IDS)[partition]),
+    decide(viewOf(owners, placeable)).give.map((partition) => tableOf(IDS)[partition]),
   );
   expect(heirs.has(IDS[2])).toBe(false);
-  const grown = candidates.map((one) => ({ ...one, aliveForMs: 10_000 }));
+  const grown = placeable.map((one) => ({ ...one, aliveForMs: 10_000 }));
   expect(decide(viewOf(owners, grown)).give.length).toBeGreaterThan(0);
 });
 
 test("CL15 — a group of 32; the next one only when the last was taken, and nobody waits for an owner", () => {
   const placement = new Placement(IDS[0], PLACEMENT_DEFAULTS);
-  const candidates = [member(IDS[0]), member(IDS[1])];
+  const placeable = [member(IDS[0]), member(IDS[1])];
   const owners: (string | null)[] = Array<string>(COUNT).fill(IDS[0]);
-  const first = placement.decide(viewOf(owners, candidates)).give;
+  const first = placement.decide(viewOf(owners, placeable)).give;
   expect(first).toHaveLength(32);
   placement.given(first, 100_000, false);
   for (const partition of first) owners[partition] = null;
-  expect(placement.decide(viewOf(owners, candidates, { nowMs: 101_900 })).give).toEqual([]);
+  expect(placement.decide(viewOf(owners, placeable, { nowMs: 101_900 })).give).toEqual([]);
   for (const partition of first) owners[partition] = IDS[1];
-  const second = placement.decide(viewOf(owners, candidates, { nowMs: 101_950 })).give;
+  const second = placement.decide(viewOf(owners, placeable, { nowMs: 101_950 })).give;
   expect([second.length, second.filter((n) => first.includes(n))]).toEqual([32, []]);
   owners[first[0]!] = null; // its owner died
-  expect(placement.decide(viewOf(owners, candidates, { nowMs: 101_960 })).give).toEqual([]);
+  expect(placement.decide(viewOf(owners, placeable, { nowMs: 101_960 })).give).toEqual([]);
 });
 
 test("CL16 — who holds leases is there, suspect or never heard: nothing moves for it", () => {
   const ten = Array.from({ length: 10 }, (_, n) => `fra-${n}`);
   const [gone = "", ...living] = ten;
   /** What all of the living give, if they see nothing of the first one, or that it is suspect. */
-  const given = (owners: readonly string[], more: readonly WorkerCandidate[]): number =>
+  const given = (owners: readonly string[], more: readonly PlaceableWorker[]): number =>
     living.reduce((sum, self) => {
       const view = viewOf(owners, [...living.map((id) => member(id)), ...more], { self });
       return sum + new Placement(self, PLACEMENT_DEFAULTS).decide(view).give.length;

@@ -12,9 +12,9 @@
 //        partitions: when somebody takes it, it gives them all; when nobody does, it takes it back
 //        and goes on serving (C14, ADR 0014).
 import { assert } from "@carillon/kernel";
-import type { WorkerCandidate } from "./membership.ts";
+import type { PlaceableWorker } from "./membership.ts";
 import type { LeaseRow } from "./ports.ts";
-import { assignPartitions, type Candidate } from "./rendezvous.ts";
+import { assignPartitions, type WeightedMember } from "./rendezvous.ts";
 
 export interface PlacementLimits {
   readonly settleMs: number;
@@ -45,7 +45,7 @@ export interface PlacementView {
   readonly partitionCount: number;
   /** Of all partitions of the home, in any order. */
   readonly rows: readonly LeaseRow[];
-  readonly candidates: readonly WorkerCandidate[];
+  readonly placeable: readonly PlaceableWorker[];
   readonly isIsolated: boolean;
   /** Partitions that this member serves, with the time since which it does. */
   readonly held: ReadonlyMap<number, { readonly sinceMs: number }>;
@@ -90,10 +90,10 @@ export class Placement {
     this.#onTaken = onTaken;
   }
 
-  /** Decides nothing (and says so) for a member that is no candidate itself: it drains. */
+  /** Decides nothing (and says so) for a member that is not placeable itself: it drains. */
   decide(view: PlacementView): PlacementDecision {
     this.#see(view);
-    const alive = view.candidates.filter(({ isSuspect }) => !isSuspect);
+    const alive = view.placeable.filter(({ isSuspect }) => !isSuspect);
     const self = alive.find(({ memberId }) => memberId === this.#memberId);
     if (self === undefined) return NOTHING;
     if (view.isIsolated && !this.#isAlone(view)) return this.#decideIsolated(view);
@@ -152,34 +152,34 @@ export class Placement {
   }
 
   /** No other worker is known, by beats or by leases. */
-  #isAlone({ candidates, rows }: PlacementView): boolean {
+  #isAlone({ placeable, rows }: PlacementView): boolean {
     return (
-      candidates.every(({ memberId, isSuspect }) => memberId === this.#memberId || isSuspect) &&
+      placeable.every(({ memberId, isSuspect }) => memberId === this.#memberId || isSuspect) &&
       rows.every(({ ownerId, isExpired }) => isExpired || ownerId === this.#memberId)
     );
   }
 
-  #isSettled({ aliveForMs }: WorkerCandidate): boolean {
+  #isSettled({ aliveForMs }: PlaceableWorker): boolean {
     return aliveForMs >= this.#limits.settleMs;
   }
 
   /** Who has been there for a while, and who holds leases, heard by this member or not (CL16). */
-  #stable({ candidates, rows }: PlacementView): Candidate[] {
+  #stable({ placeable, rows }: PlacementView): WeightedMember[] {
     const owners = new Set(rows.flatMap((row) => (row.isExpired ? [] : [row.ownerId ?? ""])));
-    const known = candidates.filter(
+    const known = placeable.filter(
       (one) =>
         one.memberId === this.#memberId ||
         owners.has(one.memberId) ||
         (!one.isSuspect && this.#isSettled(one)),
     );
-    for (const { memberId } of candidates) owners.delete(memberId);
+    for (const { memberId } of placeable) owners.delete(memberId);
     const unheard = [...owners].map((memberId) => ({ memberId, weight: 1 }));
     return [...known, ...unheard];
   }
 
   #surplus(
     { held, nowMs }: PlacementView,
-    alive: readonly WorkerCandidate[],
+    alive: readonly PlaceableWorker[],
     stableTable: readonly string[],
   ): number[] {
     const { holdMs, groupMax } = this.#limits;

@@ -6,23 +6,23 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { assignPartitions, type Candidate } from "./rendezvous.ts";
+import { assignPartitions, type WeightedMember } from "./rendezvous.ts";
 
 const PARTITIONS = 256;
 const GOLDEN = join(import.meta.dirname, "golden/partitions.json");
 
 interface GoldenTable {
-  readonly members: readonly Candidate[];
+  readonly members: readonly WeightedMember[];
   /** Owner of each partition as the index of its member, in base 36. */
   readonly owners: string;
 }
 
 const goldenTables = JSON.parse(readFileSync(GOLDEN, "utf8")) as GoldenTable[];
-const equal = (ids: readonly string[]): Candidate[] =>
+const equal = (ids: readonly string[]): WeightedMember[] =>
   ids.map((memberId) => ({ memberId, weight: 1 }));
 const countOf = (table: readonly string[], id: string): number =>
   table.filter((owner) => owner === id).length;
-const codeOf = (table: readonly string[], members: readonly Candidate[]): string =>
+const codeOf = (table: readonly string[], members: readonly WeightedMember[]): string =>
   table
     .map((owner) => members.findIndex(({ memberId }) => memberId === owner).toString(36))
     .join("");
@@ -37,11 +37,11 @@ const members = fc.uniqueArray(
 
 test("CL1, CL2 — the order of members changes nothing, and nobody has more than its bound", () => {
   fc.assert(
-    fc.property(members, (candidates) => {
-      const table = assignPartitions(candidates, PARTITIONS);
-      expect(assignPartitions(candidates.toReversed(), PARTITIONS)).toEqual(table);
-      const sum = candidates.reduce((total, { weight }) => total + weight, 0);
-      for (const { memberId, weight } of candidates)
+    fc.property(members, (placeable) => {
+      const table = assignPartitions(placeable, PARTITIONS);
+      expect(assignPartitions(placeable.toReversed(), PARTITIONS)).toEqual(table);
+      const sum = placeable.reduce((total, { weight }) => total + weight, 0);
+      for (const { memberId, weight } of placeable)
         expect(countOf(table, memberId)).toBeLessThanOrEqual(
           Math.ceil(((PARTITIONS * weight) / sum) * 1.15),
         );

@@ -6,7 +6,7 @@
 import { fnv1a32, mix32 } from "@carillon/contracts";
 import { assert } from "@carillon/kernel";
 
-export interface Candidate {
+export interface WeightedMember {
   readonly memberId: string;
   /** Above 0; twice the weight, twice the partitions. One node is one thread on one core: 1. */
   readonly weight: number;
@@ -24,16 +24,16 @@ const HASHES = 2 ** 32;
 
 /** Owner of each partition 0 … partitionCount−1. Members must be non-empty (assert). */
 export function assignPartitions(
-  candidates: readonly Candidate[],
+  placeable: readonly WeightedMember[],
   partitionCount: number,
 ): string[] {
-  assert(candidates.length > 0, "CL1 members must be non-empty");
+  assert(placeable.length > 0, "CL1 members must be non-empty");
   assert(
-    candidates.every(({ weight }) => weight > 0 && Number.isFinite(weight)),
+    placeable.every(({ weight }) => weight > 0 && Number.isFinite(weight)),
     "CL2 weights are above 0",
   );
-  const weightSum = candidates.reduce((sum, { weight }) => sum + weight, 0);
-  const members = candidates
+  const weightSum = placeable.reduce((sum, { weight }) => sum + weight, 0);
+  const members = placeable
     .toSorted((a, b) => (a.memberId < b.memberId ? -1 : 1))
     .map(({ memberId, weight }): Ranked => {
       const share = (partitionCount * weight) / weightSum;
