@@ -9,6 +9,7 @@ import { discoverCommand } from "./agent/discover-command.ts";
 import { count, regions } from "./arguments.ts";
 import { runDevCommand } from "./dev/dev-command.ts";
 import { loadCommand } from "./load/load-command.ts";
+import { membersCommand } from "./members-command.ts";
 import { natsKeyCommand } from "./nats-key-command.ts";
 import { runNodeCommand } from "./node-command.ts";
 import { processCommand } from "./process-command.ts";
@@ -117,6 +118,14 @@ program.addCommand(
 
 program.addCommand(
   processCommand({
+    terminal: createTerminal(process.stdout),
+    defaultDataFolder: DEFAULT_DATA_FOLDER,
+    env: process.env,
+  }),
+);
+
+program.addCommand(
+  membersCommand({
     terminal: createTerminal(process.stdout),
     defaultDataFolder: DEFAULT_DATA_FOLDER,
     env: process.env,

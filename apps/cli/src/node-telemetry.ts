@@ -2,6 +2,7 @@
 // Joins what the parts of a node tell of themselves to its log and metrics.
 // What may happen per message is counted; only changes and faults are logged.
 import type { BusEvent } from "@carillon/bus";
+import type { MemberChange, Membership } from "@carillon/cluster";
 import { CLOSE_CODES } from "@carillon/contracts";
 import type { Gateway, GatewayStats } from "@carillon/gateway";
 import { assertNever, type Clock, Fault } from "@carillon/kernel";
@@ -43,7 +44,37 @@ export function busEventObserver({ log, metrics }: Telemetry): (event: BusEvent)
 }
 
 const DENIED_TOLD_MAX = 100;
+
+export function memberObserver({ log, metrics }: Telemetry) {
+  return (change: MemberChange, about: { memberId: string; region: string }): void => {
+    metrics.memberChanges.inc({ change });
+    const { memberId, region: memberRegion } = about;
+    log[change === "suspect" ? "warn" : "info"](`member.${change}`, { memberId, memberRegion });
+  };
+}
+
 const STATS_EVERY_MS = 1_000;
+const STATES = ["alive", "draining", "suspect"] as const;
+
+/** Once a second; returns what ends it. */
+export function publishMembers(deps: {
+  readonly membership: Pick<Membership, "members" | "departedCount" | "isIsolated">;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+}): () => void {
+  const { membership, metrics, clock } = deps;
+  const publish = (): void => {
+    timer = clock.setTimer(STATS_EVERY_MS, publish);
+    const members = membership.members();
+    for (const state of STATES)
+      metrics.members.set({ state }, members.filter((member) => member.state === state).length);
+    metrics.members.set({ state: "left" }, membership.departedCount);
+    metrics.isolated.set(membership.isIsolated() ? 1 : 0);
+  };
+  let timer = clock.setTimer(STATS_EVERY_MS, publish);
+  return () => timer.cancel();
+}
+
 const COUNTED = [
   "acceptedTotal",
   "refusedTotal",

@@ -18,7 +18,7 @@ import { readDevState } from "./dev/dev-state.ts";
 import { processLines, processTable, treeLines } from "./process-view.ts";
 import type { Terminal } from "./terminal.ts";
 
-interface ProcessContext {
+export interface ProcessContext {
   readonly terminal: Terminal;
   readonly defaultDataFolder: string;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -34,7 +34,7 @@ interface CommonOptions {
 }
 
 const KEY_VARIABLE = "CARILLON_OPERATOR_KEY";
-const USAGE_EXIT_CODE = 64;
+export const USAGE_EXIT_CODE = 64;
 const REQUEST_MAX_MS = 15_000;
 const LIST_MAX = 1_000;
 
@@ -42,7 +42,7 @@ type Asked =
   | { readonly kind: "body"; readonly body: unknown }
   | { readonly kind: "failed"; readonly reason: string };
 
-class UsageError extends Error {}
+export class UsageError extends Error {}
 
 export function processCommand(context: ProcessContext): Command {
   const command = new Command("process")
@@ -114,13 +114,16 @@ async function run(
   }
 }
 
-interface AdminApi {
+export interface AdminApi {
   readonly terminal: Terminal;
   readonly isJson: boolean;
   ask(request: ApiRequest): Promise<Asked>;
 }
 
-function apiOf({ url, data, json }: CommonOptions, { terminal, env }: ProcessContext): AdminApi {
+export function apiOf(
+  { url, data, json }: Pick<CommonOptions, "url" | "data" | "json">,
+  { terminal, env }: ProcessContext,
+): AdminApi {
   const state = url === undefined ? readDevState(dataFolderAt(resolve(data))) : undefined;
   const baseUrl = url ?? state?.regions[0]?.ingestUrl;
   if (baseUrl === undefined)

@@ -5,7 +5,7 @@
 //        number what they send each other under it. Only the first has the id that the node was given.
 import { type Bus, connectBus, ownBus } from "@carillon/bus";
 import { createMembership, type Membership } from "@carillon/cluster";
-import { assert, type Clock, type Random, type Scheduler } from "@carillon/kernel";
+import { assert, type Clock, Fault, type Random, type Scheduler } from "@carillon/kernel";
 import {
   type ChildSpec,
   ownChild,
@@ -16,7 +16,7 @@ import {
 import { createStore, type Store } from "@carillon/store";
 import type { Logger, Metrics } from "@carillon/telemetry";
 import { natsOptionsOf } from "./node-nats.ts";
-import { busEventObserver } from "./node-telemetry.ts";
+import { busEventObserver, memberObserver } from "./node-telemetry.ts";
 import { type RegionNodeConfig, rolesOf } from "./region-node-config.ts";
 
 export interface RegionNodeDeps {
@@ -30,6 +30,8 @@ export interface RegionNodeDeps {
   readonly metrics: Metrics;
   /** Of the watchdog of this thread. */
   readonly pulse?: TurnPulse | undefined;
+  /** Share of time that the thread was busy since it was asked last, 0 to 1. */
+  readonly load?: (() => number) | undefined;
 }
 
 /** Who the others know, from its start until it ends. */
@@ -71,7 +73,7 @@ export class Foundation {
 
 const MEMBER_ID_RANDOM_CHARACTERS = 8;
 const CONNECT_TIMEOUT_MS = 5_000;
-const BEAT_EVERY_MS = 1_000;
+const OVERSLEPT = { code: "member_overslept", isRetryable: true };
 /** Migrations of a large database; other nodes that start meanwhile wait for them. */
 const MIGRATE_MAX_MS = 600_000;
 
@@ -168,16 +170,26 @@ function membershipChild(deps: RegionNodeDeps, foundation: Foundation): ChildSpe
       isFirst = false;
       const membership = createMembership(
         {
-          self: { memberId, region: config.CARILLON_NODE_REGION, roles: rolesOf(config), build },
-          beatEveryMs: BEAT_EVERY_MS,
-          lostAfterMs: config.CARILLON_NODE_MEMBER_LOST_MS,
-          lostAfterRemoteMs: config.CARILLON_NODE_MEMBER_LOST_REMOTE_MS,
+          self: {
+            memberId,
+            region: config.CARILLON_NODE_REGION,
+            roles: rolesOf(config),
+            build,
+            weight: config.CARILLON_NODE_WEIGHT,
+          },
+          limits: {
+            pauseMs: config.CARILLON_NODE_BEAT_PAUSE_MS,
+            pauseRemoteMs: config.CARILLON_NODE_BEAT_PAUSE_REMOTE_MS,
+          },
         },
         {
           bus: ownBus(run, foundation.bus),
           clock: ownClock(run, deps.clock),
           scheduler: ownScheduler(run, deps.scheduler),
           onMalformed: () => metrics.messagesMalformed.inc({ subject: "beat" }),
+          onChange: memberObserver({ log: log.child("membership"), metrics }),
+          onOverslept: () => run.crashed(new Fault("slept for too long", OVERSLEPT)), // RN7
+          ...(deps.load && { load: deps.load }),
         },
       );
       membership.start();

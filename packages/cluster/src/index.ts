@@ -35,6 +35,7 @@ export {
   isAddress,
 } from "./discovery/source.ts";
 export { createStaticSource } from "./discovery/static-source.ts";
+export type { Member, MemberState } from "./member-table.ts";
 export {
   type CallAnswer,
   type CallDelivery,
@@ -56,8 +57,12 @@ export {
 export {
   type BeatSource,
   createMembership,
+  type MemberChange,
   type Membership,
+  MEMBERSHIP_DEFAULTS,
+  type MembershipLimits,
   type MembershipOptions,
+  type PlaceableWorker,
 } from "./membership.ts";
 export {
   type NatsClientAuth,
@@ -86,8 +91,9 @@ export {
   type OwnershipOptions,
 } from "./ownership.ts";
 export { chunksOf, groupByOwner, type OwnerGroups, type Owners } from "./owner-groups.ts";
+export type { PlacementLimits } from "./placement.ts";
 export type { LeaseRow, LeaseStore } from "./ports.ts";
-export { assignPartitions } from "./rendezvous.ts";
+export { assignPartitions, type WeightedMember } from "./rendezvous.ts";
 export {
   createRouter,
   type Router,

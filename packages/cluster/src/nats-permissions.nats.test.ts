@@ -28,13 +28,15 @@ const text = (data: Uint8Array): string => new TextDecoder().decode(data);
 /** One real subject of each kind, by region; and what nobody may touch. */
 const namedBy = (region: string): string[] => [
   ...Object.values(subjects).flatMap((of) =>
-    of === subjects.beats ? [] : [(of as (...args: unknown[]) => string)(...argsFor(of, region))],
+    of === subjects.beats || of === subjects.nearBeats
+      ? []
+      : [(of as (...args: unknown[]) => string)(...argsFor(of, region))],
   ),
   `_INBOX.${region}.worker.abc.1`,
 ];
 const argsFor = (of: unknown, region: string): unknown[] => {
   if (of === subjects.partitionSessions) return [region, 7];
-  if (of === subjects.beat) return [region, `${region}-worker-1`];
+  if (of === subjects.beat || of === subjects.nearBeat) return [region, `${region}-worker-1`];
   const isMember = [
     subjects.memberPoke,
     subjects.memberDeliver,
@@ -128,7 +130,12 @@ async function mayHear(user: NatsUserName): Promise<string[]> {
 
 const ASKED = ["claim", "directory", "homes", "inbox", "locate", "notify", "recipient", "status"];
 const askedIn = (region: string): string[] => ASKED.map((what) => `region.${region}.${what}`);
-const BEATS = ["beat.*.*", "beat.fra.fra-worker-1", "beat.lon.lon-worker-1"];
+const BEATS = [
+  "beat-near.fra.fra-worker-1",
+  "beat.*.*",
+  "beat.fra.fra-worker-1",
+  "beat.lon.lon-worker-1",
+];
 const inBoth = (what: string): string[] =>
   REGIONS.map((region) => `member.${region}.${region}-worker-1.${what}`);
 
@@ -147,7 +154,7 @@ const WORKER_HEARS = [
   "member.fra.fra-worker-1.route",
 ];
 const GATEWAY_HEARS = ["member.fra.fra-worker-1.deliver"];
-const OWN = ["beat.fra.fra-worker-1"]; // of the region: NATS cannot say "of this member"
+const OWN = ["beat-near.fra.fra-worker-1", "beat.fra.fra-worker-1"]; // of the region: NATS cannot say "of this member"
 const ADMIN = ["member.fra.fra-worker-1.admin"];
 
 const TABLE: Record<NatsUserName, { says: string[]; hears: string[] }> = {

@@ -9,6 +9,7 @@ const ASKED = ["claim", "directory", "homes", "inbox", "locate", "notify", "reci
 test("NP1, NP2 — ingest: asks every region, answers for its home, pokes owners", () => {
   expect(natsPermissionsOf(["ingest"], FRA)).toEqual({
     publish: [
+      "beat-near.fra.*",
       "beat.fra.*",
       "member.*.*.admin",
       "member.*.*.poke",
@@ -17,6 +18,7 @@ test("NP1, NP2 — ingest: asks every region, answers for its home, pokes owners
     ],
     subscribe: [
       "_INBOX.fra.ingest.>",
+      "beat-near.fra.*",
       "beat.*.*",
       "member.fra.*.admin",
       ...ASKED.map((what) => `region.fra.${what}`),
@@ -27,9 +29,10 @@ test("NP1, NP2 — ingest: asks every region, answers for its home, pokes owners
 
 test("NP1, NP2 — worker: hears pokes and sessions of its home, delivers to any gateway", () => {
   expect(natsPermissionsOf(["worker"], FRA)).toEqual({
-    publish: ["beat.fra.*", "member.*.*.deliver", "member.*.*.route"],
+    publish: ["beat-near.fra.*", "beat.fra.*", "member.*.*.deliver", "member.*.*.route"],
     subscribe: [
       "_INBOX.fra.worker.>",
+      "beat-near.fra.*",
       "beat.*.*",
       "home.fra.part.*",
       "member.fra.*.admin",
@@ -42,8 +45,14 @@ test("NP1, NP2 — worker: hears pokes and sessions of its home, delivers to any
 
 test("NP1, NP2 — gateway: speaks to owners, hears what is delivered in its region", () => {
   expect(natsPermissionsOf(["gateway"], FRA)).toEqual({
-    publish: ["beat.fra.*", "home.*.part.*"],
-    subscribe: ["_INBOX.fra.gateway.>", "beat.*.*", "member.fra.*.admin", "member.fra.*.deliver"],
+    publish: ["beat-near.fra.*", "beat.fra.*", "home.*.part.*"],
+    subscribe: [
+      "_INBOX.fra.gateway.>",
+      "beat-near.fra.*",
+      "beat.*.*",
+      "member.fra.*.admin",
+      "member.fra.*.deliver",
+    ],
     mayReply: true,
   });
 });
@@ -51,7 +60,7 @@ test("NP1, NP2 — gateway: speaks to owners, hears what is delivered in its reg
 test("NP1 — agent: hears who is there and says nothing", () => {
   expect(natsPermissionsOf(["agent"], FRA)).toEqual({
     publish: [],
-    subscribe: ["_INBOX.fra.agent.>", "beat.*.*"],
+    subscribe: ["_INBOX.fra.agent.>", "beat-near.fra.*", "beat.*.*"],
     mayReply: false,
   });
 });

@@ -65,6 +65,12 @@ const ROWS: Readonly<Record<keyof typeof subjects, Row>> = {
     publish: {},
     subscribe: { ...ofMembers("anywhere"), agent: "anywhere" },
   },
+  nearBeat: { pattern: subjects.nearBeat("*", "*"), publish: ofMembers("region"), subscribe: {} },
+  nearBeats: {
+    pattern: subjects.nearBeats("*"),
+    publish: {},
+    subscribe: { ...ofMembers("region"), agent: "region" },
+  },
   memberPoke: {
     pattern: subjects.memberPoke("*"),
     publish: { ingest: "anywhere" },

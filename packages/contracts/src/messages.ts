@@ -28,9 +28,12 @@ export const subjects = {
   regionStatus: (region: string) => `region.${region}.status`,
   /** A page of one recipient's inbox, from its home region. Queue group `ingest`. */
   regionInbox: (region: string) => `region.${region}.inbox`,
-  /** Heartbeat of a member, heard in every region. */
+  /** Heartbeat of a member, heard in every region: every third one, and each that tells a change. */
   beat: (region: string, memberId: string) => `beat.${region}.${memberId}`,
   beats: "beat.*.*",
+  /** The heartbeats between, heard in the member's own region only. Same message. */
+  nearBeat: (region: string, memberId: string) => `beat-near.${region}.${memberId}`,
+  nearBeats: (region: string) => `beat-near.${region}.*`,
   /** New ledger entries and directory changes for partitions that this worker owns. */
   memberPoke: (memberId: string) => ofMember(memberId, "poke"),
   /** Notifications for sessions of this gateway. */
@@ -135,16 +138,23 @@ export const ROLES = ["ingest", "worker", "gateway"] as const;
 export type Role = (typeof ROLES)[number];
 
 /**
- * Heartbeat, once a second. `memberId` is new at every start of a node: it is the incarnation.
- * `owned` lists [partition, epoch] per home region; `links` tells each gateway the last `seq` that
- * this owner has sent it, so that a lost delivery is noticed within a beat.
+ * Heartbeat: once a second in the member's region, every third one everywhere. `memberId` is new at
+ * every start of a node: it is the incarnation. `owned` lists [partition, epoch] per home region;
+ * `links` tells each gateway the last `seq` that this owner has sent it, so that a lost delivery is
+ * noticed within a beat.
  */
 export const beatSchema = z.object({
   memberId: z.string(),
   region: z.string(),
   roles: z.array(z.enum(ROLES)),
   isDraining: z.boolean(),
+  /** The last beat of this member: it has stopped in order, and its id never comes back (C13). */
+  hasLeft: z.boolean().optional(),
   build: z.string(),
+  /** Share of the last second that its thread was busy, 0 to 1. */
+  load: z.number().optional(),
+  /** Its share of partitions, relative to other members; absent: 1. */
+  weight: z.number().positive().optional(),
   owned: z.record(z.string(), z.array(z.tuple([z.number(), z.number()]))),
   links: z.record(z.string(), z.number()),
 });

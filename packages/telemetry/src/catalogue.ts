@@ -68,6 +68,15 @@ export const CATALOGUE = {
   partitionsLost: counter("carillon_worker_partitions_lost_total", "Partitions given up", [
     "reason",
   ]),
+  partitionMoves: counter(
+    "carillon_worker_partition_moves_total",
+    "Partitions taken, and given to other members in order",
+    ["direction"],
+  ),
+  handovers: histogram(
+    "carillon_worker_handover_seconds",
+    "A partition's time from its last owner's end to its next owner's lease",
+  ),
   sessions: gauge("carillon_worker_sessions_count", "Sessions known to owners"),
   recipients: gauge("carillon_worker_recipients_count", "Recipients in the indexes"),
   openEntries: gauge("carillon_worker_open_entries_count", "Ledger rows with somebody pending"),
@@ -131,6 +140,14 @@ export const CATALOGUE = {
     "carillon_gateway_reports_waiting_count",
     "Acks, receipts and closed sessions that owners were not told yet",
   ),
+  // membership
+  members: gauge("carillon_members_count", "Members of all regions as seen here", ["state"]),
+  memberChanges: counter(
+    "carillon_member_changes_total",
+    "Members that joined, left, were suspect, returned or were forgotten",
+    ["change"],
+  ),
+  isolated: gauge("carillon_node_isolated_count", "1 while without NATS for 8 s or longer"),
   // router
   routeSends: counter(
     "carillon_route_sends_total",
