@@ -1,24 +1,18 @@
 // apps/gateway/src/gateway.ts
-// The WebSocket edge of one node: accepts sockets, keeps their sessions, drains. Invariants:
-//   GW19  After a share of the drain window at least that share of the sockets is closed.
+// The WebSocket edge of one node: accepts sockets over HTTP for its Edge, and drains it. Invariants:
 //   GW25  `start`, `drain` and `stop` are safe to call twice; after `stop` nothing is left open.
 import type { Bus } from "@carillon/bus";
-import { CLOSE_CODES } from "@carillon/contracts";
-import {
-  type Clock,
-  Fault,
-  type Random,
-  type Scheduler,
-  type Timer,
-  TokenBucket,
-} from "@carillon/kernel";
+import { type Clock, Fault, type Random, type Scheduler, TokenBucket } from "@carillon/kernel";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { Socket } from "node:net";
 import { WebSocketServer } from "ws";
 import type { ProcessRuntime, TurnPulse } from "@carillon/process";
-import { type Authentication, type AuthOptions, createAuthenticator } from "./authenticate.ts";
-import { Connection, type ConnectionDeps, createConnectionSlots } from "./connection.ts";
-import { planDrain } from "./drain.ts";
+import {
+  type Authenticator,
+  type AuthOptions,
+  createAuthenticator,
+} from "./authenticate.ts";
+import { Edge, type EdgeStats } from "./edge.ts";
 import {
   examineHandshake,
   type Handshake,
@@ -28,10 +22,7 @@ import {
 } from "./handshake.ts";
 import { GATEWAY_LIMITS, type GatewayLimits } from "./limits.ts";
 import type { GatewayLog } from "./log.ts";
-import { Outbound } from "./outbound.ts";
-import { Processes } from "./processes.ts";
-import { RefusedTokens } from "./refused-tokens.ts";
-import { type HubStats, type MemberEvents, SessionHub } from "./session-hub.ts";
+import type { MemberEvents } from "./session-hub.ts";
 
 export interface GatewayConfig {
   readonly region: string;
@@ -55,15 +46,9 @@ export interface GatewayDeps {
   readonly pulse?: TurnPulse | undefined; // of the node's watchdog
 }
 
-export interface GatewayStats extends HubStats {
-  readonly socketsCount: number;
-  readonly refusedSocketsCount: number; // among them: held because their token was refused
-  readonly waitingBytes: number; // written to sockets and not yet taken by the network
-  readonly connectionCrashesTotal: number; // closed with 1011; `crashesTotal` is sessions
+export interface GatewayStats extends EdgeStats {
   readonly acceptedTotal: number;
   readonly refusedTotal: number; // handshakes
-  /** By close code, whoever closed. */
-  readonly closedTotal: Readonly<Record<number, number>>;
 }
 
 export interface Gateway {
@@ -94,53 +79,35 @@ export function createGateway(deps: GatewayDeps): Gateway {
 class GatewayNode implements Gateway {
   readonly #deps: GatewayDeps;
   readonly #limits: GatewayLimits;
-  readonly #processes: Processes;
-  readonly #hub: SessionHub;
+  readonly #edge: Edge;
+  readonly #authenticator: Authenticator;
   readonly #http: Server;
   readonly #wss: WebSocketServer;
   readonly #acceptBucket: TokenBucket;
-  readonly #refusedTokens: RefusedTokens;
-  readonly #connectionDeps: ConnectionDeps;
-  readonly #connections = new Set<Connection>();
-  readonly #closedTotal: Record<number, number> = {};
   #upgradingCount = 0;
   #acceptedTotal = 0;
   #refusedTotal = 0;
-  #connectionCrashesTotal = 0;
-  #lastNumber = 0;
-  #lastSid = 0;
   #phase: "new" | "running" | "draining" | "stopped" = "new";
-  #sweepTimer: Timer | undefined;
   #draining: Promise<void> | undefined;
-  #onEmpty: (() => void) | undefined;
 
   constructor(deps: GatewayDeps) {
     this.#deps = deps;
-    const { bus, members, memberId, clock, scheduler, random, log, config } = deps;
+    const { config, clock, ...ofEdge } = deps;
     const limits = { ...GATEWAY_LIMITS, ...config.limits };
     this.#limits = limits;
-    const processes = new Processes({ clock, scheduler, random, log, limits, pulse: deps.pulse });
-    this.#processes = processes;
-    const hubOptions = { processes, openLimits: limits, reportEveryMs: limits.reportEveryMs };
-    const hub = { memberId, bus, members, clock, scheduler, random, log, ...hubOptions };
-    this.#hub = new SessionHub(hub);
+    this.#authenticator = createAuthenticator(config.auth, clock);
+    const { region } = config;
+    this.#edge = new Edge({
+      ...ofEdge,
+      clock,
+      region,
+      limits,
+      authenticator: this.#authenticator,
+    });
     this.#acceptBucket = new TokenBucket(
       { perSecond: limits.acceptsPerSecond, burstCount: limits.acceptsPerSecond * 2 },
       clock,
     );
-    this.#refusedTokens = new RefusedTokens(limits, clock, random);
-    this.#connectionDeps = {
-      hub: this.#hub,
-      slots: createConnectionSlots(processes, () => void this.#connectionCrashesTotal++),
-      outbound: new Outbound(scheduler),
-      authenticator: createAuthenticator(config.auth, clock),
-      refusedTokens: this.#refusedTokens,
-      clock,
-      limits,
-      nextNumber: () => ++this.#lastNumber,
-      nextSid: () => ++this.#lastSid,
-      onClosed: (connection, code) => this.#onClosed(connection, code),
-    };
     this.#wss = new WebSocketServer({
       noServer: true,
       clientTracking: false,
@@ -170,8 +137,7 @@ class GatewayNode implements Gateway {
         });
       });
       this.#phase = "running";
-      this.#hub.start();
-      this.#sweepSoon();
+      this.#edge.start();
     }
     const address = this.#http.address();
     if (address === null || typeof address === "string")
@@ -182,7 +148,7 @@ class GatewayNode implements Gateway {
   drain(): Promise<void> {
     if (this.#phase === "running") {
       this.#phase = "draining";
-      this.#draining = this.#closeAll();
+      this.#draining = this.#edge.drain();
     }
     return this.#draining ?? Promise.resolve();
   }
@@ -191,41 +157,25 @@ class GatewayNode implements Gateway {
     if (this.#phase === "stopped") return;
     const wasListening = this.#phase !== "new";
     this.#phase = "stopped";
-    this.#sweepTimer?.cancel();
-    for (const connection of this.#connections) {
-      connection.close(CLOSE_CODES.drain, this.#drainReason());
-      connection.terminate();
-    }
+    this.#edge.terminate();
     if (wasListening) {
       const closed = new Promise<void>((resolve) => this.#http.close(() => resolve()));
       this.#http.closeAllConnections();
       await closed;
     }
-    this.#processes.stop();
-    this.#hub.stop();
+    this.#edge.stop();
   }
 
   get processes(): ProcessRuntime {
-    return this.#processes.runtime;
+    return this.#edge.processes;
   }
 
   stats(): GatewayStats {
     return {
-      ...this.#hub.stats(),
-      socketsCount: this.#connections.size,
-      refusedSocketsCount: this.#refusedTokens.heldCount,
-      waitingBytes: this.#waitingBytes(),
-      connectionCrashesTotal: this.#connectionCrashesTotal,
+      ...this.#edge.stats(),
       acceptedTotal: this.#acceptedTotal,
       refusedTotal: this.#refusedTotal,
-      closedTotal: { ...this.#closedTotal },
     };
-  }
-
-  #waitingBytes(): number {
-    let bytes = 0;
-    for (const connection of this.#connections) bytes += connection.waitingBytes;
-    return bytes;
   }
 
   #onRequest(request: IncomingMessage, response: ServerResponse): void {
@@ -248,7 +198,7 @@ class GatewayNode implements Gateway {
         origins: this.#deps.config.origins,
         isDraining: this.#phase !== "running",
         isFull:
-          this.#connections.size + this.#upgradingCount >= this.#limits.socketsMax ||
+          this.#edge.socketsCount + this.#upgradingCount >= this.#limits.socketsMax ||
           !this.#acceptBucket.take(),
       },
     );
@@ -257,19 +207,18 @@ class GatewayNode implements Gateway {
     if (handshake.kind === "refuse") return this.#refuse(socket, handshake);
     this.#upgradingCount++;
     const authentication =
-      handshake.token === null ? null : await this.#authenticate(handshake.token);
+      handshake.token === null ? null : await this.#authenticator.authenticate(handshake.token);
     this.#upgradingCount--;
     if (socket.destroyed) return;
     const isRefused = authentication !== null && authentication.kind !== "identity";
-    if (isRefused && this.#refusedTokens.isFull)
+    if (isRefused && this.#edge.refusedTokens.isFull)
       return this.#refuse(socket, { status: 503, reason: "overloaded" }); // GW27
     socket.off("error", onError);
     this.#wss.handleUpgrade(request, socket, head, (ws) => {
       this.#acceptedTotal++;
       const identity = authentication?.kind === "identity" ? authentication.identity : null;
-      const connection = new Connection(ws, socket, identity, this.#connectionDeps);
-      this.#connections.add(connection);
-      if (this.#phase !== "running") connection.close(CLOSE_CODES.drain, this.#drainReason());
+      const connection = this.#edge.accept(ws, socket, identity);
+      if (this.#phase !== "running") this.#edge.sendAway(connection);
       else if (isRefused) connection.refuse(authentication.kind); // a browser sees no statuses
     });
   }
@@ -277,63 +226,6 @@ class GatewayNode implements Gateway {
   #refuse(socket: Socket, { status, reason }: Pick<Refused, "status" | "reason">): void {
     this.#refusedTotal++;
     socket.end(refusalText(status, reason, RETRY_AFTER_SECONDS), () => socket.destroy());
-  }
-
-  #authenticate(token: string): Promise<Authentication> {
-    return this.#connectionDeps.authenticator.authenticate(token);
-  }
-
-  #onClosed(connection: Connection, code: number): void {
-    this.#connections.delete(connection);
-    this.#closedTotal[code] = (this.#closedTotal[code] ?? 0) + 1;
-    if (this.#connections.size === 0) this.#onEmpty?.();
-  }
-
-  #sweepSoon(): void {
-    const { clock } = this.#deps;
-    this.#sweepTimer = clock.setTimer(this.#limits.sweepEveryMs, () => {
-      this.#sweepSoon();
-      const nowMs = clock.monotonicMs();
-      const wallNowMs = clock.wallClockMs();
-      for (const connection of this.#connections) connection.check(nowMs, wallNowMs);
-    });
-  }
-
-  async #closeAll(): Promise<void> {
-    const { clock, log } = this.#deps;
-    const { drainMs, drainStepMs, closeMaxMs, sweepEveryMs } = this.#limits;
-    log.info("gateway.draining", { socketsCount: this.#connections.size, drainMs });
-    const open = [...this.#connections].filter((connection) => connection.isOpen);
-    const startedAtMs = clock.monotonicMs();
-    let closedCount = 0;
-    for (const step of planDrain(open.length, drainMs, drainStepMs)) {
-      const waitMs = step.atMs - (clock.monotonicMs() - startedAtMs);
-      if (waitMs > 0) await clock.sleep(waitMs);
-      if (this.#phase !== "draining") return;
-      const upTo = closedCount + step.closeCount;
-      for (const connection of open.slice(closedCount, upTo))
-        connection.close(CLOSE_CODES.drain, this.#drainReason());
-      closedCount = upTo;
-    }
-    await this.#untilEmpty(closeMaxMs + 2 * sweepEveryMs);
-    log.info("gateway.drained", { leftCount: this.#connections.size });
-  }
-
-  async #untilEmpty(maxMs: number): Promise<void> {
-    if (this.#connections.size === 0) return;
-    await new Promise<void>((resolve) => {
-      const timer = this.#deps.clock.setTimer(maxMs, resolve);
-      this.#onEmpty = () => {
-        timer.cancel();
-        resolve();
-      };
-    });
-  }
-
-  /** Each client gets its own delay, so that they do not come back together. */
-  #drainReason(): string {
-    const retryMs = Math.round(this.#deps.random.next() * this.#limits.reconnectMaxMs);
-    return JSON.stringify({ retryMs, region: this.#deps.config.region });
   }
 }
 

@@ -1,4 +1,5 @@
 export { type AuthOptions, type ParsedKeySet, parseKeySet } from "./authenticate.ts";
+export { Edge, type EdgeDeps, type EdgeStats } from "./edge.ts";
 export {
   createGateway,
   type Gateway,

@@ -1,5 +1,7 @@
 // apps/ingest/src/index.ts
 // The door: what main.ts, `carillon dev` and tests build an ingest node from.
+export { type Acceptor, createAcceptor } from "./accept.ts";
+export type { Answer } from "./answer.ts";
 export { createEvents } from "./create-events.ts";
 export type { IngestEvents } from "./events.ts";
 export {
@@ -9,6 +11,8 @@ export {
   type IngestLoad,
   type IngestSupervisor,
 } from "./ingest.ts";
+export type { HttpParts, IngestHttp } from "./ingest-http.ts";
+export { createServices } from "./ingest-services.ts";
 export type { IngestConfig, IngestDeps } from "./ingest-options.ts";
 export { INGEST_LIMITS, type IngestLimits } from "./limits.ts";
 export { publicJwkOf, TOKEN_ALGORITHM, type TokenKeys } from "./tokens.ts";

@@ -3,10 +3,11 @@
 import type { Bus } from "@carillon/bus";
 import type { RouterDeps } from "@carillon/cluster";
 import type { Clock, Random } from "@carillon/kernel";
-import type { SupervisorOptions } from "@carillon/process";
+import type { OwnRun, SupervisorOptions } from "@carillon/process";
 import type { Store } from "@carillon/store";
 import type { KnownMember } from "./admin-routes.ts";
 import type { IngestEvents } from "./events.ts";
+import type { HttpParts, IngestHttp } from "./ingest-http.ts";
 import type { IngestLimits } from "./limits.ts";
 import type { TokenKeys } from "./tokens.ts";
 
@@ -34,6 +35,11 @@ export interface IngestDeps {
   readonly events: IngestEvents; // createEvents joins them to log and metrics
   /** Body of /metrics. */
   readonly metricsText: () => Promise<{ readonly contentType: string; readonly text: string }>;
+  /** Opens the API for one run. Default: HTTP on `config.port`; the simulation has another. */
+  readonly startApi?: (
+    parts: HttpParts,
+    at: { readonly run: OwnRun; readonly port: number },
+  ) => Promise<IngestHttp>;
   /** Who is told what becomes of its parts. */
   readonly supervision?: Pick<SupervisorOptions, "onExit" | "onReport" | "restartDelayMs">;
 }

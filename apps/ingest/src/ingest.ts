@@ -180,7 +180,8 @@ class SupervisedIngest implements IngestSupervisor {
       shutdown: this.#limits.drainMaxMs + STOP_MARGIN_MS,
       abandonMaxMs: ABANDON_MAX_MS,
       start: async (run) => {
-        const http = await startHttp(this.#parts, { run, port: this.port ?? config.port });
+        const { startApi = startHttp } = this.#parts;
+        const http = await startApi(this.#parts, { run, port: this.port ?? config.port });
         this.#http = http;
         return http;
       },
