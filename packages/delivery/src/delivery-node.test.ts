@@ -204,6 +204,34 @@ test("D1, D4, LP2, DN1, DN2, LF2 — after a crash the next owner goes on with t
   expect(after.store.fencedCount).toBe(1);
 });
 
+test("DN4, D1 — a refusal that comes late ends no later ownership of the same partition", async () => {
+  const { clock, events, node, poke, store } = start();
+  store.addRecipient(0, "ada");
+  await clock.advance(0);
+  const slow = Promise.withResolvers<void>();
+  const write = store.writeRows.bind(store);
+  store.writeRows = async (home, updates) => {
+    if (updates.some(({ epoch }) => epoch === 1)) await slow.promise;
+    return await write(home, updates);
+  };
+  poke(store.plan(0, notificationOf(), { members: [0] }));
+  await clock.advance(150); // the outcome is being written, slowly
+  node.lose([0]); // the lease was not refreshed in time …
+  store.epochs.set(0, 2);
+  node.acquire([{ partition: 0, epoch: 2, isFirst: false }]); // … and is got again
+  await clock.advance(10);
+  expect(node.owned()).toEqual([[0, 2]]);
+  slow.resolve();
+  await clock.advance(10);
+  expect(store.fencedCount).toBe(1);
+  expect([node.owned(), events.filter((event) => event.startsWith("fenced"))]).toEqual([
+    [[0, 2]],
+    [],
+  ]);
+  await clock.advance(6_000); // the grace of the new owner
+  expect(store.setOf(0, 1, "noDevice")).toEqual([0]);
+});
+
 test("RD3 — a session that closes and does not come back: unacked after the grace", async () => {
   const { clock, store, node, events, poke, open } = start();
   const ada = store.addRecipient(0, "ada");

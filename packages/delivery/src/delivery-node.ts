@@ -3,6 +3,7 @@
 //   DN1  A partition serves from `ready` on: directory loaded, unfinished rows handed (D1).
 //   DN2  A lost partition does nothing more: processes stop, nothing of it is written (D4).
 //   DN3  A released partition is flushed before its lease is given back (C20).
+//   DN4  A write that is refused ends the ownership that it was written under, and no later one (D1).
 import type { OpenReply, Poke, SessionOpen, SessionReport } from "@carillon/contracts";
 import {
   type Batcher,
@@ -19,7 +20,7 @@ import { EnvelopeCache } from "./envelope.ts";
 import { GatewayOutbox } from "./gateway-outbox.ts";
 import { Intake } from "./intake.ts";
 import type { LedgerEntry, Outcome, Receipt } from "./ledger-entry.ts";
-import { LedgerFlusher } from "./ledger-flusher.ts";
+import { LedgerFlusher, refusedOf } from "./ledger-flusher.ts";
 import { loadPartitions } from "./load-partitions.ts";
 import { Partition } from "./partition.ts";
 import type { GatewayPort, HeldPartition, LedgerStore, LedgerUpdate } from "./ports.ts";
@@ -157,7 +158,7 @@ export class DeliveryNode {
       rowsMax: limits.flushRowsMax,
       retry: limits.retry,
       partitions: () => this.#partitions.values(),
-      onFenced: (partitions) => this.#fenced(partitions),
+      onFenced: (refused) => this.#fenced(refused),
       onFlushed: observer.onFlushed.bind(observer),
       onFault,
       onRoom: (partition) => {
@@ -401,12 +402,16 @@ export class DeliveryNode {
 
   async #commitExpansions(updates: readonly LedgerUpdate[]): Promise<boolean[]> {
     const { fencedPartitions } = await this.#deps.store.writeRows(this.#options.home, updates);
-    this.#fenced(fencedPartitions);
+    this.#fenced(refusedOf(updates, fencedPartitions));
     const fenced = new Set(fencedPartitions);
     return updates.map(({ partition }) => !fenced.has(partition));
   }
 
-  #fenced(partitions: readonly number[]): void {
+  /** A refusal that comes late is about an ownership that is over: not about the one of now (DN4). */
+  #fenced(refused: readonly HeldPartition[]): void {
+    const partitions = refused
+      .filter(({ partition, epoch }) => this.#held.get(partition) === epoch)
+      .map(({ partition }) => partition);
     if (partitions.length === 0) return;
     this.lose(partitions);
     this.#deps.onFenced(partitions);

@@ -1,7 +1,8 @@
 // packages/delivery/src/ledger-flusher.ts
 // Writes changed ledger rows back: one statement for many rows, at most `flushEveryMs` late.
 //   LF1  A change is in the database ≤ 200 ms after it, while the store answers (DESIGN §5 step 6).
-//   LF2  Rows of a partition that is fenced are dropped, not tried again (D4).
+//   LF2  Rows of a partition that is fenced are dropped, not tried again (D4). Who is told is told the
+//        epoch that was refused: by then the partition may be owned here again, under another one.
 //   LF3  One write at a time; a failed one puts its rows back and waits with jitter.
 //   LF4  A bug is no failed write: it is told to whoever runs the flusher, and nothing is tried again.
 import {
@@ -13,7 +14,7 @@ import {
 } from "@carillon/kernel";
 import type { LedgerEntry } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
-import type { LedgerStore } from "./ports.ts";
+import type { HeldPartition, LedgerStore } from "./ports.ts";
 
 export interface LedgerFlusherDeps {
   readonly store: LedgerStore;
@@ -24,7 +25,7 @@ export interface LedgerFlusherDeps {
   readonly rowsMax: number; // of one statement
   readonly retry: BackoffOptions;
   partitions(): Iterable<Partition>;
-  onFenced(partitions: readonly number[]): void;
+  onFenced(refused: readonly HeldPartition[]): void;
   onFlushed(result: { rowCount: number; durationMs: number }): void;
   onFault(cause: unknown): void;
   /** After a write: closed entries may leave memory, waiting ones may come in. */
@@ -107,7 +108,7 @@ export class LedgerFlusher {
       const updates = taken.map(({ partition, entry }) => entry.toUpdate(partition.epoch));
       const { fencedPartitions } = await store.writeRows(home, updates);
       this.#failuresCount = 0;
-      if (fencedPartitions.length > 0) this.#deps.onFenced(fencedPartitions); // LF2
+      if (fencedPartitions.length > 0) this.#deps.onFenced(refusedOf(updates, fencedPartitions)); // LF2
       const durationMs = clock.monotonicMs() - startedAtMs;
       this.#deps.onFlushed({ rowCount: taken.length, durationMs });
       for (const partition of new Set(taken.map((one) => one.partition)))
@@ -122,4 +123,16 @@ export class LedgerFlusher {
       return false;
     }
   }
+}
+
+/** The fenced partitions with the epochs that these updates were written under, each once. */
+export function refusedOf(
+  updates: readonly HeldPartition[],
+  fencedPartitions: readonly number[],
+): HeldPartition[] {
+  const epochs = new Map(updates.map(({ partition, epoch }) => [partition, epoch]));
+  return fencedPartitions.flatMap((partition) => {
+    const epoch = epochs.get(partition);
+    return epoch === undefined ? [] : [{ partition, epoch }];
+  });
 }
