@@ -7,11 +7,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { Socket } from "node:net";
 import { WebSocketServer } from "ws";
 import type { ProcessRuntime, TurnPulse } from "@carillon/process";
-import {
-  type Authenticator,
-  type AuthOptions,
-  createAuthenticator,
-} from "./authenticate.ts";
+import { type Authenticator, type AuthOptions, createAuthenticator } from "./authenticate.ts";
 import { Edge, type EdgeStats } from "./edge.ts";
 import {
   examineHandshake,

@@ -91,6 +91,29 @@ test("GW4 — an answer older than a gap is not used, all of it waits again", ()
   expect(links.settle(open([anna]), { ownerId: "w1", seq: 5 }, [true])).toBe("synced");
 });
 
+test("GW4, D3 — an answer is not used when a delivery after it was overtaken by the next one", () => {
+  const { links, open } = start();
+  const anna = member(1);
+  links.observe("w1", 4);
+  const batch = open([anna]); // answered after 4: 5 and 6 hold what she has missed
+  links.observe("w1", 6);
+  links.observe("w1", 5); // both are held for her, in this order
+  expect(links.settle(batch, { ownerId: "w1", seq: 4 }, [true])).toBe("stale");
+  expect(links.settle(open([anna]), { ownerId: "w1", seq: 6 }, [true])).toBe("synced");
+  expect(keys(links.observe("w1", 7))).toEqual([]);
+  expect(isAccepted(anna, "w1", 7)).toBe(true);
+});
+
+test("GW3 — an owner that numbers from the beginning again is followed", () => {
+  const { links, sync } = start();
+  const anna = member(1);
+  sync(anna, "w1", 7);
+  links.observe("w1", 8);
+  expect(keys(links.observe("w1", 1))).toEqual(["fra/7"]);
+  expect(sync(member(2), "w1", 1)).toBe("synced");
+  expect(keys(links.observe("w1", 2))).toEqual([]);
+});
+
 test("GW4 — an answer for a link that became unsynced meanwhile is not used", () => {
   const { links, open, sync } = start();
   const [a, b] = [member(1), member(2)];

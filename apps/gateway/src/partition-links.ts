@@ -192,6 +192,12 @@ export class PartitionLinks<M extends LinkMember> {
   observe(ownerId: string, seq: number): PartitionLink<M>[] {
     const owner = this.#ownerOf(ownerId);
     const { lastSeq, baseSeq } = owner;
+    if (lastSeq !== null && seq <= lastSeq) {
+      // Overtaken by a later one, or the owner has begun anew. A later one may be held for a session
+      // that is being opened, and this one behind it: no answer under way can be used (D3).
+      this.#forgetOwner(ownerId);
+      return this.#unsyncOwner(ownerId);
+    }
     const isInOrder =
       lastSeq === null ? baseSeq === null || seq <= baseSeq + 1 : seq === lastSeq + 1;
     owner.lastSeq = seq;
