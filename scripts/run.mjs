@@ -19,6 +19,8 @@ const TASKS = {
   test: ({ node }, args) => [
     [node, join(root, "node_modules/vitest/vitest.mjs"), "run", ...reporters(), ...args],
   ],
+  sim: ({ node }, args) => [[node, join(root, "test/sim/main.ts"), ...args]],
+  "sim:mutants": ({ node }, args) => [[node, join(root, "test/sim/mutants-main.ts"), ...args]],
   verify: () => [
     [...npmCommand(), "run", "check", ...(reportFolder ? ["--", "--summarize"] : [])],
     [...npmCommand(), "test"],

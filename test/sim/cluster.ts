@@ -1,0 +1,150 @@
+// test/sim/cluster.ts
+// Regions with their databases, nodes and people, and what can be done to them.
+import type { Role } from "@carillon/contracts";
+import { LIMITS } from "@carillon/contracts";
+import { Database } from "./database.ts";
+import { databaseNowMs, type Machine } from "./machine.ts";
+import { Network } from "./network.ts";
+import { SimNode } from "./node.ts";
+import { Oracle } from "./oracle.ts";
+import { Device } from "./people.ts";
+import { type Employee, Senders, TENANT } from "./senders.ts";
+import { createSimStore, NO_STORE_FAULTS, type StoreFaults } from "./store.ts";
+import type { World } from "./world.ts";
+
+export interface Layout {
+  readonly regions: readonly string[];
+  readonly partitionCount: number;
+  /** Of each region: the roles of its nodes. */
+  readonly nodes: readonly (readonly Role[])[];
+  readonly employeesPerRegion: number;
+}
+
+/** A place where nodes run one after another, each as another member. */
+export interface Slot {
+  readonly name: string;
+  readonly region: string;
+  readonly roles: readonly Role[];
+  node: SimNode | undefined;
+  startsCount: number;
+}
+
+export class Cluster {
+  readonly world: World;
+  readonly network: Network;
+  readonly layout: Layout;
+  readonly databases = new Map<string, Database>();
+  readonly storeFaults = new Map<string, StoreFaults>();
+  readonly slots: readonly Slot[];
+  readonly devices: readonly Device[];
+  readonly senders: Senders;
+  readonly oracle: Oracle;
+  readonly #machines = new Map<string, Machine>();
+
+  constructor(world: World, layout: Layout) {
+    this.world = world;
+    this.layout = layout;
+    // As a small installation would have it; everything asks when it needs it.
+    Object.assign(LIMITS, { partitionCount: layout.partitionCount });
+    this.network = new Network(world);
+    for (const region of layout.regions) {
+      this.databases.set(region, new Database(region, () => databaseNowMs(world), "e1"));
+      this.storeFaults.set(region, { ...NO_STORE_FAULTS });
+    }
+    const employees = employeesOf(layout);
+    for (const [region, database] of this.databases) fill(database, region, employees);
+    this.oracle = new Oracle(world, this.databases, (id) => this.#machines.get(id));
+    this.network.tap((from, subject, data) => this.oracle.onMessage(from, subject, data));
+    this.slots = layout.regions.flatMap((region) =>
+      layout.nodes.map((roles, number) => ({
+        name: `${region}${number + 1}`,
+        region,
+        roles,
+        node: undefined,
+        startsCount: 0,
+      })),
+    );
+    this.senders = new Senders(world, employees, (region) => this.#of("ingest", region));
+    this.devices = employees.map(
+      ({ recipientId, home }) =>
+        new Device(
+          { name: recipientId, identity: { tenantId: TENANT, recipientId, home } },
+          { world, gateways: () => this.#of("gateway", home), observer: this.oracle },
+        ),
+    );
+  }
+
+  start(slot: Slot): void {
+    if (slot.node?.isAlive === true) return;
+    const { network, world } = this;
+    const database = this.databases.get(slot.region);
+    const faults = this.storeFaults.get(slot.region);
+    if (database === undefined || faults === undefined) return;
+    const name = `${slot.name}-${++slot.startsCount}`;
+    const { region, roles } = slot;
+    const node = new SimNode(
+      { name, region, roles, regions: this.layout.regions },
+      {
+        world,
+        network,
+        storeFor: (machine) => {
+          const onWriter = (memberId: string): void => void (this.oracle.writer = memberId);
+          return createSimStore(machine, database, {
+            faults,
+            dice: world.dice(`store/${name}`),
+            onWriter,
+          });
+        },
+      },
+    );
+    slot.node = node;
+    this.#machines.set(name, node.machine);
+    world.after(0, () => void node.start(), node.machine);
+  }
+
+  crash(slot: Slot): void {
+    if (slot.node?.isAlive !== true) return;
+    this.world.trace("FAULT", `kill ${slot.node.machine.name}`);
+    slot.node.crash();
+  }
+
+  /** As SIGTERM. */
+  stop(slot: Slot): void {
+    const { node } = slot;
+    if (node?.isAlive !== true || node.isStopping) return;
+    this.world.trace("FAULT", `stop ${node.machine.name}`);
+    this.world.after(0, () => void node.stop(), node.machine);
+  }
+
+  #of(role: Role, region: string): SimNode[] {
+    return this.slots.flatMap(({ node, roles, region: at }) =>
+      node?.isAlive === true && at === region && roles.includes(role) ? [node] : [],
+    );
+  }
+}
+
+function employeesOf({ regions, employeesPerRegion }: Layout): Employee[] {
+  return regions.flatMap((home) =>
+    Array.from({ length: employeesPerRegion }, (_, number) => ({
+      recipientId: `${home}-${number + 1}`,
+      home,
+      team: number % 2 === 0 ? "red" : "blue",
+    })),
+  );
+}
+
+/** Everybody is known everywhere from the start: the directory stands still. */
+function fill(database: Database, region: string, employees: readonly Employee[]): void {
+  const own = employees.filter(({ home }) => home === region);
+  database.upsert(
+    TENANT,
+    own.map(({ recipientId, team }) => ({
+      recipientId,
+      locale: "en",
+      timeZone: null,
+      attributes: { team },
+    })),
+  );
+  for (const { recipientId, home } of employees)
+    database.homes.set(`${TENANT}/${recipientId}`, home);
+}

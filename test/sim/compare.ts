@@ -1,0 +1,310 @@
+// test/sim/compare.ts
+// The same operations on packages/store against a real Postgres and on the simulation's database:
+// what the simulation believes of a statement is what Postgres does. Draws them from a seed; answers
+// the first difference.
+import type { Notification, RegionAudience } from "@carillon/contracts";
+import { Bitset, createUuidV7 } from "@carillon/kernel";
+import { type AcceptItem, OUTBOX_FIRST_POLL_MS, type Store } from "@carillon/store";
+import { isDeepStrictEqual } from "node:util";
+import { accept, acceptRelayed } from "./database-accept.ts";
+import { Database } from "./database.ts";
+import { Machine } from "./machine.ts";
+import { type Dice, World } from "./world.ts";
+
+const HOME = "fra";
+const OTHERS = ["lon", "par"];
+const TENANTS = ["acme", "bolt"];
+const MEMBERS = ["w1", "w2", "w3"];
+const PARTITIONS = [0, 1, 2, 3, 4, 5, 6, 7];
+const LEASES_MS = [0, 1e8]; // over at once, or not within the test
+
+export interface Difference {
+  readonly step: number;
+  readonly operation: string;
+  readonly real: unknown;
+  readonly simulated: unknown;
+}
+
+type Step = (dice: Dice, pair: Pair) => Promise<readonly [unknown, unknown]>;
+
+interface Pair {
+  readonly real: Store;
+  readonly database: Database;
+  readonly machine: Machine; // for ids
+  readonly known: Notification[];
+  readonly keys: string[];
+}
+
+/** Undefined: none. `nowMs`: a clock that goes as the database's does. */
+export async function compareStores(
+  seed: number,
+  deps: {
+    readonly real: Store;
+    readonly nowMs: () => number;
+    readonly sleep: (ms: number) => Promise<void>;
+  },
+  stepsCount = 150,
+): Promise<Difference | undefined> {
+  const world = new World(seed);
+  const dice = world.dice("compare");
+  const pair: Pair = {
+    real: deps.real,
+    database: new Database(HOME, deps.nowMs, "epoch"),
+    machine: new Machine(world, "compare"),
+    known: [],
+    keys: [],
+  };
+  const names = Object.keys(STEPS) as (keyof typeof STEPS)[];
+  for (let step = 0; step < stepsCount; step++) {
+    const operation = step < 3 ? "upsert" : dice.pick(names);
+    const found = await difference(step, operation, STEPS[operation], dice, pair);
+    if (found !== undefined) return found;
+  }
+  await deps.sleep(OUTBOX_FIRST_POLL_MS + 200); // all of the outbox is due
+  for (let step = stepsCount; step < stepsCount + 8; step++) {
+    const found = await difference(step, "claim", claimStep, dice, pair);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+async function difference(
+  step: number,
+  operation: string,
+  run: Step,
+  dice: Dice,
+  pair: Pair,
+): Promise<Difference | undefined> {
+  let answers: readonly [unknown, unknown];
+  try {
+    answers = await run(dice, pair);
+  } catch (cause) {
+    answers = [String(cause), "no error"]; // one of them refuses what the other does
+  }
+  const [real, simulated] = answers.map(plain);
+  return isDeepStrictEqual(real, simulated) ? undefined : { step, operation, real, simulated };
+}
+
+const STEPS = {
+  async upsert(dice, { real, database }) {
+    const tenantId = dice.pick(TENANTS);
+    const changes = Array.from({ length: 1 + dice.below(12) }, () => ({
+      recipientId: `r${dice.below(60)}`,
+      locale: dice.pick(["en", "de", null]),
+      timeZone: null,
+      attributes: { team: dice.pick(["red", "blue"]) },
+    }));
+    const request = { home: HOME, tenantId, changes, otherRegions: [] };
+    const { created } = await real.directory.upsert(request);
+    return [{ created }, database.upsert(tenantId, changes)];
+  },
+  async accept(dice, pair) {
+    const items = Array.from({ length: 1 + dice.below(4) }, () => itemOf(dice, pair));
+    return [await pair.real.notifications.accept(HOME, items), accept(pair.database, items)];
+  },
+  async acceptRelayed(dice, { real, database, machine, known }) {
+    const items = Array.from({ length: 1 + dice.below(3) }, () => {
+      const notification =
+        known.length > 0 && dice.isHit(0.4) ? dice.pick(known) : notificationOf(dice, machine);
+      known.push(notification);
+      return { notification, audience: audienceOf(dice) };
+    });
+    return [await real.notifications.acceptRelayed(HOME, items), acceptRelayed(database, items)];
+  },
+  async acquire(dice, { real, database }) {
+    const options = { ...leaseOf(dice), partitions: someOf(dice, PARTITIONS) };
+    return [sorted(await real.leases.acquire(options)), sorted(database.acquire(options))];
+  },
+  async refresh(dice, { real, database }) {
+    const options = leaseOf(dice);
+    return [sorted(await real.leases.refresh(options)), sorted(database.refresh(options))];
+  },
+  async release(dice, { real, database }) {
+    const options = { ...leaseOf(dice), partitions: someOf(dice, PARTITIONS) };
+    return [await real.leases.release(options), database.release(options)];
+  },
+  list: async (_, { real, database }) => [await real.leases.list(HOME), database.listLeases()],
+  async readHeads(_, { real, database }) {
+    return [await real.ledger.readHeads(HOME, PARTITIONS), database.heads(PARTITIONS)];
+  },
+  async readRows(dice, { real, database }) {
+    const n = dice.pick(PARTITIONS);
+    const options = { afterOffset: dice.below(6), limitCount: 1 + dice.below(5) };
+    return [await real.ledger.readRows(HOME, n, options), database.rows(n, options)];
+  },
+  async readUnclosedRows(dice, { real, database }) {
+    const some = someOf(dice, PARTITIONS);
+    return [await real.ledger.readUnclosedRows(HOME, some), database.unclosedRows(some)];
+  },
+  async readTails(dice, { real, database }) {
+    const limitCount = 1 + dice.below(4);
+    return [
+      await real.ledger.readTails(HOME, PARTITIONS, limitCount),
+      database.tails(PARTITIONS, limitCount),
+    ];
+  },
+  async readTailOf(dice, { real, database }) {
+    const n = dice.pick(PARTITIONS);
+    const options = {
+      index: dice.below(4),
+      afterOffset: dice.below(5),
+      limitCount: 1 + dice.below(6),
+      scanMax: dice.pick([3, 100]),
+    };
+    return [await real.ledger.readTailOf(HOME, n, options), database.tailOf(n, options)];
+  },
+  async readNotifications(dice, { real, database, known }) {
+    const ids = someOf(dice, known).map(({ id }) => id);
+    const byId = (rows: { notification: { id: string } }[]) =>
+      rows.toSorted((a, b) => (a.notification.id < b.notification.id ? -1 : 1));
+    return [
+      byId(await real.ledger.readNotifications(ids)),
+      byId(database.notificationsOf([...new Set(ids)])),
+    ];
+  },
+  async readDirectory(dice, { real, database }) {
+    const n = dice.pick(PARTITIONS);
+    const options = { afterVersion: dice.below(5), limitCount: 1 + dice.below(3) };
+    return [await real.ledger.readDirectory(HOME, n, options), database.directory(n, options)];
+  },
+  async streamDirectory(_, { real, database }) {
+    const rows: unknown[] = [];
+    await real.ledger.streamDirectory(HOME, PARTITIONS, (page) => void rows.push(...page));
+    return [rows, database.wholeDirectory(PARTITIONS)];
+  },
+  async homesOf(dice, { real, database }) {
+    const tenantId = dice.pick(TENANTS);
+    const ids = Array.from({ length: 8 }, (_, number) => `r${number * 9}`);
+    const entries = (homes: Map<string, string>) =>
+      [...homes].toSorted(([a], [b]) => (a < b ? -1 : 1));
+    return [
+      entries(await real.directory.homesOf(tenantId, ids)),
+      entries(database.homesOf(tenantId, ids)),
+    ];
+  },
+  /** The fence, with right and wrong epochs mixed. */
+  async writeRows(dice, { real, database }) {
+    const rows = someOf(dice, PARTITIONS).flatMap((partition) => {
+      const record = database.partition(partition);
+      const epoch = Math.max(0, record.epoch - (dice.isHit(0.4) ? 1 : 0));
+      return someOf(dice, record.ledger)
+        .slice(0, 3)
+        .map(({ offset }) => ({ partition, epoch, offset }));
+    });
+    const updates = rows.map((row) => ({
+      ...row,
+      state: dice.pick(["planned", "open", "closed"] as const),
+      sets: {
+        targeted: bits(dice),
+        deliveredSocket: bits(dice),
+        noDevice: bits(dice),
+        unacked: bits(dice),
+        expired: bits(dice),
+        failed: bits(dice),
+        receivedLate: bits(dice),
+        read: bits(dice),
+        acknowledged: bits(dice),
+      },
+    }));
+    const outcome = await real.ledger.writeRows(HOME, updates);
+    const after = await real.ledger.readRows(HOME, updates[0]?.partition ?? 0, ALL_ROWS);
+    const simulated = database.writeRows(updates);
+    return [
+      [outcome.fencedPartitions.toSorted(ascending), after],
+      [
+        simulated.fencedPartitions.toSorted(ascending),
+        database.rows(updates[0]?.partition ?? 0, ALL_ROWS),
+      ],
+    ];
+  },
+} satisfies Record<string, Step>;
+
+const ALL_ROWS = { afterOffset: 0, limitCount: 1_000 };
+
+const claimStep: Step = async (dice, { real, database }) => {
+  const target = dice.pick(OTHERS);
+  const retryInMs = dice.pick([0, 1e8]);
+  const claimed = await real.outbox.claim(target, 3, retryInMs);
+  const simulated = database.claim(target, 3, retryInMs);
+  const done = someOf(dice, claimed).map(({ id }) => id);
+  await real.outbox.markDone(done);
+  database.markDone(done);
+  const ageless = (rows: readonly object[]) => rows.map((row) => ({ ...row, ageMs: 0 }));
+  return [ageless(claimed), ageless(simulated)];
+};
+
+function itemOf(dice: Dice, { machine, known, keys }: Pair): AcceptItem {
+  const notification = notificationOf(dice, machine);
+  known.push(notification);
+  if (keys.length === 0 || dice.isHit(0.6)) keys.push(`key-${keys.length}`);
+  const remotes = someOf(dice, OTHERS).map((region) => ({ region, audience: audienceOf(dice) }));
+  const regions = remotes.map(({ region }) => region);
+  return {
+    notification,
+    audience: dice.isHit(0.8) ? audienceOf(dice) : null,
+    remotes,
+    idempotency: dice.isHit(0.7)
+      ? { key: dice.pick(keys), fingerprint: Buffer.from(dice.isHit(0.8) ? "same" : "other") }
+      : null,
+    answer: { id: notification.id, acceptedAt: "2026-01-05T09:00:00.000Z", regions },
+  };
+}
+
+function notificationOf(dice: Dice, machine: Machine): Notification {
+  return {
+    id: createUuidV7(machine, dice),
+    tenantId: dice.pick(TENANTS),
+    acceptedRegion: HOME,
+    acceptedAtMs: 1_767_603_600_000 + dice.below(1_000),
+    expiresAtMs: 1_768_208_400_000,
+    priority: "normal",
+    content: { de: { title: "Hallo" }, en: { title: "Hello" } },
+    exclude: dice.isHit(0.2) ? [`r${dice.below(60)}`] : [],
+  };
+}
+
+/** Mostly few; sometimes more than fit an array, so that a bitset is stored. */
+function audienceOf(dice: Dice): RegionAudience {
+  const kind = dice.below(10);
+  if (kind === 0) return { kind: "broadcast" };
+  if (kind === 1) return { kind: "filter", filter: { key: "team", cmp: "eq", val: "red" } };
+  const count = kind === 2 ? 60 : 1 + dice.below(5);
+  const recipientIds = Array.from({ length: count }, () => `r${dice.below(64)}`);
+  return { kind: "recipients", recipientIds };
+}
+
+function leaseOf(dice: Dice) {
+  return { home: HOME, memberId: dice.pick(MEMBERS), leaseMs: dice.pick(LEASES_MS) };
+}
+
+function someOf<T>(dice: Dice, all: readonly T[]): T[] {
+  return all.filter(() => dice.isHit(0.5));
+}
+
+function bits(dice: Dice): Uint8Array {
+  return Bitset.of(Array.from({ length: dice.below(3) }, () => dice.below(20))).toBytes();
+}
+
+function sorted(leases: readonly { partition: number; epoch: number }[]) {
+  return leases.toSorted((a, b) => a.partition - b.partition);
+}
+
+function ascending(a: number, b: number): number {
+  return a - b;
+}
+
+/** As it looks to a reader: bytes as text, the ledger's epoch as any. */
+function plain(value: unknown): unknown {
+  return JSON.parse(
+    JSON.stringify(value ?? null, (name, inner: unknown) => {
+      if (name === "ledgerEpoch") return "epoch";
+      if (isBytes(inner)) return Buffer.from(inner.data ?? Object.values(inner)).toString("hex");
+      return inner;
+    }),
+  );
+}
+
+function isBytes(value: unknown): value is Uint8Array & { data?: number[] } {
+  if (value instanceof Uint8Array) return true;
+  return typeof value === "object" && value !== null && "type" in value && value.type === "Buffer";
+}

@@ -1,0 +1,136 @@
+// test/sim/database-accept.ts
+// The group commit and the relayed one, as packages/store/src/accept.ts and its statement do them.
+import { LIMITS, type PokeEntry, type RelayItem } from "@carillon/contracts";
+import { Bitset } from "@carillon/kernel";
+import type { AcceptItem, AcceptResult, LedgerRow, RelayResult } from "@carillon/store";
+import { OUTBOX_FIRST_POLL_MS } from "@carillon/store";
+import type { Database } from "./database.ts";
+
+const NOBODY = new Uint8Array();
+const IDEMPOTENCY_MS = LIMITS.idempotencyTtlSeconds * 1_000;
+
+interface Wanted {
+  readonly partition: number;
+  readonly members: number[];
+}
+
+export function accept(database: Database, items: readonly AcceptItem[]): AcceptResult[] {
+  const now = database.nowMs();
+  return items.map((item): AcceptResult => {
+    const { notification, audience, idempotency, remotes } = item;
+    const key = idempotency && `${notification.tenantId}/${idempotency.key}`;
+    const known = key === null ? undefined : database.idempotency.get(key);
+    if (known !== undefined && idempotency && known.createdAtMs > now - IDEMPOTENCY_MS) {
+      const isSame = Buffer.compare(known.fingerprint, idempotency.fingerprint) === 0;
+      if (!isSame) return { kind: "mismatch" };
+      return { kind: "replayed", answer: known.answer as AcceptItem["answer"] };
+    }
+    const { wanted, missingCount } = resolve(database, item);
+    const answer =
+      missingCount === 0
+        ? item.answer
+        : { ...item.answer, unknownCount: (item.answer.unknownCount ?? 0) + missingCount };
+    if (key !== null && idempotency)
+      database.idempotency.set(key, {
+        fingerprint: idempotency.fingerprint,
+        answer,
+        createdAtMs: now,
+      });
+    database.notifications.set(notification.id, { notification, audience, isAcceptedHere: true });
+    const outboxIds: Record<string, number> = {};
+    for (const remote of remotes.toSorted((a, b) => (a.region < b.region ? -1 : 1))) {
+      const id = ++database.lastOutboxId;
+      outboxIds[remote.region] = id;
+      database.outbox.set(id, {
+        id,
+        targetRegion: remote.region,
+        notificationId: notification.id,
+        audience: remote.audience,
+        attemptCount: 0,
+        nextAttemptAtMs: now + OUTBOX_FIRST_POLL_MS,
+        createdAtMs: now,
+      });
+    }
+    const ledgerEntries = plan(database, item, wanted);
+    return { kind: "accepted", answer, ledgerEntries, outboxIds };
+  });
+}
+
+export function acceptRelayed(database: Database, items: readonly RelayItem[]): RelayResult[] {
+  return items.map(({ notification, audience }): RelayResult => {
+    if (database.notifications.has(notification.id)) return { kind: "repeated" };
+    database.notifications.set(notification.id, { notification, audience, isAcceptedHere: false });
+    const item = { notification, audience };
+    const { wanted } = resolve(database, item);
+    return { kind: "accepted", ledgerEntries: plan(database, item, wanted) };
+  });
+}
+
+type Meant = Pick<AcceptItem, "notification" | "audience">;
+
+function resolve(database: Database, { notification, audience }: Meant) {
+  const byPartition = new Map<number, number[]>();
+  let missingCount = 0;
+  if (audience?.kind === "recipients") {
+    const ids = new Set(audience.recipientIds);
+    for (const excluded of notification.exclude) ids.delete(excluded);
+    for (const id of ids) {
+      const found = database.recipients.get(`${notification.tenantId}/${id}`);
+      if (found === undefined) missingCount++;
+      else
+        byPartition.set(found.partition, [
+          ...(byPartition.get(found.partition) ?? []),
+          found.index,
+        ]);
+    }
+  }
+  const wanted = Array.from(byPartition, ([partition, members]) => ({
+    partition,
+    members: members.toSorted((a, b) => a - b),
+  })).toSorted((a, b) => a.partition - b.partition);
+  return { wanted, missingCount };
+}
+
+function plan(
+  database: Database,
+  { notification, audience }: Meant,
+  wanted: Wanted[],
+): PokeEntry[] {
+  if (audience === null) return [];
+  const isForAll = audience.kind !== "recipients";
+  const entries: { partition: number; members: number[] | null }[] = isForAll
+    ? database.partitions.map((_, partition) => ({ partition, members: null }))
+    : wanted;
+  return entries.map(({ partition, members }) => {
+    const record = database.partition(partition);
+    const isSmall = members !== null && members.length <= LIMITS.smallAudienceMax;
+    const targeted = members !== null && !isSmall ? Bitset.of(members).toBytes() : NOBODY;
+    const row: LedgerRow = {
+      partition,
+      offset: record.nextOffset++,
+      directoryVersion: record.directoryVersion,
+      members: isSmall ? members : null,
+      notificationId: notification.id,
+      state: isForAll ? "planned" : "open",
+      sets: {
+        targeted,
+        deliveredSocket: NOBODY,
+        noDevice: NOBODY,
+        unacked: NOBODY,
+        expired: NOBODY,
+        failed: NOBODY,
+        receivedLate: NOBODY,
+        read: NOBODY,
+        acknowledged: NOBODY,
+      },
+    };
+    record.ledger.push(row);
+    database.observer.onPlanned(row);
+    return {
+      partition,
+      offset: row.offset,
+      directoryVersion: row.directoryVersion,
+      members: row.members,
+    };
+  });
+}

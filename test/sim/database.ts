@@ -1,0 +1,335 @@
+// test/sim/database.ts
+// One region's Postgres as its statements have it: each method is one statement of packages/store,
+// done at one instant. database.pg.test.ts runs both on the same operations and compares.
+//   SI6  A statement is atomic; fences and leases are decided in it, by the database's own clock.
+// What accept does is in database-accept.ts.
+import { LIMITS, partitionOf, type RecipientChange } from "@carillon/contracts";
+import type { Notification, RegionAudience } from "@carillon/contracts";
+import { assert, Bitset, Fault } from "@carillon/kernel";
+import type {
+  DirectoryRow,
+  LedgerRow,
+  LedgerUpdate,
+  PartitionHead,
+  StoredNotification,
+} from "@carillon/store";
+
+export interface PartitionRecord {
+  ownerId: string | null;
+  epoch: number;
+  leaseUntilMs: number;
+  isReleased: boolean;
+  nextOffset: number;
+  nextIndex: number;
+  directoryVersion: number;
+  readonly ledger: LedgerRow[]; // row of offset n at n − 1
+  readonly recipients: RecipientRecord[]; // by index
+}
+
+export interface RecipientRecord {
+  readonly recipientId: string;
+  readonly tenantId: string;
+  readonly partition: number;
+  readonly index: number;
+  locale: string | null;
+  timeZone: string | null;
+  attributes: Readonly<Record<string, unknown>>;
+  version: number;
+}
+
+export interface NotificationRecord {
+  readonly notification: Notification;
+  readonly audience: RegionAudience | null;
+  readonly isAcceptedHere: boolean;
+}
+
+export interface OutboxRecord {
+  readonly id: number;
+  readonly targetRegion: string;
+  readonly notificationId: string;
+  readonly audience: RegionAudience;
+  attemptCount: number;
+  nextAttemptAtMs: number;
+  readonly createdAtMs: number;
+}
+
+/** Told at the instant of the statement. */
+export interface DatabaseObserver {
+  onPlanned(row: LedgerRow): void;
+  onWritten(update: LedgerUpdate, before: LedgerRow): void;
+  onOwner(partition: number, owner: string | null, epoch: number): void;
+}
+
+const NO_OBSERVER: DatabaseObserver = {
+  onPlanned: () => undefined,
+  onWritten: () => undefined,
+  onOwner: () => undefined,
+};
+
+export class Database {
+  readonly home: string;
+  readonly nowMs: () => number;
+  readonly partitions: readonly PartitionRecord[];
+  readonly notifications = new Map<string, NotificationRecord>();
+  readonly idempotency = new Map<
+    string,
+    { readonly fingerprint: Uint8Array; readonly answer: unknown; readonly createdAtMs: number }
+  >();
+  readonly outbox = new Map<number, OutboxRecord>();
+  readonly recipients = new Map<string, RecipientRecord>(); // "tenant/id"
+  readonly homes = new Map<string, string>(); // "tenant/id" → region
+  observer: DatabaseObserver = NO_OBSERVER;
+  lastOutboxId = 0;
+  readonly #ledgerEpoch: string;
+
+  constructor(home: string, nowMs: () => number, ledgerEpoch: string) {
+    this.home = home;
+    this.nowMs = nowMs;
+    this.#ledgerEpoch = ledgerEpoch;
+    this.partitions = Array.from({ length: LIMITS.partitionCount }, () => ({
+      ownerId: null,
+      epoch: 0,
+      leaseUntilMs: -Infinity,
+      isReleased: true,
+      nextOffset: 1,
+      nextIndex: 0,
+      directoryVersion: 0,
+      ledger: [],
+      recipients: [],
+    }));
+  }
+
+  partition(n: number): PartitionRecord {
+    const record = this.partitions[n];
+    assert(record, `no partition ${n}`);
+    return record;
+  }
+
+  isFree({ ownerId, leaseUntilMs }: PartitionRecord): boolean {
+    return ownerId === null || leaseUntilMs <= this.nowMs();
+  }
+
+  // --- leases -------------------------------------------------------------------------------
+
+  listLeases() {
+    return this.partitions.map((record, partition) => ({
+      partition,
+      ownerId: record.ownerId,
+      epoch: record.epoch,
+      isExpired: this.isFree(record),
+      isReleased: record.isReleased,
+    }));
+  }
+
+  acquire(options: { memberId: string; partitions: readonly number[]; leaseMs: number }) {
+    return [...options.partitions]
+      .toSorted((a, b) => a - b)
+      .flatMap((partition) => {
+        const record = this.partition(partition);
+        if (!this.isFree(record)) return [];
+        record.ownerId = options.memberId;
+        record.epoch++;
+        record.leaseUntilMs = this.nowMs() + options.leaseMs;
+        record.isReleased = false;
+        this.observer.onOwner(partition, options.memberId, record.epoch);
+        return [{ partition, epoch: record.epoch }];
+      });
+  }
+
+  refresh(options: { memberId: string; leaseMs: number }) {
+    return this.partitions.flatMap((record, partition) => {
+      if (record.ownerId !== options.memberId || record.leaseUntilMs <= this.nowMs()) return []; // ST12
+      record.leaseUntilMs = this.nowMs() + options.leaseMs;
+      return [{ partition, epoch: record.epoch }];
+    });
+  }
+
+  release(options: { memberId: string; partitions: readonly number[] }): void {
+    for (const partition of options.partitions) {
+      const record = this.partition(partition);
+      if (record.ownerId !== options.memberId) continue;
+      record.ownerId = null;
+      record.isReleased = true;
+      record.leaseUntilMs = this.nowMs();
+      this.observer.onOwner(partition, null, record.epoch);
+    }
+  }
+
+  // --- ledger -------------------------------------------------------------------------------
+
+  heads(partitions: readonly number[]): PartitionHead[] {
+    return ascending(partitions).map((partition) => {
+      const { nextOffset, directoryVersion } = this.partition(partition);
+      return { partition, nextOffset, directoryVersion, ledgerEpoch: this.#ledgerEpoch };
+    });
+  }
+
+  rows(partition: number, options: { afterOffset: number; limitCount: number }): LedgerRow[] {
+    const { afterOffset, limitCount } = options;
+    return this.partition(partition).ledger.slice(Math.max(0, afterOffset)).slice(0, limitCount);
+  }
+
+  unclosedRows(partitions: readonly number[]): LedgerRow[] {
+    return ascending(partitions).flatMap((partition) =>
+      this.partition(partition).ledger.filter(({ state }) => state !== "closed"),
+    );
+  }
+
+  tails(partitions: readonly number[], limitCount: number): LedgerRow[] {
+    return ascending(partitions).flatMap((n) => this.partition(n).ledger.slice(-limitCount));
+  }
+
+  tailOf(
+    partition: number,
+    options: { index: number; afterOffset: number; limitCount: number; scanMax: number },
+  ): { kind: "rows"; rows: LedgerRow[] } | { kind: "tooFar" } {
+    const { index, afterOffset, limitCount, scanMax } = options;
+    const { nextOffset, ledger } = this.partition(partition);
+    if (nextOffset - 1 - afterOffset > scanMax) return { kind: "tooFar" };
+    const rows = ledger.filter(
+      (row) => row.offset > afterOffset && row.state !== "planned" && isTargeted(row, index),
+    );
+    return { kind: "rows", rows: rows.slice(0, limitCount) };
+  }
+
+  notificationsOf(ids: readonly string[]): StoredNotification[] {
+    return ids.flatMap((id) => {
+      const found = this.notifications.get(id);
+      if (found === undefined || found.audience === null) return [];
+      return [{ notification: found.notification, audience: found.audience }];
+    });
+  }
+
+  /** The fence (D4): owner and epoch as they are at this instant, for each partition. */
+  writeRows(updates: readonly LedgerUpdate[]): { fencedPartitions: number[] } {
+    const epochs = new Map(updates.map(({ partition, epoch }) => [partition, epoch]));
+    const fenced = [...epochs].flatMap(([partition, epoch]) => {
+      const record = this.partition(partition);
+      return record.ownerId !== null && record.epoch === epoch ? [] : [partition];
+    });
+    for (const update of updates) {
+      if (fenced.includes(update.partition)) continue;
+      const { ledger } = this.partition(update.partition);
+      const before = ledger[update.offset - 1];
+      assert(before !== undefined, "ST8 a flush names rows that exist, each once");
+      this.observer.onWritten(update, before);
+      ledger[update.offset - 1] = { ...before, state: update.state, sets: update.sets };
+    }
+    return { fencedPartitions: fenced };
+  }
+
+  // --- directory ----------------------------------------------------------------------------
+
+  directory(partition: number, options: { afterVersion: number; limitCount: number }) {
+    const above = this.partition(partition)
+      .recipients.filter(({ version }) => version > options.afterVersion)
+      .toSorted((a, b) => a.version - b.version || a.index - b.index);
+    const last = above[options.limitCount - 1]?.version ?? Infinity; // a page ends after a version
+    return above.filter(({ version }) => version <= last).map(directoryRowOf);
+  }
+
+  wholeDirectory(partitions: readonly number[]): { partition: number; row: DirectoryRow }[] {
+    return ascending(partitions).flatMap((partition) =>
+      this.partition(partition).recipients.map((record) => ({
+        partition,
+        row: directoryRowOf(record),
+      })),
+    );
+  }
+
+  upsert(tenantId: string, changes: readonly RecipientChange[]): { created: number } {
+    let created = 0;
+    const versions = new Map<number, number>(); // one more per partition and call
+    const last = new Map(changes.map((change) => [change.recipientId, change]));
+    for (const change of last.values()) {
+      const { recipientId, locale, timeZone, attributes } = change;
+      const key = `${tenantId}/${recipientId}`;
+      const partition = partitionOf(tenantId, recipientId);
+      const head = this.partition(partition);
+      const known = this.recipients.get(key);
+      if (known !== undefined && isSame(known, change)) continue;
+      const version = versions.get(partition) ?? ++head.directoryVersion;
+      versions.set(partition, version);
+      if (known !== undefined) {
+        Object.assign(known, { locale, timeZone, attributes, version });
+        continue;
+      }
+      created++;
+      const index = head.nextIndex++;
+      const place = { recipientId, tenantId, partition, index };
+      const record: RecipientRecord = { ...place, locale, timeZone, attributes, version };
+      head.recipients[index] = record;
+      this.recipients.set(key, record);
+      this.homes.set(key, this.home);
+    }
+    return { created };
+  }
+
+  homesOf(tenantId: string, recipientIds: readonly string[]): Map<string, string> {
+    const found = new Map<string, string>();
+    for (const id of recipientIds) {
+      const home = this.homes.get(`${tenantId}/${id}`);
+      if (home !== undefined) found.set(id, home);
+    }
+    return found;
+  }
+
+  // --- outbox -------------------------------------------------------------------------------
+
+  claim(targetRegion: string, limitCount: number, retryInMs: number) {
+    const nowMs = this.nowMs();
+    const due = [...this.outbox.values()]
+      .filter((row) => row.targetRegion === targetRegion && row.nextAttemptAtMs <= nowMs)
+      .toSorted((a, b) => a.nextAttemptAtMs - b.nextAttemptAtMs || a.id - b.id)
+      .slice(0, limitCount);
+    for (const row of due) {
+      row.attemptCount++;
+      row.nextAttemptAtMs = nowMs + retryInMs;
+    }
+    return due
+      .toSorted((a, b) => a.id - b.id)
+      .map((row) => {
+        const notification = this.notifications.get(row.notificationId)?.notification;
+        assert(notification, "an outbox row has its notification");
+        const { id, attemptCount, audience } = row;
+        const ageMs = nowMs - row.createdAtMs;
+        return {
+          id,
+          attemptCount,
+          ageMs,
+          kind: "notification" as const,
+          item: { notification, audience },
+        };
+      });
+  }
+
+  markDone(ids: readonly number[]): void {
+    for (const id of ids) this.outbox.delete(id);
+  }
+}
+
+export function unavailable(operation: string, reason: string): Fault {
+  const options = { code: "store_unavailable", isRetryable: true };
+  return new Fault(`${operation}: the store is not available (${reason})`, options);
+}
+
+export function isTargeted({ members, sets }: LedgerRow, index: number): boolean {
+  return members === null ? Bitset.fromBytes(sets.targeted).has(index) : members.includes(index);
+}
+
+function isSame(known: RecipientRecord, change: RecipientChange): boolean {
+  return (
+    known.locale === change.locale &&
+    known.timeZone === change.timeZone &&
+    JSON.stringify(known.attributes) === JSON.stringify(change.attributes)
+  );
+}
+
+function directoryRowOf(record: RecipientRecord): DirectoryRow {
+  const { index, tenantId, recipientId, locale, attributes, version } = record;
+  return { index, tenantId, recipientId, locale, attributes, version };
+}
+
+function ascending(partitions: readonly number[]): number[] {
+  return [...new Set(partitions)].toSorted((a, b) => a - b);
+}

@@ -1,0 +1,72 @@
+// test/sim/machine.ts
+// What one operating-system process is to the simulation: it lives, sleeps, dies, and has a wall
+// clock of its own. Nodes and employees' apps each run on one.
+import type { Clock, Scheduler, Timer } from "@carillon/kernel";
+import type { World } from "./world.ts";
+
+const WALL_START_MS = Date.UTC(2026, 0, 5, 9, 0, 0);
+/** A turn of the event loop: so long after what asked for it. */
+const TURN_MS = 0.01;
+
+export class Machine implements Clock, Scheduler {
+  readonly name: string;
+  readonly world: World;
+  /** While it is paused: what came due, in order. */
+  readonly backlog: (() => void)[] = [];
+  isAlive = true;
+  isPaused = false;
+  /** When it woke up last; −∞: it never slept. */
+  wokeAtMs = -Infinity;
+  wallOffsetMs = 0;
+  readonly #monotonicStartMs: number;
+
+  constructor(world: World, name: string) {
+    this.world = world;
+    this.name = name;
+    this.#monotonicStartMs = world.dice(`machine/${name}`).between(1e3, 1e9);
+  }
+
+  /** kill -9, power cut. */
+  die(): void {
+    this.isAlive = false;
+    this.backlog.length = 0;
+  }
+
+  /** SIGSTOP. */
+  pause(): void {
+    this.isPaused = true;
+  }
+
+  /** SIGCONT: everything that came due meanwhile is late, and happens now. */
+  resume(): void {
+    if (!this.isPaused) return;
+    this.isPaused = false;
+    this.wokeAtMs = this.world.nowMs;
+    for (const run of this.backlog.splice(0)) this.world.after(0, run, this);
+  }
+
+  readonly monotonicMs = (): number => this.#monotonicStartMs + this.world.nowMs;
+
+  readonly wallClockMs = (): number =>
+    Math.floor(WALL_START_MS + this.world.nowMs + this.wallOffsetMs);
+
+  readonly setTimer = (delayMs: number, callback: () => void): Timer => ({
+    cancel: this.world.after(delayMs, callback, this),
+  });
+
+  readonly sleep = (delayMs: number): Promise<void> =>
+    new Promise((resolve) => void this.setTimer(delayMs, resolve));
+
+  readonly defer = (callback: () => void): void => {
+    this.world.after(TURN_MS, callback, this);
+  };
+
+  trace(what: string): void {
+    this.world.trace(this.name, what);
+  }
+}
+
+/** The database's clock in the simulation; nothing jumps there (ST11). */
+export function databaseNowMs(world: World): number {
+  return WALL_START_MS + world.nowMs;
+}

@@ -1,0 +1,178 @@
+// test/sim/mutants.ts
+// Faults to plant in the product, one at a time, to see that the simulation bites: each replaces one
+// exact text of one file when it is loaded (mutant-hook.ts). `seed`: one that caught it when it was
+// last looked for; tried first. A patch that no longer matches is an error: mend it or drop it.
+
+export interface Mutant {
+  readonly id: string;
+  /** What is wrong with it, in a few words. */
+  readonly what: string;
+  readonly file: string;
+  readonly from: string;
+  readonly to: string;
+  /** `sql`: in a statement, which the simulation does not run; the comparison with Postgres does. */
+  readonly by: "simulation" | "sql";
+  readonly seed: number;
+  /** Where it is looked for; default: chaos. */
+  readonly scenario?: string;
+}
+
+/** Caught by one of the first seeds: quick enough for every run of the tests. */
+export const QUICK_SEED_MAX = 10;
+
+const simulated = (
+  id: string,
+  what: string,
+  patch: { file: string; from: string; to: string; seed: number; scenario?: string },
+): Mutant => ({ id, what, by: "simulation", ...patch });
+
+const INTAKE = "packages/delivery/src/intake.ts";
+const NODE = "packages/delivery/src/delivery-node.ts";
+const DESK = "packages/delivery/src/session-desk.ts";
+const LINKS = "apps/gateway/src/partition-links.ts";
+const OWNERSHIP = "packages/cluster/src/ownership.ts";
+
+export const MUTANTS: readonly Mutant[] = [
+  simulated("early-202", "202 is answered before the commit", {
+    file: "apps/ingest/src/accept.ts",
+    from: "const result = await batcher.add(pending);",
+    to: `void Promise.resolve(batcher.add(pending)).catch(() => undefined);
+      const result = { kind: "accepted" as const, answer: pending.item.answer } as never as AcceptResult;`,
+    seed: 1,
+  }),
+  simulated("early-committed", "a relayed batch is confirmed before it is committed", {
+    file: "apps/ingest/src/region-services.ts",
+    from: "const results = await store.notifications.acceptRelayed(region, items);",
+    to: `void store.notifications.acceptRelayed(region, items).catch(() => undefined);
+    const results: RelayResult[] = [];`,
+    seed: 1,
+  }),
+  simulated("early-outbox", "an outbox row is deleted before the target has confirmed it", {
+    file: "apps/ingest/src/relay-link.ts",
+    from: "const result = await this.#request(batch);",
+    to: `await this.#options.markDone(batch.map((entry) => entry.outboxId)).catch(() => undefined);
+    const result = await this.#request(batch);`,
+    seed: 3,
+  }),
+  simulated("no-claim", "what a dead node left in the outbox is not taken over", {
+    file: "apps/ingest/src/relay.ts",
+    from: "(await store.outbox.claim(region, limitCount, CLAIM_RETRY_MS)).map(entryOfRow),",
+    to: "(await store.outbox.claim(region, limitCount, CLAIM_RETRY_MS)).map(entryOfRow).slice(0, 0),",
+    seed: 1,
+  }),
+  simulated("wall-clock-lease", "a lease's age is measured by the wall clock", {
+    file: OWNERSHIP,
+    from: "clock.monotonicMs()",
+    to: "clock.wallClockMs()",
+    seed: 188,
+  }),
+  simulated("no-self-stop", "an owner goes on when its lease was not refreshed", {
+    file: OWNERSHIP,
+    from: `lose([...held.keys()], "unrefreshed");
+    return false;`,
+    to: "return true;",
+    seed: 28,
+  }),
+  simulated("strays-kept", "a lease whose acquisition was not heard of is kept, unserved", {
+    file: OWNERSHIP,
+    from: "if (strays.length > 0) await giveBack(strays);",
+    to: "void strays;",
+    seed: 146,
+  }),
+  simulated("late-fence", "a late refusal of a write ends the ownership of now", {
+    file: NODE,
+    from: ".filter(({ partition, epoch }) => this.#held.get(partition) === epoch)",
+    to: ".filter(() => true)",
+    seed: 124,
+  }),
+  simulated("no-sweep", "a lost poke is not found by the sweep", {
+    file: NODE,
+    from: "if (partition !== undefined) this.#intake.onHead(partition, head);",
+    to: "void partition;",
+    seed: 86,
+  }),
+  simulated("no-hand-over", "a new owner does not go on with unfinished rows", {
+    file: "packages/delivery/src/load-partitions.ts",
+    from: "const waiting = unclosed.filter(known);",
+    to: "const waiting = unclosed.filter(known).slice(0, 0);",
+    seed: 2,
+  }),
+  simulated("poke-order", "a poke that came too early is taken at once", {
+    file: INTAKE,
+    from: "if (row.offset === partition.knownOffset + 1 && !isFull && !lane.isReading) {",
+    to: "if (row.offset > partition.knownOffset && !isFull && !lane.isReading) {",
+    seed: 1,
+  }),
+  simulated("short-recovery", "a session that resumes gets only what is not terminal", {
+    file: DESK,
+    from: "const entries = [...fromStore, ...partition.entriesOf(index, range)];",
+    to: "const entries = [...fromStore, ...partition.entriesOf(index, range)].filter((entry) => entry.isPending(index));",
+    seed: 328,
+  }),
+  simulated("gap-ignored", "a gap in an owner's numbers is not noticed", {
+    file: LINKS,
+    from: "return isInOrder ? [] : this.#unsyncOwner(ownerId);",
+    to: "return [];",
+    seed: 1,
+  }),
+  simulated("overtaken-ignored", "an overtaken delivery moves the count back", {
+    file: LINKS,
+    from: "if (lastSeq !== null && seq <= lastSeq) {",
+    to: "if (Number.isNaN(seq)) {",
+    seed: 3,
+    scenario: "reordered",
+  }),
+  simulated("stale-answer", "an answer from before a loss is used", {
+    file: LINKS,
+    from: "if (batch.generation !== link.generation || !this.#isUnbroken(answer)) {",
+    to: "if (!this.#isUnbroken(answer) && Number.isNaN(answer.seq)) {",
+    seed: 4,
+    scenario: "reordered",
+  }),
+  simulated("no-idempotency", "a repeated post is another notification", {
+    file: "apps/ingest/src/accept.ts",
+    from: "    idempotency,\n    answer: {",
+    to: "    idempotency: null,\n    answer: {",
+    seed: 5,
+  }),
+  simulated("ack-of-more", "an ack counts for everything that was handed", {
+    file: DESK,
+    from: "session.ackedOffset = Math.min(offset, session.sentOffset);",
+    to: "session.ackedOffset = partition.handedOffset;",
+    seed: 63,
+  }),
+  simulated("goes-on-when-lost", "the processes of a lost partition go on", {
+    file: NODE,
+    from: "partition.isLost = true;\n    partition.table.stop();",
+    to: "void partition.table.stop;",
+    seed: 26,
+  }),
+  {
+    id: "sql-fence",
+    what: "the flush writes whatever the epoch is",
+    file: "packages/store/src/ledger-flush.ts",
+    from: "where home = ${home} and n = any(${intsOf(partitions)}::int[]) and owner_id is not null",
+    to: "where home = ${home} and n = any(${intsOf(partitions)}::int[]) or owner_id is not null",
+    by: "sql",
+    seed: 1,
+  },
+  {
+    id: "sql-offset",
+    what: "an offset is given twice when a batch has two rows of a partition",
+    file: "packages/store/src/accept-statement.ts",
+    from: "update partition p set next_offset = p.next_offset + dealt.count",
+    to: "update partition p set next_offset = p.next_offset + least(dealt.count, 1)",
+    by: "sql",
+    seed: 1,
+  },
+  {
+    id: "sql-expired-refresh",
+    what: "an expired lease is refreshed",
+    file: "packages/store/src/leases.ts",
+    from: `and owner_id = \${options.memberId}
+            and lease_until > clock_timestamp()`,
+    to: "and owner_id = ${options.memberId}",
+    by: "sql",
+    seed: 1,
+  },
+];

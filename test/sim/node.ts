@@ -1,0 +1,315 @@
+// test/sim/node.ts
+// A node of the product in the simulation: its real worker, ingest and gateway on a simulated
+// machine. As `carillon node` composes them, but for the HTTP port and the sockets' port.
+import type { Bus } from "@carillon/bus";
+import { createMembership, type Membership } from "@carillon/cluster";
+import type { NotificationRequest, Role } from "@carillon/contracts";
+import { Edge, GATEWAY_LIMITS } from "@carillon/gateway";
+import {
+  type Acceptor,
+  type Answer,
+  createAcceptor,
+  createIngestSupervisor,
+  createServices,
+  type HttpParts,
+  INGEST_LIMITS,
+  type IngestEvents,
+  type IngestHttp,
+  type IngestSupervisor,
+} from "@carillon/ingest";
+import { ownBus } from "@carillon/bus";
+import type { Scheduler } from "@carillon/kernel";
+import { ownClock, type OwnRun } from "@carillon/process";
+import type { Store } from "@carillon/store";
+import type { LogFields, Logger, Metrics } from "@carillon/telemetry";
+import { createWorker, type Worker } from "@carillon/worker";
+import { Machine } from "./machine.ts";
+import type { Network } from "./network.ts";
+import { Wire } from "./sockets.ts";
+import type { Dice, World } from "./world.ts";
+
+export interface NodeOptions {
+  readonly name: string; // the member's id: new at every start
+  readonly region: string;
+  readonly regions: readonly string[];
+  readonly roles: readonly Role[];
+}
+
+export interface NodeDeps {
+  readonly world: World;
+  readonly network: Network;
+  readonly storeFor: (machine: Machine) => Store;
+}
+
+export interface Posted {
+  readonly tenantId: string;
+  readonly request: NotificationRequest;
+  readonly key: string;
+  readonly fingerprint: Uint8Array;
+}
+
+export interface Identity {
+  readonly tenantId: string;
+  readonly recipientId: string;
+  readonly home: string;
+}
+
+const TOKEN_MS = 1e12;
+
+export class SimNode {
+  readonly machine: Machine;
+  readonly region: string;
+  readonly roles: readonly Role[];
+  readonly membership: Membership;
+  readonly worker: Worker | undefined;
+  readonly edge: Edge | undefined;
+  readonly ingest: IngestSupervisor | undefined;
+  readonly #network: Network;
+  readonly #bus: Bus;
+  readonly #wires = new Set<Wire>();
+  #acceptor: Acceptor | undefined;
+  isStopping = false;
+
+  constructor(options: NodeOptions, deps: NodeDeps) {
+    const { name, region, regions, roles } = options;
+    const { world, network } = deps;
+    this.#network = network;
+    this.region = region;
+    this.roles = roles;
+    const machine = new Machine(world, name);
+    this.machine = machine;
+    const random = world.dice(`node/${name}`);
+    const log = logOf(machine);
+    const scheduler: Scheduler = machine;
+    const clock = machine;
+    this.#bus = network.connect(machine, region);
+    const bus = this.#bus;
+    const membership = createSimMembership(options, { bus, machine });
+    this.membership = membership;
+    const supervision = {
+      onReport: (report: { kind: string }) => {
+        machine.trace(`supervisor ${report.kind}`);
+        if (report.kind === "child_exited" || report.kind === "gave_up")
+          world.violate("BUG", `${name}: a part crashed: ${textOf(report)}`);
+      },
+    };
+    const store =
+      roles.includes("gateway") && roles.length === 1 ? undefined : deps.storeFor(machine);
+    if (roles.includes("worker") && store !== undefined)
+      this.worker = createWorker(
+        { home: region, memberId: name },
+        {
+          bus,
+          store: { ledger: store.ledger, leases: store.leases },
+          membership,
+          clock,
+          scheduler,
+          random,
+          log,
+          metrics: NO_METRICS,
+          supervision,
+        },
+      );
+    if (roles.includes("gateway"))
+      this.edge = new Edge({
+        region,
+        memberId: name,
+        bus,
+        members: membership,
+        clock,
+        scheduler,
+        random,
+        log,
+        limits: { ...GATEWAY_LIMITS, drainMs: 2_000 },
+        authenticator: { authenticate: () => Promise.reject(new Error("no tokens here")) },
+      });
+    if (roles.includes("ingest") && store !== undefined)
+      this.ingest = createIngestSupervisor({
+        config: {
+          region,
+          regions,
+          host: "",
+          port: 0,
+          apiKeyPepper: "",
+          tokenKeys: undefined as never, // of the HTTP API, which is not here
+          limits: INGEST_LIMITS,
+        },
+        store,
+        bus,
+        owners: membership,
+        members: () => membership.members(),
+        clock,
+        random,
+        events: eventsOf(machine),
+        metricsText: () => Promise.reject(new Error("no metrics here")),
+        startApi: (parts, at) => Promise.resolve(this.#startApi(parts, at.run)),
+        supervision,
+      });
+  }
+
+  get isAlive(): boolean {
+    return this.machine.isAlive;
+  }
+
+  async start(): Promise<void> {
+    this.machine.trace(`start ${this.roles.join("+")}`);
+    this.membership.start();
+    this.edge?.start();
+    await this.worker?.start();
+    await this.ingest?.start();
+  }
+
+  /** As SIGTERM has it: says that it drains, finishes, hands over, goes. */
+  async stop(): Promise<void> {
+    this.isStopping = true;
+    this.machine.trace("stops");
+    this.membership.drain();
+    await Promise.all([this.edge?.drain(), this.ingest?.drain()]);
+    await this.ingest?.stop();
+    this.edge?.terminate();
+    this.edge?.stop();
+    await this.worker?.stop();
+    this.membership.stop();
+    await this.#bus.drain();
+    this.machine.trace("stopped");
+    this.crash();
+  }
+
+  crash(): void {
+    if (!this.machine.isAlive) return;
+    this.machine.die();
+    this.#network.forget(this.machine);
+    for (const wire of this.#wires) wire.break();
+  }
+
+  /** POST /v1/notifications behind the HTTP layer. Resolves never when the node dies. */
+  async post(posted: Posted): Promise<Answer | "away"> {
+    const acceptor = this.#acceptor;
+    if (acceptor === undefined || this.isStopping) return "away";
+    return await acceptor.accept({
+      tenantId: posted.tenantId,
+      request: posted.request,
+      idempotency: { key: posted.key, fingerprint: posted.fingerprint },
+    });
+  }
+
+  /** A socket of an employee's app, after its handshake. */
+  connect(app: Machine, identity: Identity, dice: Dice): Wire {
+    const wire = new Wire(app, this.machine, dice);
+    this.#wires.add(wire);
+    wire.up(() => {
+      if (this.isStopping || this.edge === undefined) return wire.break();
+      const expiresAtMs = this.machine.wallClockMs() + TOKEN_MS;
+      wire.server.on("close", () => this.#wires.delete(wire));
+      this.edge.accept(wire.server.asWebSocket, wire.server.asStream, { ...identity, expiresAtMs });
+      wire.down(() => wire.client.opened());
+    });
+    return wire;
+  }
+
+  /** Everything that waits here, and the most that may (D6). */
+  queues(): { readonly name: string; readonly count: number; readonly countMax: number }[] {
+    const { accept, relay, intakeQueueMax } = INGEST_LIMITS;
+    const load = this.ingest?.load;
+    return [
+      { name: "accept", count: load?.acceptWaitingCount ?? 0, countMax: accept.queueMax },
+      { name: "relay", count: load?.relayQueuedCount ?? 0, countMax: relay.queueItemsMax * 8 },
+      { name: "intake", count: load?.intakeWaitingCount ?? 0, countMax: intakeQueueMax },
+      { name: "reports", count: this.edge?.stats().reportsWaitingCount ?? 0, countMax: 22_000 },
+    ];
+  }
+
+  #startApi(parts: HttpParts, run: OwnRun): IngestHttp {
+    const bus = ownBus(run, parts.bus);
+    const clock = ownClock(run, parts.clock);
+    const { region, regions } = parts.config;
+    const { committed: onCommit, accepted: onAccepted } = parts.events;
+    const deps = { ...parts, bus, clock };
+    const options = { region, regions, limits: INGEST_LIMITS.accept, onCommit, onAccepted };
+    const acceptor = createAcceptor(options, { ...deps, ...createServices(deps) });
+    this.#acceptor = acceptor;
+    const end = async (): Promise<void> => {
+      if (this.#acceptor === acceptor) this.#acceptor = undefined;
+      await acceptor.drain();
+    };
+    return {
+      port: 1,
+      get acceptWaitingCount() {
+        return acceptor.waitingCount;
+      },
+      drain: end,
+      stop: end,
+      abandon: end,
+    };
+  }
+}
+
+/** The one place that knows how a membership is made. */
+function createSimMembership(
+  { name, region, roles }: NodeOptions,
+  { bus, machine }: { bus: Bus; machine: Machine },
+): Membership {
+  return createMembership(
+    {
+      self: { memberId: name, region, roles, build: "sim" },
+      beatEveryMs: 1_000,
+      lostAfterMs: 5_000,
+      lostAfterRemoteMs: 10_000,
+    },
+    {
+      bus,
+      clock: machine,
+      scheduler: machine,
+      onMalformed: () => machine.world.violate("BUG", "a malformed beat"),
+    },
+  );
+}
+
+function logOf(machine: Machine): Logger {
+  const write =
+    (level: string) =>
+    (event: string, fields: LogFields = {}) => {
+      machine.trace(`${level} ${event} ${textOf(fields)}`);
+      if (level === "error")
+        machine.world.violate("BUG", `${machine.name}: ${event} ${textOf(fields)}`);
+    };
+  const log: Logger = {
+    debug: () => undefined,
+    info: write("info"),
+    warn: write("warn"),
+    error: write("error"),
+    child: () => log,
+  };
+  return log;
+}
+
+function eventsOf(machine: Machine): IngestEvents {
+  const nothing = (): void => undefined;
+  return {
+    answered: nothing,
+    committed: nothing,
+    accepted: nothing,
+    called: nothing,
+    callsOpen: nothing,
+    poked: (outcome, count) => machine.trace(`poke ${outcome} ${count}`),
+    relayed: (outcome, count) => machine.trace(`relay ${outcome} ${count}`),
+    linkChanged: (target, state) => machine.trace(`link ${target} ${state}`),
+    refused: (subject, reason) => machine.trace(`refused ${subject} ${reason}`),
+    odd: (event) => machine.world.violate("BUG", `${machine.name}: ${event}`),
+    failed: (event, cause) => {
+      machine.trace(`failed ${event} ${String(cause)}`);
+      if (!(cause instanceof Error) || cause.name !== "Fault")
+        machine.world.violate("BUG", `${machine.name}: ${event} ${String(cause)}`);
+    },
+  };
+}
+
+function textOf(value: unknown): string {
+  return JSON.stringify(value, (_, inner: unknown) =>
+    inner instanceof Error ? (inner.stack ?? inner.message).slice(0, 600) : inner,
+  );
+}
+
+const NOTHING = { inc: () => undefined, set: () => undefined, observe: () => undefined };
+/** Counters that nobody reads. */
+const NO_METRICS = new Proxy({}, { get: () => NOTHING }) as Metrics;

@@ -1,0 +1,227 @@
+// test/sim/oracle.ts
+// Who knows what is right, beside the code that is being run: it sees every statement at its instant,
+// every message to a gateway, everything that an employee sees, and every answer 202. What it checks,
+// and how, is in README.md; what must have happened in the end is in oracle-end.ts.
+import type { Position } from "@carillon/client";
+import { deliverSchema, decodeMessage, type NtfPayload } from "@carillon/contracts";
+import { Bitset } from "@carillon/kernel";
+import type { LedgerRow, LedgerUpdate } from "@carillon/store";
+import type { Database, DatabaseObserver } from "./database.ts";
+import type { Machine } from "./machine.ts";
+import type { Device, DeviceObserver } from "./people.ts";
+import type { World } from "./world.ts";
+
+/** A ledger row as it should be: whom it is meant for, from the request and the directory. */
+export interface TruthRow {
+  readonly offset: number;
+  readonly notificationId: string;
+  readonly targets: ReadonlySet<number>; // indexes
+  readonly plannedAtMs: number;
+  readonly expiresAtMs: number;
+}
+
+const TERMINAL = ["deliveredSocket", "noDevice", "unacked", "expired", "failed"] as const;
+const STATES = ["planned", "open", "closed"];
+
+export class Oracle implements DeviceObserver {
+  readonly world: World;
+  readonly databases: ReadonlyMap<string, Database>;
+  readonly truth = new Map<string, TruthRow[]>(); // "home/partition"
+  /** "device/notification" → when it was shown. */
+  readonly shownAtMs = new Map<string, number>();
+  writer = "";
+  fencedCount = 0;
+  writtenCount = 0;
+  ownerChangesCount = 0;
+  livesCount = 0; // joins that were answered
+  resendsCount = 0;
+  readonly #machineOf: (memberId: string) => Machine | undefined;
+
+  constructor(
+    world: World,
+    databases: ReadonlyMap<string, Database>,
+    machineOf: (memberId: string) => Machine | undefined,
+  ) {
+    this.world = world;
+    this.databases = databases;
+    this.#machineOf = machineOf;
+    for (const database of databases.values()) database.observer = this.#observerOf(database);
+  }
+
+  rowsOf(home: string, partition: number): TruthRow[] {
+    const key = `${home}/${partition}`;
+    const rows = this.truth.get(key) ?? [];
+    this.truth.set(key, rows);
+    return rows;
+  }
+
+  /** D3: at most once, in order, and nothing left out. */
+  onNotification(device: Device, { offset, id }: NtfPayload): void {
+    const { world } = this;
+    world.trace(device.name, `shows ${offset} ${id.slice(-6)}`);
+    const last = device.position?.offset ?? 0;
+    if (offset <= last) return world.violate("D3", `${device.name} saw ${offset} after ${last}`);
+    const [expected] = this.missedBy(device, last, offset);
+    if (expected === undefined || expected.offset !== offset)
+      return world.violate(
+        "D3",
+        `${device.name} saw ${offset} after ${last}, expected ${expected?.offset ?? "nothing"}`,
+      );
+    if (expected.notificationId !== id)
+      world.violate("D3", `${device.name} saw another notification at ${offset}`);
+    const key = `${device.name}/${id}`;
+    if (this.shownAtMs.has(key)) world.violate("D3", `${device.name} saw ${id} twice`);
+    this.shownAtMs.set(key, world.nowMs);
+  }
+
+  onLive(device: Device, position: Position): void {
+    this.livesCount++;
+    this.world.trace(device.name, `live at ${position.offset}`);
+    const known = device.position;
+    if (known !== null && known.offset !== position.offset)
+      this.world.violate("D3", `${device.name} had ${known.offset}, joined at ${position.offset}`);
+  }
+
+  onReset(device: Device): void {
+    if (device.position !== null)
+      this.world.violate("D3", `${device.name} lost its place at ${device.position.offset}`);
+  }
+
+  /**
+   * Rows for a device above `offset` that it must see, in order. What has expired need not be shown,
+   * but may be (W2: a recovered tail holds it); `shownOffset` is one that is being shown.
+   */
+  missedBy(device: Device, offset: number, shownOffset?: number): TruthRow[] {
+    const { home, tenantId, recipientId } = device.identity;
+    const database = this.databases.get(home);
+    const index = database?.recipients.get(`${tenantId}/${recipientId}`)?.index;
+    if (database === undefined || index === undefined) return [];
+    const nowMs = database.nowMs();
+    return this.rowsOf(home, device.partition).filter(
+      (row) =>
+        row.offset > offset &&
+        row.targets.has(index) &&
+        (row.offset === shownOffset || row.expiresAtMs > nowMs),
+    );
+  }
+
+  /** D4 from outside: who sends for a partition holds its lease, by the database. */
+  onMessage(from: string, subject: string, data: Uint8Array): void {
+    if (!subject.endsWith(".deliver")) return;
+    const decoded = decodeMessage(deliverSchema, data);
+    if (decoded.kind === "malformed") return this.world.violate("BUG", `${from} sent garbage`);
+    const { ownerId, items, seq } = decoded.message;
+    const groups = items.flatMap((item) => item.groups);
+    const what = groups.map(
+      ({ partition, offset, isResend }) => `${partition}@${offset}${isResend ? "r" : ""}`,
+    );
+    this.world.trace(from, `delivers #${seq} to ${subject.split(".")[1]}: ${what.join(" ")}`);
+    for (const { home, partition, isResend } of groups) {
+      if (isResend) this.resendsCount++;
+      const database = this.databases.get(home);
+      const record = database?.partition(partition);
+      if (record === undefined || database === undefined) continue;
+      if (record.ownerId === ownerId && !database.isFree(record)) continue;
+      const wokeAtMs = this.#machineOf(ownerId)?.wokeAtMs ?? -Infinity;
+      const since = this.world.nowMs - wokeAtMs;
+      this.world.violate(
+        "D4",
+        `${ownerId} sends for ${home}/${partition}, which is ${record.ownerId ?? "nobody"}'s` +
+          (since < 1_000 ? ` (woke ${since.toFixed(2)} ms ago)` : ""),
+      );
+    }
+  }
+
+  #observerOf(database: Database): DatabaseObserver {
+    const { home } = database;
+    return {
+      onPlanned: (row) => this.#onPlanned(database, row),
+      onWritten: (update, before) => this.#onWritten(database, update, before),
+      onOwner: (partition, owner, epoch) => {
+        this.ownerChangesCount++;
+        this.world.trace(`db ${home}`, `${partition} is ${owner ?? "nobody"}'s, epoch ${epoch}`);
+      },
+    };
+  }
+
+  #onPlanned(database: Database, row: LedgerRow): void {
+    const { home } = database;
+    const rows = this.rowsOf(home, row.partition);
+    if (row.offset !== rows.length + 1)
+      this.world.violate("ST14", `${home}/${row.partition} got offset ${row.offset}`);
+    if (rows.some(({ notificationId }) => notificationId === row.notificationId))
+      this.world.violate("D5", `${row.notificationId} is twice in ${home}/${row.partition}`);
+    const targets = targetsOf(database, row);
+    const { offset, notificationId } = row;
+    const expiresAtMs =
+      database.notifications.get(notificationId)?.notification.expiresAtMs ?? Infinity;
+    rows.push({ offset, notificationId, targets, plannedAtMs: this.world.nowMs, expiresAtMs });
+    this.world.trace(
+      `db ${home}`,
+      `${row.partition}@${offset} ${notificationId.slice(-6)} for ${[...targets].join()}`,
+    );
+  }
+
+  #onWritten(database: Database, update: LedgerUpdate, before: LedgerRow): void {
+    const { home } = database;
+    const { partition, offset, state, sets, epoch } = update;
+    const place = `${home}/${partition}@${offset}`;
+    const broken = (id: string, what: string): void => this.world.violate(id, `${place} ${what}`);
+    this.writtenCount++;
+    this.world.trace(`db ${home}`, `${partition}@${offset} ${state} by ${this.writer} ${epoch}`);
+    const owner = database.partition(partition).ownerId;
+    if (owner !== this.writer) broken("D4", `was written by ${this.writer}, is ${owner}'s`);
+    if (STATES.indexOf(state) < STATES.indexOf(before.state))
+      broken("D2", `went from ${before.state} to ${state}`);
+    const terminal = new Bitset();
+    for (const name of TERMINAL) {
+      const is = Bitset.fromBytes(sets[name]);
+      if (!Bitset.fromBytes(before.sets[name]).andNot(is).isEmpty)
+        broken("D2", `lost an outcome ${name}`);
+      if (!terminal.clone().and(is).isEmpty) broken("D2", `has two outcomes, one ${name}`);
+      terminal.or(is);
+    }
+    const truth = this.rowsOf(home, partition)[offset - 1]?.targets ?? new Set<number>();
+    const targeted = before.members ?? Bitset.fromBytes(sets.targeted).toArray();
+    if (state !== "planned" && !isSame(targeted, truth))
+      broken("D1", `targets ${targeted.join()}, not ${[...truth].join()}`);
+    const outcomes = terminal.toArray().map((bit) => before.members?.[bit] ?? bit);
+    for (const index of outcomes)
+      if (!truth.has(index)) broken("D2", `has an outcome of ${index}, whom it is not for`);
+    if (state === "closed" && outcomes.length !== truth.size)
+      broken("D1", `is closed with ${outcomes.length} outcomes of ${truth.size}`);
+  }
+}
+
+function isSame(indexes: readonly number[], truth: ReadonlySet<number>): boolean {
+  return indexes.length === truth.size && indexes.every((index) => truth.has(index));
+}
+
+/** From the request, not from what the owner makes of it. The directory stands still in a run. */
+function targetsOf(database: Database, row: LedgerRow): Set<number> {
+  if (row.members !== null) return new Set(row.members);
+  const record = database.notifications.get(row.notificationId);
+  const audience = record?.audience;
+  if (record === undefined || audience === undefined || audience === null) return new Set();
+  const { notification } = record;
+  const indexes = new Set<number>();
+  for (const recipient of database.partition(row.partition).recipients) {
+    if (recipient.tenantId !== notification.tenantId) continue;
+    if (notification.exclude.includes(recipient.recipientId)) continue;
+    if (audience.kind === "recipients" && !audience.recipientIds.includes(recipient.recipientId))
+      continue;
+    const filter = audience.kind === "filter" ? (audience.filter as { val?: unknown }) : null;
+    if (filter !== null && recipient.attributes["team"] !== filter.val) continue;
+    indexes.add(recipient.index);
+  }
+  return indexes;
+}
+
+/** Outcomes of a row as it stands. */
+export function outcomesOf(row: LedgerRow): Map<number, string> {
+  const found = new Map<number, string>();
+  for (const name of TERMINAL)
+    for (const bit of Bitset.fromBytes(row.sets[name]).toArray())
+      found.set(row.members?.[bit] ?? bit, name);
+  return found;
+}

@@ -1,0 +1,146 @@
+// test/sim/store.ts
+// A node's way to its region's database: a Store whose statements take time, fail before they are
+// done, or are done and their answer is lost.
+//   SI7  What was sent to the database is done there whatever becomes of the node; the answer comes
+//        to a node that lives and is awake.
+import type { Store } from "@carillon/store";
+import { accept, acceptRelayed } from "./database-accept.ts";
+import { type Database, unavailable } from "./database.ts";
+import type { Machine } from "./machine.ts";
+import type { Dice } from "./world.ts";
+
+export interface StoreFaults {
+  /** Of statements: fails, nothing was done. */
+  failShare: number;
+  /** Of statements: done, and the connection breaks before the answer. */
+  lostAnswerShare: number;
+  slowShare: number;
+  slowMaxMs: number;
+  isAway: boolean; // nobody reaches it
+}
+
+export const NO_STORE_FAULTS: StoreFaults = {
+  failShare: 0,
+  lostAnswerShare: 0,
+  slowShare: 0,
+  slowMaxMs: 0,
+  isAway: false,
+};
+
+/** As carillon node has them by default: connect 5 s, a statement 10 s (ST4). */
+const STATEMENT_MAX_MS = 10_000;
+const OPERATION_MAX_MS = 25_000;
+const REFUSED_MS = 3;
+
+/** Who wrote; the oracle asks whether it was the owner. */
+export type WriterTap = (memberId: string) => void;
+
+export function createSimStore(
+  machine: Machine,
+  database: Database,
+  deps: { readonly faults: StoreFaults; readonly dice: Dice; readonly onWriter: WriterTap },
+): Store {
+  const { faults, dice } = deps;
+  const { world } = machine;
+  let runningCount = 0;
+
+  const run = <T>(operation: string, statement: () => T): Promise<T> => {
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    runningCount++;
+    const settle = (delayMs: number, end: () => void): void => {
+      world.after(
+        delayMs,
+        () => {
+          runningCount--;
+          end();
+        },
+        machine,
+      );
+    };
+    const fail = (delayMs: number, reason: string): void => {
+      machine.trace(`store ${operation} fails: ${reason}`);
+      settle(delayMs, () => reject(unavailable(operation, reason)));
+    };
+    const isSlow = faults.slowShare > 0 && dice.isHit(faults.slowShare);
+    const slowMs = isSlow ? dice.between(0, faults.slowMaxMs) : 0;
+    const wayMs = dice.between(0.15, 0.6);
+    if (faults.isAway) fail(REFUSED_MS, "refused");
+    else if (faults.failShare > 0 && dice.isHit(faults.failShare)) fail(wayMs, "broken before");
+    else if (slowMs > STATEMENT_MAX_MS) fail(STATEMENT_MAX_MS, "cancelled");
+    else {
+      const isAnswerLost = faults.lostAnswerShare > 0 && dice.isHit(faults.lostAnswerShare);
+      world.after(wayMs + slowMs, () => {
+        deps.onWriter(machine.name);
+        const answer = statement();
+        if (isAnswerLost) return fail(dice.between(0.1, OPERATION_MAX_MS / 100), "answer lost");
+        settle(dice.between(0.15, 0.6), () => resolve(answer));
+      });
+    }
+    return promise;
+  };
+
+  const unused = (name: string) => (): never => {
+    throw new Error(`the simulation has no ${name}`);
+  };
+
+  const store = {
+    get load() {
+      return { runningCount, waitingCount: 0 };
+    },
+    leases: {
+      list: () => run("leases.list", () => database.listLeases()),
+      acquire: (options: Parameters<Database["acquire"]>[0]) =>
+        run("leases.acquire", () => database.acquire(options)),
+      refresh: (options: Parameters<Database["refresh"]>[0]) =>
+        run("leases.refresh", () => database.refresh(options)),
+      release: (options: Parameters<Database["release"]>[0]) =>
+        run("leases.release", () => database.release(options)),
+    },
+    ledger: {
+      readHeads: (_: string, partitions: readonly number[]) =>
+        run("ledger.readHeads", () => database.heads(partitions)),
+      readRows: (_: string, partition: number, options: Parameters<Database["rows"]>[1]) =>
+        run("ledger.readRows", () => database.rows(partition, options)),
+      readUnclosedRows: (_: string, partitions: readonly number[]) =>
+        run("ledger.readUnclosedRows", () => database.unclosedRows(partitions)),
+      readTails: (_: string, partitions: readonly number[], limitCount: number) =>
+        run("ledger.readTails", () => database.tails(partitions, limitCount)),
+      readTailOf: (_: string, partition: number, options: Parameters<Database["tailOf"]>[1]) =>
+        run("ledger.readTailOf", () => database.tailOf(partition, options)),
+      readNotifications: (ids: readonly string[]) =>
+        run("ledger.readNotifications", () => database.notificationsOf(ids)),
+      readDirectory: (_: string, n: number, options: Parameters<Database["directory"]>[1]) =>
+        run("ledger.readDirectory", () => database.directory(n, options)),
+      readQuarantined: () => run("ledger.readQuarantined", () => []),
+      async streamDirectory(
+        _: string,
+        partitions: readonly number[],
+        onPage: (rows: ReturnType<Database["wholeDirectory"]>) => void,
+      ) {
+        onPage(await run("ledger.streamDirectory", () => database.wholeDirectory(partitions)));
+      },
+      writeRows: (_: string, updates: Parameters<Database["writeRows"]>[0]) =>
+        run("ledger.writeRows", () => database.writeRows(updates)),
+    },
+    notifications: {
+      accept: (_: string, items: Parameters<typeof accept>[1]) =>
+        run("notifications.accept", () => accept(database, items)),
+      acceptRelayed: (_: string, items: Parameters<typeof acceptRelayed>[1]) =>
+        run("notifications.acceptRelayed", () => acceptRelayed(database, items)),
+    },
+    outbox: {
+      claim: (target: string, limitCount: number, retryInMs: number) =>
+        run("outbox.claim", () => database.claim(target, limitCount, retryInMs)),
+      markDone: (ids: readonly number[]) => run("outbox.markDone", () => database.markDone(ids)),
+      oldestAgeMs: () => run("outbox.oldestAgeMs", () => null),
+    },
+    directory: {
+      homesOf: (tenantId: string, ids: readonly string[]) =>
+        run("directory.homesOf", () => database.homesOf(tenantId, ids)),
+      learnHomes: () => run("directory.learnHomes", () => 0),
+      upsert: unused("directory.upsert"),
+    },
+    ping: () => run("store.ping", () => undefined),
+  };
+  return store as unknown as Store; // the parts that the nodes of the simulation use
+}

@@ -1,0 +1,170 @@
+// test/sim/world.ts
+// Time, chance and the trace of one simulated run, in one thread. Nothing here is real but the
+// code that is being run:
+//   SI1  Events happen in order of their time, then of their making; between two of them all promise
+//        callbacks run. The same seed therefore gives the same run, byte for byte.
+//   SI2  Chance comes in streams by name, each from the seed: one more draw in the network does not
+//        change what the senders do.
+//   SI3  What a machine that is dead waited for never happens; of one that is paused it happens late,
+//        in its order.
+import { createSeededRandom, type Random } from "@carillon/kernel";
+import { createHash } from "node:crypto";
+import type { Machine } from "./machine.ts";
+
+interface Event {
+  readonly atMs: number;
+  readonly order: number;
+  readonly machine: Machine | null; // null: the world itself
+  run: (() => void) | null; // null: cancelled
+}
+
+/** Chance with what the simulation asks of it most. */
+export interface Dice extends Random {
+  /** Uniform in [low, high). */
+  between(low: number, high: number): number;
+  /** Whole number in [0, count). */
+  below(count: number): number;
+  isHit(share: number): boolean;
+  /** One of a list that is not empty. */
+  pick<T>(from: readonly T[]): T;
+}
+
+const TRACE_LINES_MAX = 400_000;
+
+export class World {
+  readonly seed: number;
+  /** What broke; the run goes on no further. */
+  readonly violations: string[] = [];
+  nowMs = 0;
+  eventsCount = 0;
+  readonly #heap: Event[] = [];
+  readonly #lines: string[] = [];
+  readonly #hash = createHash("sha256");
+  #order = 0;
+
+  constructor(seed: number) {
+    this.seed = seed;
+  }
+
+  dice(stream: string): Dice {
+    const hash = createHash("sha256").update(`${this.seed}/${stream}`).digest();
+    const random = createSeededRandom(hash.readUInt32LE(0));
+    const below = (count: number): number => Math.floor(random.next() * count);
+    return {
+      ...random,
+      between: (low, high) => low + random.next() * (high - low),
+      below,
+      isHit: (share) => random.next() < share,
+      pick: <T>(from: readonly T[]): T => from[below(from.length)] as T,
+    };
+  }
+
+  /** Runs `run` at `atMs`, or now if that is past, if its machine lives then. Returns what cancels it. */
+  at(atMs: number, run: () => void, machine: Machine | null = null): () => void {
+    const due = Math.max(atMs, this.nowMs);
+    const event: Event = { atMs: due, order: this.#order++, machine, run };
+    push(this.#heap, event);
+    return () => void (event.run = null);
+  }
+
+  after(delayMs: number, run: () => void, machine: Machine | null = null): () => void {
+    return this.at(this.nowMs + Math.max(0, delayMs), run, machine);
+  }
+
+  /** Every `everyMs` from now on, while `run` does not return false. */
+  every(everyMs: number, run: () => boolean | void): void {
+    this.after(everyMs, () => {
+      if (run() !== false) this.every(everyMs, run);
+    });
+  }
+
+  trace(who: string, what: string): void {
+    const line = `${(this.nowMs / 1_000).toFixed(4).padStart(9)} ${who.padEnd(8)} ${what}`;
+    this.#hash.update(line).update("\n");
+    if (this.#lines.length < TRACE_LINES_MAX) this.#lines.push(line);
+  }
+
+  /** An invariant does not hold. `id` as in docs/architecture.md. */
+  violate(id: string, what: string): void {
+    this.trace("ORACLE", `${id} broken: ${what}`);
+    this.violations.push(`${id}: ${what}`);
+  }
+
+  get traceLines(): readonly string[] {
+    return this.#lines;
+  }
+
+  /** Of the trace so far. Call once, at the end. */
+  traceHash(): string {
+    return this.#hash.digest("hex").slice(0, 16);
+  }
+
+  /** Until nothing is due before `endMs`, something is broken, or `isOver`. */
+  async run(endMs: number, isOver: () => boolean = () => false): Promise<void> {
+    while (this.violations.length === 0 && !isOver()) {
+      const next = this.#heap[0];
+      if (next === undefined || next.atMs > endMs) {
+        this.nowMs = Math.max(this.nowMs, endMs);
+        break;
+      }
+      pop(this.#heap);
+      const { run, machine } = next;
+      if (run === null || machine?.isAlive === false) continue;
+      this.nowMs = next.atMs;
+      if (machine?.isPaused === true) {
+        machine.backlog.push(run);
+        continue;
+      }
+      this.eventsCount++;
+      this.#guarded(run, machine);
+      await settled();
+    }
+  }
+
+  /** What is thrown here would have ended a process: a bug, whatever the faults were. */
+  #guarded(run: () => void, machine: Machine | null): void {
+    try {
+      run();
+    } catch (cause) {
+      const text = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+      this.violate("BUG", `${machine?.name ?? "world"} threw ${text}`);
+    }
+  }
+}
+
+/** All promise callbacks that are due, and ticks between them (BU5), have run. */
+function settled(): Promise<void> {
+  return new Promise((resolve) => void setImmediate(resolve));
+}
+
+function isBefore(a: Event, b: Event): boolean {
+  return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
+}
+
+function push(heap: Event[], event: Event): void {
+  let at = heap.push(event) - 1;
+  while (at > 0) {
+    const above = (at - 1) >> 1;
+    const parent = heap[above] as Event;
+    if (!isBefore(event, parent)) break;
+    heap[at] = parent;
+    at = above;
+  }
+  heap[at] = event;
+}
+
+function pop(heap: Event[]): void {
+  const last = heap.pop();
+  if (last === undefined || heap.length === 0) return;
+  let at = 0;
+  for (;;) {
+    let child = at * 2 + 1;
+    if (child >= heap.length) break;
+    if (child + 1 < heap.length && isBefore(heap[child + 1] as Event, heap[child] as Event))
+      child++;
+    if (!isBefore(heap[child] as Event, last)) break;
+    heap[at] = heap[child] as Event;
+    at = child;
+  }
+  heap[at] = last;
+}
