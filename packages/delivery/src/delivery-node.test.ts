@@ -204,6 +204,21 @@ test("D1, D4, LP2, DN1, DN2, LF2 — after a crash the next owner goes on with t
   expect(after.store.fencedCount).toBe(1);
 });
 
+test("SD3 — an ack that comes after another outcome is counted as received late", async () => {
+  const { ack, clock, open, poke, store } = start();
+  const ada = store.addRecipient(0, "ada");
+  await clock.advance(0);
+  await open({ recipientId: "ada", sid: 7 });
+  const expiresAtMs = clock.wallClockMs() + 1_000;
+  poke(store.plan(0, notificationOf({ expiresAtMs }), { members: [ada] }));
+  await clock.advance(1_200); // sent, and expired before its ack
+  expect(store.setOf(0, 1, "expired")).toEqual([0]);
+  await ack(7, ada, 1);
+  await clock.advance(200);
+  expect(store.setOf(0, 1, "receivedLate")).toEqual([0]);
+  expect(store.setOf(0, 1, "deliveredSocket")).toEqual([]);
+});
+
 test("DN4, D1 — a refusal that comes late ends no later ownership of the same partition", async () => {
   const { clock, events, node, poke, store } = start();
   store.addRecipient(0, "ada");

@@ -41,6 +41,7 @@ export function createRecipientBehaviour(
 
   const record = (index: number, entry: LedgerEntry, outcome: Outcome): void => {
     if (!entry.record(index, outcome)) return;
+    if (outcome !== "deliveredSocket") partition.sessions.mayAckLate(index, entry.offset);
     deps.onOutcome(outcome, entry);
     if (entry.state === "closed") partition.closedOne();
     deps.onChanged(partition, entry);

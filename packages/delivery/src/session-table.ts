@@ -10,7 +10,7 @@ export interface Session {
   /** Everything up to it was sent to this session, or lies before its join. */
   sentOffset: number;
   ackedOffset: number;
-  /** Offsets recovered to it that had an outcome other than delivered; for `receivedLate`. */
+  /** Offsets sent to it that have an outcome other than delivered; for `receivedLate`. */
   lateOffsets: readonly number[];
 }
 
@@ -65,6 +65,13 @@ export class SessionTable {
     this.#byIndex.delete(index);
     if (nowMs !== undefined) this.#closedAtMs.set(index, nowMs);
     return true;
+  }
+
+  /** What was sent and is not acked has another outcome now: an ack that still comes is a late one. */
+  mayAckLate(index: number, offset: number): void {
+    for (const session of this.of(index))
+      if (session.sentOffset >= offset && session.ackedOffset < offset)
+        session.lateOffsets = [...session.lateOffsets, offset].slice(-LIMITS.recoveryMax);
   }
 
   /** Closes all sessions of a lost gateway; returns the recipients left without one. */
