@@ -250,17 +250,14 @@ function createSimMembership(
   { bus, machine }: { bus: Bus; machine: Machine },
 ): Membership {
   return createMembership(
-    {
-      self: { memberId: name, region, roles, build: "sim" },
-      beatEveryMs: 1_000,
-      lostAfterMs: 5_000,
-      lostAfterRemoteMs: 10_000,
-    },
+    { self: { memberId: name, region, roles, build: "sim" } },
     {
       bus,
       clock: machine,
       scheduler: machine,
       onMalformed: () => machine.world.violate("BUG", "a malformed beat"),
+      onChange: (change, { memberId }) => machine.trace(`member ${memberId} ${change}`),
+      onOverslept: () => machine.world.violate("BUG", `${name} overslept`), // no pause is so long
     },
   );
 }
