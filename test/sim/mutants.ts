@@ -78,7 +78,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: OWNERSHIP,
     from: "if (strays.length > 0) await giveBack(strays);",
     to: "void strays;",
-    seed: 146,
+    seed: 388,
   }),
   simulated("late-fence", "a late refusal of a write ends the ownership of now", {
     file: NODE,
@@ -102,7 +102,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: INTAKE,
     from: "if (row.offset === partition.knownOffset + 1 && !isFull && !lane.isReading) {",
     to: "if (row.offset > partition.knownOffset && !isFull && !lane.isReading) {",
-    seed: 1,
+    seed: 3,
   }),
   simulated("short-recovery", "a session that resumes gets only what is not terminal", {
     file: DESK,
@@ -120,7 +120,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: LINKS,
     from: "if (lastSeq !== null && seq <= lastSeq) {",
     to: "if (Number.isNaN(seq)) {",
-    seed: 3,
+    seed: 4,
     scenario: "reordered",
   }),
   simulated("stale-answer", "an answer from before a loss is used", {
