@@ -90,7 +90,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: NODE,
     from: "if (partition !== undefined) this.#intake.onHead(partition, head);",
     to: "void partition;",
-    seed: 86,
+    seed: 184,
   }),
   simulated("no-hand-over", "a new owner does not go on with unfinished rows", {
     file: "packages/delivery/src/load-partitions.ts",
