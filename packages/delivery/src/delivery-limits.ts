@@ -18,6 +18,7 @@ export interface DeliveryLimits {
   readonly incomingMax: number;
   readonly rowsPerRead: number;
   readonly directoryRowsPerRead: number;
+  readonly loadGroupMax: number;
   readonly reorderMaxMs: number;
   readonly recoveryScanMax: number;
   readonly retry: BackoffOptions;
@@ -39,6 +40,7 @@ export const DELIVERY_DEFAULTS: DeliveryLimits = {
   incomingMax: 1_024,
   rowsPerRead: 512,
   directoryRowsPerRead: 5_000,
+  loadGroupMax: 32, // partitions; an eighth of a home serves while the rest loads
   reorderMaxMs: 25, // two commit groups finish within some milliseconds of each other
   recoveryScanMax: 10_000,
   retry: { baseMs: 100, factor: 2, maxMs: 2_000, jitterShare: 0.5 },

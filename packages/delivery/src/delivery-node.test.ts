@@ -413,6 +413,28 @@ test("LP1 — a load that fails half-way is begun again, and serves once", async
   expect(node.stats().partitionCount).toBe(1);
 });
 
+test("LP4 — of many partitions the first serve while the others load; one that fails keeps back its group only", async () => {
+  const store = new FakeLedgerStore();
+  const stream = store.streamDirectory.bind(store);
+  const slow = Promise.withResolvers<void>();
+  store.streamDirectory = async (home, partitions, onRows) => {
+    if (partitions.includes(3)) throw new Error("planted");
+    if (partitions.includes(5)) await slow.promise;
+    await stream(home, partitions, onRows);
+  };
+  const { clock, events, node } = start({ store, limits: { loadGroupMax: 2 } });
+  const more = [1, 2, 3, 4, 5, 6, 7].map((partition) => ({ partition, epoch: 1, isFirst: true }));
+  for (const { partition } of more) store.epochs.set(partition, 1);
+  node.acquire(more);
+  await clock.advance(10_000);
+  const served = () => events.filter((event) => event.startsWith("serves"));
+  expect(served()).toEqual([0, 1, 2, 7].map((partition) => `serves ${partition}`));
+  slow.resolve();
+  await clock.advance(10_000);
+  expect(served().slice(4)).toEqual([5, 6].map((partition) => `serves ${partition}`));
+  node.stop();
+});
+
 test("RE1, S41 — a process that crashes comes back with what is open; the poison is given up", async () => {
   const { clock, store, events, taken, poke, open, ack } = start();
   const ada = store.addRecipient(0, "ada");

@@ -4,6 +4,8 @@
 //   LP3  Who held the thread of an earlier owner is in quarantine before anything is handed (P16).
 //   LP2  A partition is ready when its unfinished rows have been handed (`targeted AND NOT
 //        terminal`), or fill the memory they may take.
+//   LP4  Of many partitions the first serve while the others load, and one that cannot be loaded
+//        keeps back its group only.
 import { backoffDelayMs, type Clock, type Random } from "@carillon/kernel";
 import type { DeliveryLimits } from "./delivery-limits.ts";
 import type { Intake } from "./intake.ts";
@@ -26,17 +28,33 @@ export interface LoadDeps {
 
 type Acquired = HeldPartition & { readonly isFirst: boolean };
 
+/** Two: while the rows of one group travel, those of another are put in their places. */
+const LANES_COUNT = 2;
+
+interface Group {
+  readonly acquired: readonly Acquired[];
+  readonly attempt: number;
+}
+
 /** Never rejects: tries again, with back-off, those that are still held. */
 export async function loadPartitions(acquired: readonly Acquired[], deps: LoadDeps): Promise<void> {
-  for (let attempt = 1; ; attempt++) {
-    const held = acquired.filter((one) => deps.isHeld(one));
-    if (held.length === 0) return;
+  const { loadGroupMax } = deps.limits;
+  const groups: Group[] = [];
+  for (let first = 0; first < acquired.length; first += loadGroupMax)
+    groups.push({ acquired: acquired.slice(first, first + loadGroupMax), attempt: 1 }); // LP4
+  await Promise.all(Array.from({ length: LANES_COUNT }, () => loadGroups(groups, deps)));
+}
+
+async function loadGroups(groups: Group[], deps: LoadDeps): Promise<void> {
+  for (let group = groups.shift(); group !== undefined; group = groups.shift()) {
+    const held = group.acquired.filter((one) => deps.isHeld(one));
+    if (held.length === 0) continue;
     try {
       await loadOnce(held, deps);
-      return;
     } catch (cause) {
       deps.onFault(cause);
-      await deps.clock.sleep(backoffDelayMs(deps.limits.retry, attempt, deps.random));
+      await deps.clock.sleep(backoffDelayMs(deps.limits.retry, group.attempt, deps.random));
+      groups.push({ acquired: held, attempt: group.attempt + 1 });
     }
   }
 }
