@@ -125,6 +125,8 @@ export interface AdminNode {
   readonly isDraining: boolean;
   readonly build: string;
   readonly ownedCount: number;
+  readonly home: string;
+  readonly standing: string;
 }
 export interface AdminProcesses {
   readonly processes: readonly (ProcessView & { readonly node: string })[];
