@@ -66,7 +66,7 @@ export function adminRoutesOf(deps: AdminDeps): Route<Operator>[] {
   ];
 }
 
-function operatorAuth(
+export function operatorAuth(
   operatorKey: string | undefined,
 ): (authorization: string | undefined) => Promise<Authenticated<Operator>> {
   const expected = operatorKey === undefined ? undefined : sha256(operatorKey);
@@ -80,12 +80,14 @@ function operatorAuth(
 
 function nodesOf({ members }: AdminDeps): AdminNode[] {
   return members()
-    .map(({ memberId, region, roles, isDraining, build, owned }) => ({
+    .map(({ memberId, region, roles, isDraining, build, owned, home, standing }) => ({
       memberId,
       region,
       roles,
       isDraining,
       build,
+      home: home ?? region,
+      standing: standing ?? "serving",
       ownedCount: Object.values(owned).reduce((sum, epochs) => sum + epochs.length, 0),
     }))
     .toSorted((a, b) => (a.memberId < b.memberId ? -1 : 1));

@@ -10,7 +10,7 @@ export interface IngestEvents {
   ) => void;
   readonly poked: (outcome: "sent" | "lost" | "no_owner", count: number) => void;
   readonly relayed: (
-    outcome: "committed" | "failed" | "refused" | "left_behind",
+    outcome: "committed" | "failed" | "refused" | "left_behind" | "withheld",
     itemCount: number,
   ) => void;
   readonly linkChanged: (target: string, state: "direct" | "backlog") => void;

@@ -7,6 +7,7 @@ import { type Acceptor, createAcceptor } from "./accept.ts";
 import { createApiKeys } from "./api-keys.ts";
 import { createDirectoryRoutes } from "./directory-routes.ts";
 import { createHealth } from "./health.ts";
+import { ALWAYS_SERVING } from "./home-gate.ts";
 import { addRoutes, createHttpServer, type HttpServerOptions } from "./http-server.ts";
 import type { IngestDeps } from "./ingest-options.ts";
 import { createServices, type Services } from "./ingest-services.ts";
@@ -58,7 +59,8 @@ export async function startHttp(
     onAnswer: events.answered,
   };
   const app = createHttpServer(httpOptions);
-  const health = createHealth({ store, bus, clock, isDraining: () => isDraining });
+  const home = deps.home ?? ALWAYS_SERVING;
+  const health = createHealth({ store, bus, clock, home, isDraining: () => isDraining });
   const routes = routesOf(await routeDepsOf(deps, { services, acceptor, health }));
   addRoutes(app, routes, httpOptions);
   try {
@@ -137,6 +139,7 @@ async function routeDepsOf(
       homes,
       members: parts.members,
     },
+    home: parts.home ?? ALWAYS_SERVING,
     health: made.health,
     metricsText: parts.metricsText,
   };

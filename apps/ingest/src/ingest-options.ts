@@ -6,11 +6,13 @@ import type { Clock, Random } from "@carillon/kernel";
 import type { SupervisorOptions } from "@carillon/process";
 import type { Store } from "@carillon/store";
 import type { IngestEvents } from "./events.ts";
+import type { HomeGate } from "./home-gate.ts";
 import type { IngestLimits } from "./limits.ts";
 import type { Owners } from "./poke.ts";
 import type { TokenKeys } from "./tokens.ts";
 
 export interface IngestConfig {
+  /** The home region that it serves, wherever it runs. */
   readonly region: string;
   readonly regions: readonly string[]; // this one included
   readonly host: string;
@@ -32,6 +34,8 @@ export interface IngestDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly events: IngestEvents; // createEvents joins them to log and metrics
+  /** What it may do for its home now. Default: everything, always. */
+  readonly home?: HomeGate;
   /** Body of /metrics. */
   readonly metricsText: () => Promise<{ readonly contentType: string; readonly text: string }>;
   /** Who is told what becomes of its parts. */

@@ -1,9 +1,11 @@
 export {
   type BeatSource,
   createMembership,
+  type HomeSource,
   type Membership,
   type MembershipOptions,
 } from "./membership.ts";
+export { HomeClaims, standingOf } from "./home-standing.ts";
 export {
   type NatsClientAuth,
   type NatsConfOptions,

@@ -21,6 +21,8 @@ export interface MembershipOptions {
     readonly region: string;
     readonly roles: readonly Role[];
     readonly build: string;
+    /** The home whose partitions it may own (ADR 0017). Default: its region. */
+    readonly home?: string;
   };
   readonly beatEveryMs: number; // 1,000: a lost message on a link is noticed within one beat
   readonly lostAfterMs: number; // 5,000 inside a region
@@ -33,6 +35,9 @@ export interface BeatSource {
   links(): Beat["links"];
 }
 
+/** What a member says of homes; asked anew for each beat. */
+export type HomeSource = () => Pick<Beat, "standing" | "homes">;
+
 export interface Membership {
   start(): void;
   /** Says so at once; others give this member nothing new (CL6). Safe to call twice. */
@@ -44,7 +49,10 @@ export interface Membership {
   beatNow(): void;
   /** The owner of a partition as far as known here. */
   ownerOf(home: string, partition: number): string | undefined;
-  /** Workers of this member's region, itself included, that may be given partitions; sorted. */
+  /**
+   * Workers of this member's home, at its place, itself included, that may be
+   * given partitions; sorted.
+   */
   workers(): readonly string[];
   /** Last beats of all members that are not lost. */
   members(): readonly Beat[];
@@ -66,6 +74,7 @@ export function createMembership(
     readonly clock: Clock;
     readonly scheduler: Scheduler;
     readonly onMalformed: () => void;
+    readonly homes?: HomeSource;
   },
 ): Membership {
   const { self } = options;
@@ -119,6 +128,8 @@ export function createMembership(
       build: self.build,
       owned: source.owned(),
       links: source.links(),
+      ...(self.home !== undefined && { home: self.home }),
+      ...deps.homes?.(),
     };
     note(beat); // CL4: before, and independent of, NATS
     deps.scheduler.defer(() => beatListeners.tell(beat)); // after local deliveries that were sent before it
@@ -171,7 +182,7 @@ export function createMembership(
     workers: () =>
       [...seen.values()]
         .map(({ beat }) => beat)
-        .filter((beat) => beat.region === self.region)
+        .filter((beat) => beat.region === self.region && servesHomeOf(beat, self))
         .filter((beat) => beat.roles.includes("worker") && !beat.isDraining)
         .map((beat) => beat.memberId)
         .toSorted(),
@@ -194,6 +205,16 @@ class Listeners<Told> {
   tell(told: Told): void {
     for (const entry of [...this.#entries]) entry.tell(told);
   }
+}
+
+/** Nobody is given partitions of a home that its own database does not say it serves. */
+function servesHomeOf(beat: Beat, self: MembershipOptions["self"]): boolean {
+  return homeOf(beat) === homeOf(self) && (beat.standing ?? "serving") === "serving";
+}
+
+/** A member of an older build serves the region it is in. */
+function homeOf({ home, region }: { readonly home?: string | undefined; region: string }): string {
+  return home ?? region;
 }
 
 function ownerKey(home: string, partition: number): string {
