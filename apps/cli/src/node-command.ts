@@ -15,7 +15,7 @@ import type { LastWordsData } from "@carillon/store";
 import { createLogger, createMetrics, type Logger, type Metrics } from "@carillon/telemetry";
 import type { NodeReady } from "./node-messages.ts";
 import { reasonOf } from "./node-telemetry.ts";
-import { readRegionNodeConfig, type RegionNodeConfig } from "./region-node-config.ts";
+import { homeOf, readRegionNodeConfig, type RegionNodeConfig } from "./region-node-config.ts";
 import { createRegionNode, newMemberId, type RegionNode } from "./region-node.ts";
 
 export interface NodeCommandOptions {
@@ -95,7 +95,7 @@ function watchThisNode(
   { config, log, metrics }: { config: RegionNodeConfig; log: Logger; metrics: Metrics },
 ): Watchdog {
   const url = config.CARILLON_NODE_STORE_URL?.reveal();
-  const home = config.CARILLON_NODE_REGION;
+  const home = homeOf(config);
   return startWatchdog({
     clock: systemClock,
     pulse,

@@ -109,14 +109,10 @@ export function serveRegion(deps: RegionServicesDeps): void {
         : await deps.statuses.readHere(tenantId, notificationId),
   );
 
-  intake.serve(
-    subjects.regionInbox(region),
-    inboxRequestSchema,
-    async (request) => {
-      served(request.tenantId);
-      return await deps.inbox.readHere(request);
-    },
-  );
+  intake.serve(subjects.regionInbox(region), inboxRequestSchema, async (request) => {
+    served(request.tenantId);
+    return await deps.inbox.readHere(request);
+  });
 }
 
 function pokesOf(items: readonly RelayItem[], results: readonly RelayResult[]) {

@@ -103,7 +103,13 @@ export function routesOf(deps: RoutesDeps): AnyRoute[] {
       },
     },
   ];
-  return [...withKey, ...withToken, ...adminRoutesOf(deps.admin), ...homeRoutesOf(deps.admin), ...open];
+  return [
+    ...withKey,
+    ...withToken,
+    ...adminRoutesOf(deps.admin),
+    ...homeRoutesOf(deps.admin),
+    ...open,
+  ];
 }
 
 function reading(path: string) {

@@ -25,7 +25,10 @@ test("HS1 — who serves, and what the others do", () => {
 
 test("HS2 — the same claims in any order leave the same, and the highest", () => {
   const claims = fc.array(
-    fc.record({ epoch: fc.integer({ min: 1, max: 4 }), host: fc.constantFrom("dub", "fra", "par") }),
+    fc.record({
+      epoch: fc.integer({ min: 1, max: 4 }),
+      host: fc.constantFrom("dub", "fra", "par"),
+    }),
     { minLength: 1, maxLength: 12 },
   );
   fc.assert(

@@ -42,12 +42,12 @@ const TABLES: Readonly<
         from outbox o where o.notification_id = t.id))`,
   },
   ledger: {
-    key: `t.partition, t."offset"`,
-    keyTypes: ["int", "bigint"],
-    digest: `md5(concat_ws('/', t.notification_id, t.state, t.members::text, t.targeted,
+    key: "t.notification_id, t.partition", // not the offset: the other database dealt it out again
+    keyTypes: ["uuid", "int"],
+    digest: `md5(concat_ws('/', t.state, t.members::text, t.targeted,
       t.delivered_socket, t.no_device, t.unacked, t.expired, t.failed, t.received_late, t.read,
       t.acknowledged))`,
-    about: "jsonb_build_object('notificationId', t.notification_id, 'state', t.state)",
+    about: `jsonb_build_object('offset', t."offset", 'state', t.state)`,
   },
   recipient: {
     key: "t.tenant_id, t.recipient_id",
@@ -74,7 +74,8 @@ export class SqlHomeReport {
   read({ table, snapshot, after, limit, home }: ReportPage): Promise<ReportRow[]> {
     const { key, keyTypes, digest, about } = TABLES[table];
     const isHomed = table === "ledger" || table === "recipient";
-    const from = after === null ? "true" : `(${key}) > (${keyTypes.map(parameterAt(2)).join(", ")})`;
+    const from =
+      after === null ? "true" : `(${key}) > (${keyTypes.map(parameterAt(2)).join(", ")})`;
     const text = `select array[${keyTextOf(key)}] as key, ${digest} as digest, ${about} as about
       from ${table} t, ${NEXT}
       where ${from} and ($1::text is null or not pg_visible_in_snapshot(${FULL_XMIN}, $1::pg_snapshot))
