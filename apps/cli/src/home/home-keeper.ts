@@ -6,6 +6,8 @@
 //        is told; what cannot be written is tried again with each look, and serves nothing meanwhile.
 //   HK3  Listeners are told after each change of standing or of withheld tenants, and never twice for
 //        the same.
+//   HK4  A node that slept (SIGSTOP, a paused machine) serves nothing before it has asked anew: what
+//        waited in its sockets is refused.
 import { type Bus, ownBus } from "@carillon/bus";
 import { HomeClaims, standingOf } from "@carillon/cluster";
 import {
@@ -44,6 +46,8 @@ export interface HomeKeeperDeps {
 }
 
 const LOOK_EVERY_MS = 1_000;
+/** As long as a lease is refreshed at most (DESIGN §6): a node that is merely busy looks more often. */
+const SLEPT_MS = 8_000;
 const ASK_TIMEOUT_MS = 500;
 const ASK_AGAIN_MS = 100;
 
@@ -58,6 +62,12 @@ export class HomeKeeper {
   #standing: HomeStanding = "undeclared";
   #isAsked = false;
   #isPrepared = false;
+  /** Of the row as last seen. */
+  #own: HomeClaim | null = null;
+  #tickedAtMs: number;
+  #sleepsCount = 0;
+  /** Up to which others were asked. */
+  #sleepsSettled = 0;
   #withheld: ReadonlySet<string> = new Set();
   #told = "";
   #looking: Promise<StoredHome> | undefined;
@@ -68,10 +78,17 @@ export class HomeKeeper {
     this.#run = run;
     this.#clock = ownClock(run, deps.clock);
     this.#bus = ownBus(run, deps.bus);
+    this.#tickedAtMs = this.#clock.monotonicMs();
   }
 
+  /** What counts now; it may be less than listeners were told (HK2, HK4). */
   get standing(): HomeStanding {
-    return this.#standing;
+    if (this.#standing !== "serving") return this.#standing;
+    const newest = this.claim;
+    if (newest !== undefined && this.#own !== null && isNewerClaim(newest, this.#own))
+      return "fenced";
+    const isAsleep = this.#clock.monotonicMs() - this.#tickedAtMs > SLEPT_MS;
+    return isAsleep || this.#sleepsSettled < this.#sleepsCount ? "undeclared" : "serving";
   }
 
   get claim(): HomeClaim | undefined {
@@ -94,7 +111,7 @@ export class HomeKeeper {
 
   /** What every beat says of homes. */
   told(): Pick<Beat, "standing" | "homes"> {
-    return { standing: this.#standing, homes: this.#claims.all() };
+    return { standing: this.standing, homes: this.#claims.all() };
   }
 
   /** Throws Fault when the database cannot be read: then the node does not start. */
@@ -158,16 +175,17 @@ export class HomeKeeper {
 
   lookOf(stored: StoredHome, memberId: string): HomeLook {
     const { home, place } = this.#options;
-    return { kind: "look", home, place, memberId, standing: this.#standing, ...stored };
+    return { kind: "look", home, place, memberId, standing: this.standing, ...stored };
   }
 
   async #settleOnce(): Promise<StoredHome> {
     const { store } = this.#deps;
     const { home } = this.#options;
+    const sleepsCount = this.#sleepsCount;
     let stored = await store.home.look(home);
     if (stored.claim !== null) this.#claims.hear(home, stored.claim);
     let standing = this.#standingOf(stored);
-    if (standing === "serving" && !this.#isAsked) {
+    if (standing === "serving" && (!this.#isAsked || this.#sleepsSettled < sleepsCount)) {
       await this.askOthers();
       standing = this.#standingOf(stored);
     }
@@ -177,6 +195,8 @@ export class HomeKeeper {
       this.#isPrepared = true;
     }
     this.#isAsked = standing === "serving";
+    this.#sleepsSettled = sleepsCount;
+    this.#own = stored.claim;
     this.#standing = standing; // requests are refused from here on
     if (isFenceDue(stored, standing, this.#options.place)) stored = await this.#fence(stored);
     this.#tell(stored);
@@ -241,9 +261,17 @@ export class HomeKeeper {
     return true;
   }
 
+  /** HK4. */
+  #tick(): void {
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs - this.#tickedAtMs > SLEPT_MS) this.#sleepsCount++;
+    this.#tickedAtMs = nowMs;
+  }
+
   #lookLater(): void {
     this.#clock.setTimer(LOOK_EVERY_MS, () => {
-      this.settle()
+      this.#tick();
+      this.settleAnew()
         .catch((cause: unknown) => this.#onFault("home.look", cause))
         .finally(() => this.#lookLater());
     });

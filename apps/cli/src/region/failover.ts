@@ -46,7 +46,9 @@ export type FailoverRefusal =
   | "step_refused"
   | "step_unanswered";
 
+/** A host that is being restarted answers within this; whoever says --force has looked already. */
 const SILENCE_MAX_MS = 4_000;
+const SILENCE_FORCED_MAX_MS = 1_500;
 const STEP_AGAIN_MS = 250;
 const STEP_UNANSWERED_MAX_MS = 20_000;
 const DRAIN_MAX_MS = 20_000;
@@ -180,7 +182,8 @@ class Failover {
   /** Undefined: nobody there answers for some seconds. */
   async #oldHost(host: string): Promise<HomeLook | undefined> {
     const { clock } = this.#api;
-    const endsAtMs = clock.monotonicMs() + SILENCE_MAX_MS;
+    const maxMs = this.#options.isForced ? SILENCE_FORCED_MAX_MS : SILENCE_MAX_MS;
+    const endsAtMs = clock.monotonicMs() + maxMs;
     for (;;) {
       const old = placeOf(await this.#home(), host);
       if (old !== undefined && !old.isInRecovery) return old;
