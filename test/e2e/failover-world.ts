@@ -24,6 +24,9 @@ export interface WorldNode {
   readonly logFile: string;
   start(): Promise<void>;
   kill(): Promise<void>;
+  signal(name: NodeJS.Signals): void;
+  /** How often it said in its log that it serves its home. */
+  servedCount(): number;
 }
 
 export interface CommandEnd {
@@ -140,6 +143,9 @@ export async function startWorld(): Promise<World> {
       api: new RegionApi(ingestUrl, secrets.apiKeys.demo),
       start: () => made.start(),
       kill: () => made.kill(),
+      signal: (name) => made.signal(name),
+      servedCount: () =>
+        readFileSync(made.logFile, "utf8").split('"standing":"serving"').length - 1,
     };
   };
   const fra = [
@@ -213,6 +219,10 @@ class NodeProcess {
     });
     exited.catch(() => undefined); // an end later is the test's own doing
     await Promise.race([ready, exited]);
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#child?.kill(name);
   }
 
   async kill(): Promise<void> {
@@ -306,24 +316,29 @@ async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
+export interface Posted {
+  readonly id: string;
+  readonly title: string;
+}
+
 /** Posts one after the other until it is stopped; what was not answered 202 is posted again. */
 export function startTraffic(
   api: RegionApi,
   audience: object,
   prefix: string,
-): { stop(): Promise<string[]> } {
-  const titles: string[] = [];
+): { stop(): Promise<Posted[]> } {
+  const posted: Posted[] = [];
   let isOver = false;
   const loop = (async () => {
     for (let number = 0; !isOver; number++) {
       const title = `${prefix} ${number}`;
       const body = { audience, content: { en: { title } } };
       const headers = { "idempotency-key": `${prefix.replaceAll(" ", "-")}-${number}` };
-      await until(`${title} is accepted`, 120_000, async () => {
-        const { status } = await api.call("POST", "/v1/notifications", body, headers);
-        return status === 202 || undefined;
+      const id = await until(`${title} is accepted`, 120_000, async () => {
+        const answer = await api.call<{ id: string }>("POST", "/v1/notifications", body, headers);
+        return answer.status === 202 ? answer.body.id : undefined;
       });
-      titles.push(title);
+      posted.push({ id, title });
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   })();
@@ -331,7 +346,7 @@ export function startTraffic(
     async stop() {
       isOver = true;
       await loop;
-      return titles;
+      return posted;
     },
   };
 }
