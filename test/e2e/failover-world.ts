@@ -143,7 +143,7 @@ export async function startWorld(): Promise<World> {
       api: new RegionApi(ingestUrl, secrets.apiKeys.demo),
       start: () => made.start(),
       kill: () => made.kill(),
-      signal: (name) => made.signal(name),
+      signal: (signal) => made.signal(signal),
       servedCount: () =>
         readFileSync(made.logFile, "utf8").split('"standing":"serving"').length - 1,
     };
@@ -328,9 +328,9 @@ export function startTraffic(
   prefix: string,
 ): { stop(): Promise<Posted[]> } {
   const posted: Posted[] = [];
-  let isOver = false;
+  const state = { isOver: false };
   const loop = (async () => {
-    for (let number = 0; !isOver; number++) {
+    for (let number = 0; !state.isOver; number++) {
       const title = `${prefix} ${number}`;
       const body = { audience, content: { en: { title } } };
       const headers = { "idempotency-key": `${prefix.replaceAll(" ", "-")}-${number}` };
@@ -344,7 +344,7 @@ export function startTraffic(
   })();
   return {
     async stop() {
-      isOver = true;
+      state.isOver = true;
       await loop;
       return posted;
     },

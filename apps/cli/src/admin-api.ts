@@ -1,3 +1,4 @@
+// apps/cli/src/admin-api.ts
 // The admin API as commands for operators use it: where it is, its key, and answers as values.
 import { resolve } from "node:path";
 import { type Clock, systemClock } from "@carillon/kernel";

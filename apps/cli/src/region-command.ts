@@ -1,3 +1,4 @@
+// apps/cli/src/region-command.ts
 // `carillon region`: who hosts which home region, and the declared failover of one (spec C24, ADR 0017).
 //   RG1  Exit 0: done, shown, or so already. 1: refused, or not reachable. 64: not to be run so.
 //   RG2  With --json the last line is one JSON document, refusals too; progress goes to stderr.
@@ -82,8 +83,8 @@ export function regionCommand(context: RegionContext): Command {
 interface Tools {
   readonly api: HomeApi;
   readonly isJson: boolean;
-  line(text: string): void;
-  progress(text: string): void;
+  readonly line: (text: string) => void;
+  readonly progress: (text: string) => void;
 }
 
 async function run<Options extends CommonOptions>(

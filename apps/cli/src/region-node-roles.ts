@@ -238,7 +238,7 @@ export class Roles {
       shutdown: config.CARILLON_NODE_STOP_MAX_MS,
       create: (onExit) => {
         assert(pepper && privateJwk && publicJwks, "RN1 the role ingest has its secrets");
-        const { store, bus, incarnation, home } = this.#foundation;
+        const { store, bus, incarnation, home: keeper } = this.#foundation;
         const { membership } = incarnation;
         this.#ingestPort = this.#ingest?.port ?? this.#ingestPort;
         this.#ingest = createIngestSupervisor({
@@ -263,7 +263,7 @@ export class Roles {
           random,
           events: createEvents(log.child("ingest"), metrics, clock),
           metricsText: () => metrics.render(),
-          ...(home && { home }),
+          ...(keeper && { home: keeper }),
           supervision: { ...this.#supervision, onExit },
         });
         return this.#ingest;

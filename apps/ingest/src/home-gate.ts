@@ -1,3 +1,4 @@
+// apps/ingest/src/home-gate.ts
 // What an ingest node may do for its home region now (ADR 0017): everything, nothing, or nothing for
 // tenants whose residency does not allow the region that hosts it.
 //   IN35 While the home is not served here nothing of tenants is read or written: requests are answered

@@ -1,3 +1,4 @@
+// apps/ingest/src/home-routes.ts
 // Who hosts which home region, and the steps of a declared failover, for operators (ADR 0017). Each step
 // is done by a node of the home at the place named, asked over NATS; `carillon region` puts them in order.
 //   IN37 A step changes nothing when it is repeated; one that cannot be done as things are is answered

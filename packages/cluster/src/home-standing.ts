@@ -1,3 +1,4 @@
+// packages/cluster/src/home-standing.ts
 // What a node does for its home, from what its database says and what it heard (spec C24, ADR 0017).
 // Pure; reading, asking and fencing are the caller's.
 //   HS1  Serves only who hosts it by the row of its own, promoted database, with no newer claim known.

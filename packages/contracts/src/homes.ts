@@ -1,3 +1,4 @@
+// packages/contracts/src/homes.ts
 // Who hosts a home region, and the steps of a declared failover (spec C24, ADR 0017). What travels over
 // NATS between nodes, and over the admin API between operators and nodes: ids and positions, no data.
 import { z } from "zod";

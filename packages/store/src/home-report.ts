@@ -1,3 +1,4 @@
+// packages/store/src/home-report.ts
 // What a fenced database holds that the one which took over does not (ADR 0017): read here by key, in
 // pages, as digests; compared there. A row is a candidate when the transaction that wrote it last was
 // not visible to the snapshot at the takeover; without one every row is. Whether it is really missing

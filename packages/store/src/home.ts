@@ -1,3 +1,4 @@
+// packages/store/src/home.ts
 // Who hosts a home region, in its own database (spec C24, ADR 0017).
 //   HM1  Once `fence` has answered nothing writes here any more, whoever tries: writes that came later
 //        are refused in their own statement, those before it are committed and lie before `fenceLsn`.

@@ -1,6 +1,6 @@
 // Goal: HK1–HK4. Method: a row in memory, a network in memory, one fake clock.
 import { expect, test } from "vitest";
-import { homeAt } from "./testing-home.ts";
+import { homeAt } from "./test-home.ts";
 
 const PAR = { fra: { epoch: 2, host: "par" } };
 

@@ -1,3 +1,4 @@
+// apps/cli/src/home/home-keeper.ts
 // What this node does for its home, kept up to date (spec C24, ADR 0017): reads the home's row, hears
 // what others say of homes, asks them before it serves, and fences a database that was superseded.
 //   HK1  Nothing is served before another place was asked who hosts the home, or none has answered in

@@ -1,7 +1,7 @@
 // Goal: HP1 and HP2. Method: steps asked over a network in memory, of a row in memory.
 import type { HomeReply } from "@carillon/contracts";
 import { expect, test } from "vitest";
-import { homeAt } from "./testing-home.ts";
+import { homeAt } from "./test-home.ts";
 
 const COPY = { isInRecovery: true } as const;
 const FENCED_COPY = { ...COPY, state: "fenced", movingTo: "par", fenceLsn: "0/10" } as const;

@@ -1,3 +1,4 @@
+// apps/cli/src/home/home-steps.ts
 // The steps of a declared failover as this place does them, asked for over NATS (ADR 0017). Each one
 // reads what is so first: a step that was done already, by whomever, is answered as done.
 //   HP1  A copy is promoted only as a copy of whoever hosts the home now, planned only with the whole

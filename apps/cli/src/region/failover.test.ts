@@ -161,14 +161,14 @@ function world() {
       lagMaxMs: 30_000,
       replayMaxMs: 5_000,
     };
-    let isOver = false;
+    const state = { isOver: false };
     const outcome = failover(api, { ...options, ...more }, () => undefined)
       .catch((cause: unknown) => {
         if (!(cause instanceof Died)) throw cause;
         return { kind: "died" } as const;
       })
-      .finally(() => (isOver = true));
-    while (!isOver) await clock.advance(250);
+      .finally(() => (state.isOver = true));
+    while (!state.isOver) await clock.advance(250);
     return outcome;
   };
   return { fra, par, writes, run, put };

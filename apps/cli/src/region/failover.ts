@@ -1,3 +1,4 @@
+// apps/cli/src/region/failover.ts
 // A declared failover, in order (spec C24, ADR 0017). What has been done stands in the databases alone:
 // whoever was interrupted says the same again, and it goes on from there.
 //   FO1  Planned, when the old host answers: drained, fenced, replayed up to the fence, promoted. Nothing

@@ -1,3 +1,4 @@
+// apps/cli/src/region/home-api.ts
 // Homes and the steps of a failover, as the admin API of any node serves them.
 import type { AdminHome, AdminHomes, HomeReply, HomeRequest } from "@carillon/contracts";
 import { homeReplySchema } from "@carillon/contracts";

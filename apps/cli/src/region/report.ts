@@ -1,3 +1,4 @@
+// apps/cli/src/region/report.ts
 // What a fenced database of a home holds that the new host's does not (ADR 0017): counts and ids, nothing
 // of what rows say.
 //   FO4  The report names what is missing, after comparing row by row, and guesses nothing.

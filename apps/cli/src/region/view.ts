@@ -1,3 +1,4 @@
+// apps/cli/src/region/view.ts
 // What `carillon region` shows to people.
 import type { AdminHome, HomeLook } from "@carillon/contracts";
 import { textTable } from "../clients/text-table.ts";

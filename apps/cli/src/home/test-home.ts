@@ -1,3 +1,4 @@
+// apps/cli/src/home/test-home.ts
 // A home's row in memory and a keeper beside it, for the tests of this folder.
 import { createMemoryNetwork } from "@carillon/bus";
 import {
