@@ -12,6 +12,7 @@ import { RegionApi, until } from "./api.ts";
 import { CopiedPostgres, type CutLink, startCutLink } from "./copied-postgres.ts";
 import { InboxLog } from "./inbox-log.ts";
 
+const NATS_SERVER = "nats-server"; // on PATH, or where Debian has it
 const MAIN = join(import.meta.dirname, "../../apps/cli/src/main.ts");
 export const REGIONS = ["fra", "lon", "par"] as const;
 type Region = (typeof REGIONS)[number];
@@ -277,7 +278,7 @@ async function startNats(
     );
     const log = openSync(join(folder, `nats-${region}.log`), "a");
     const path = `${process.env["PATH"] ?? ""}:/usr/sbin:/usr/local/bin`;
-    const child = spawn("nats-server", ["-c", file], {
+    const child = spawn(NATS_SERVER, ["-c", file], {
       env: { PATH: path },
       stdio: ["ignore", log, log],
     });

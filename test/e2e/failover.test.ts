@@ -157,6 +157,9 @@ describe.skipIf(missing !== undefined)("declared failover", { timeout: 300_000 }
         replayedAt: expect.stringMatching(/^2\d{3}-.*Z$/) as string,
       },
     ]);
+    console.info(
+      `unplanned failover, command: ${Math.round(forced.json["durationMs"] as number)} ms`,
+    );
     await world.lon.api.post({ recipients: ["amy"] }, "after");
     await amy.has(6, 60_000);
     const tookMs = performance.now() - startedAtMs;

@@ -291,8 +291,3 @@ function isFenceDue(stored: StoredHome, standing: HomeStanding, place: string): 
   if (standing !== "fenced" || isInRecovery || claim?.host !== place) return false;
   return state !== "fenced" || (fenceLsn === null && supersededBy !== null);
 }
-
-/** Of two claims the one that holds. */
-export function newerOf(claim: HomeClaim, other: HomeClaim | undefined): HomeClaim {
-  return other !== undefined && isNewerClaim(other, claim) ? other : claim;
-}
