@@ -120,7 +120,11 @@ describe.skipIf(missing !== undefined)("declared failover", { timeout: 300_000 }
       const { json } = await world.region(["status"]);
       return JSON.stringify(json).includes('"lagMs":0') || undefined;
     });
-    await new Promise((resolve) => setTimeout(resolve, 1_000)); // outcomes are flushed and copied
+    const copy = world.storeOf(world.parCopy.urlOf("fra"));
+    await until("the outcome is in the copy", 30_000, async () => {
+      const counts = await copy.notifications.countsOf({ home: "fra", tenantId: "demo" }, [before]);
+      return counts.get(before)?.counts.deliveredSocket === 1 || undefined;
+    });
     world.link.cut();
     const fraApi = world.fra[0].api;
     const lost = {

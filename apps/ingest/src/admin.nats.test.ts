@@ -122,6 +122,8 @@ test("O8 — nodes, a node's tree and processes are asked in any region and answ
         isDraining: false,
         build: "1",
         ownedCount: 1,
+        home: "lon",
+        standing: "serving",
       },
       {
         memberId: SILENT,
@@ -130,6 +132,8 @@ test("O8 — nodes, a node's tree and processes are asked in any region and answ
         isDraining: false,
         build: "1",
         ownedCount: 0,
+        home: "lon",
+        standing: "serving",
       },
     ],
   });

@@ -46,11 +46,19 @@ const post = (url: string, recipients: string[], token = regions.apiKey) =>
 const put = (url: string, id: string, homeRegion: string) =>
   ask(`${url}/v1/recipients/${id}`, { method: "PUT", token: regions.apiKey, body: { homeRegion } });
 
+/** The regions' gateways may still be on their way to each other. */
+const registered = (url: string, id: string, token = regions.apiKey) =>
+  until(`${id} is known`, async () => {
+    const body = { homeRegion: "fra" };
+    const { status } = await ask(`${url}/v1/recipients/${id}`, { method: "PUT", token, body });
+    return status < 300;
+  });
+
 test("IN35 — not served here: the reason to every tenant's request, nothing of others' is taken; then both", async () => {
   const { home, stand } = gate();
   const fra = await regions.startNode("fra", { home, operatorKey: KEY });
   const lon = await regions.startNode("lon");
-  await put(lon.url, "ann", "fra");
+  await registered(lon.url, "ann");
   for (const [standing, code] of [
     ["standby", "home_standby"],
     ["undeclared", "home_standby"],
@@ -101,12 +109,8 @@ test("IN36 — a withheld tenant: refused by name, its rows stay in lon, another
   await store.tenants.create(other, "Other");
   const pepper = "pepper-of-the-tests";
   const otherKey = await store.tenants.createApiKey({ tenantId: other, scopes: ["admin"], pepper });
-  await put(lon.url, "bob", "fra");
-  await ask(`${lon.url}/v1/recipients/eve`, {
-    method: "PUT",
-    token: otherKey,
-    body: { homeRegion: "fra" },
-  });
+  await registered(lon.url, "bob");
+  await registered(lon.url, "eve", otherKey);
   state.withheld.add(TENANT);
   expect(await post(fra.url, ["bob"])).toMatchObject({
     status: 503,

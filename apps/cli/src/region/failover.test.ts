@@ -242,6 +242,23 @@ test("FO2 — a silent host: refused with what the copy knows; with --force it i
   expect(writes).toEqual(["take unplanned"]);
 });
 
+test("FO1 — a copy that somebody promoted by hand: refused while the host answers, --force or not", async () => {
+  const { run, writes, par } = world();
+  par.isInRecovery = false;
+  for (const isForced of [false, true])
+    expect(await run({ isForced })).toMatchObject({ kind: "refused", code: "copy_diverged" });
+  expect(writes).toEqual([]);
+});
+
+test("FO3 — promoted without the host, and dead before it was declared: said again it is declared", async () => {
+  const { run, writes, fra, par } = world();
+  fra.isUp = false;
+  par.isInRecovery = par.isStreaming = false;
+  expect(await run()).toMatchObject({ kind: "refused", code: "old_host_silent" });
+  expect(await run({ isForced: true })).toMatchObject({ kind: "done", isPlanned: false, epoch: 2 });
+  expect(writes).toEqual(["take unplanned"]);
+});
+
 test("FO2 — --force while the host answers is a planned one all the same", async () => {
   const { run, writes } = world();
   expect(await run({ isForced: true })).toMatchObject({ kind: "done", isPlanned: true });

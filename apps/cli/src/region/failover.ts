@@ -43,6 +43,7 @@ export type FailoverRefusal =
   | "no_copy" // no node of the home answers at the target
   | "old_host_silent"
   | "copy_behind"
+  | "copy_diverged"
   | "not_replayed"
   | "step_refused"
   | "step_unanswered";
@@ -137,7 +138,13 @@ class Failover {
     if (target.state === "fenced" && target.movingTo === to && target.fenceLsn !== null)
       return await this.#take(target.fenceLsn);
     const host = seen.claim?.host ?? target.claim?.host ?? home;
-    const old = target.isInRecovery ? await this.#oldHost(host) : undefined;
+    const old = await this.#oldHost(host);
+    if (old !== undefined && !target.isInRecovery)
+      throw new Refusal(
+        "copy_diverged",
+        `the database in ${to} was promoted and never declared, and ${host} answers: it is no copy ` +
+          "any more. Make it one again",
+      );
     if (old !== undefined) return await this.#planned(old, target);
     if (!isForced) throw new Refusal("old_host_silent", silentText(host, target));
     this.#say(`${host}: silent; taking over without it`);
