@@ -4,6 +4,8 @@ import { join, resolve } from "node:path";
 import { DEFAULT_REGIONS } from "@carillon/contracts";
 import { Command, Option } from "commander";
 import packageJson from "../package.json" with { type: "json" };
+import { runAgentCommand } from "./agent/agent-command.ts";
+import { discoverCommand } from "./agent/discover-command.ts";
 import { count, regions } from "./arguments.ts";
 import { runDevCommand } from "./dev/dev-command.ts";
 import { loadCommand } from "./load/load-command.ts";
@@ -15,6 +17,11 @@ import { createTerminal } from "./terminal.ts";
 const BUILD = packageJson.version;
 const DEFAULT_DATA_FOLDER = join(import.meta.dirname, "../../..", ".carillon");
 const EMPLOYEES_MAX = 1_000_000;
+const AGENT_MODES = {
+  printConfig: "print-config",
+  checkConfig: "check-config",
+  render: "render",
+} as const;
 
 const program = new Command("carillon")
   .description("Push notifications over several regions: one comes in, each employee gets it once.")
@@ -65,6 +72,34 @@ program
     });
     process.exit(exitCode);
   });
+
+program
+  .command("agent")
+  .description("find nats-servers and keep their routes; settings: CARILLON_AGENT_… as for node")
+  .addOption(new Option("--check-config", "say what is wrong with the settings").default(false))
+  .addOption(new Option("--print-config", "show the settings").default(false))
+  .addOption(
+    new Option("--render", "write nats.conf with the candidates on disk, and end").default(false),
+  )
+  .action(async (options: { checkConfig: boolean; printConfig: boolean; render: boolean }) => {
+    const asked = (["printConfig", "checkConfig", "render"] as const).find((one) => options[one]);
+    const exitCode = await runAgentCommand({
+      env: process.env,
+      build: BUILD,
+      mode: asked === undefined ? "run" : AGENT_MODES[asked],
+      out: (text) => void process.stdout.write(text),
+      err: (text) => void process.stderr.write(text),
+    });
+    process.exit(exitCode);
+  });
+
+program.addCommand(
+  discoverCommand({
+    env: process.env,
+    out: (text) => void process.stdout.write(text),
+    err: (text) => void process.stderr.write(text),
+  }),
+);
 
 program.addCommand(
   loadCommand({ terminal: createTerminal(process.stdout), defaultDataFolder: DEFAULT_DATA_FOLDER }),

@@ -13,10 +13,9 @@ import { type Clock, systemClock, systemRandom, systemScheduler } from "@carillo
 import { DEFAULT_RUNTIME_LIMITS, Pulse, startWatchdog, type Watchdog } from "@carillon/process";
 import type { LastWordsData } from "@carillon/store";
 import { createLogger, createMetrics, type Logger, type Metrics } from "@carillon/telemetry";
-import type { NodeReady } from "./node-messages.ts";
 import { reasonOf } from "./node-telemetry.ts";
 import { homeOf, readRegionNodeConfig, type RegionNodeConfig } from "./region-node-config.ts";
-import { createRegionNode, newMemberId, type RegionNode } from "./region-node.ts";
+import { createRegionNode, newMemberId } from "./region-node.ts";
 
 export interface NodeCommandOptions {
   readonly env: Environment;
@@ -114,18 +113,28 @@ function watchThisNode(
   });
 }
 
-export interface NodeRun {
+/** Anything that is started, asked to stop, and may give up: a region node, the discovery agent. */
+export interface Runnable<Ready> {
+  start(): Promise<Ready>;
+  stop(): Promise<void>;
+  readonly gaveUp: Promise<string>;
+}
+
+export interface NodeRun<Ready> {
   /** Resolves with the reason. */
   readonly asked: Promise<string>;
   readonly log: Logger;
   readonly clock: Clock;
   /** What a node that has given up may still take; then the rest is cut off, as by a crash. */
   readonly giveUpMaxMs: number;
-  onReady(ready: NodeReady): void;
+  onReady(ready: Ready): void;
 }
 
 /** From start to stop. Resolves with the exit code; never rejects (RN5, RN6, RN10). */
-export async function runUntilAsked(node: RegionNode, run: NodeRun): Promise<number> {
+export async function runUntilAsked<Ready extends object>(
+  node: Runnable<Ready>,
+  run: NodeRun<Ready>,
+): Promise<number> {
   const { asked, log, clock } = run;
   try {
     const ready = await Promise.race([node.start(), asked]);
@@ -151,7 +160,7 @@ export async function runUntilAsked(node: RegionNode, run: NodeRun): Promise<num
 const EXIT_AT_ONCE = 130;
 
 /** Resolves at the first signal with its name; the second ends the process (RN5). */
-function askedToStop(): Promise<string> {
+export function askedToStop(): Promise<string> {
   const asked = Promise.withResolvers<string>();
   let isAsked = false;
   const ask = (reason: string): void => {

@@ -1,11 +1,12 @@
 // apps/cli/src/process-admin.test.ts
 // Goal: PA1, and what operators may ask a node. Method: the real runtime on a fake clock.
-import { adminReplySchema, type AdminRequest } from "@carillon/contracts";
-import { createSeededRandom } from "@carillon/kernel";
+import { adminReplySchema, type AdminRequest, PROCESS_INSPECT } from "@carillon/contracts";
+import { createSeededRandom, Fault } from "@carillon/kernel";
 import { createRuntime } from "@carillon/process";
 import { FakeClock } from "@carillon/testkit";
 import { expect, test } from "vitest";
 import { answerTo } from "./process-admin.ts";
+import { processHandlers } from "./process-routes.ts";
 import { processLines, processTable, treeLines } from "./process-view.ts";
 
 const SECRET = "salary-of-ada";
@@ -94,4 +95,33 @@ test("O8 — reset lets it run again, and the store forgets it; what is not ther
   expect(await ask({ ...reset, key: "nobody" })).toEqual({ kind: "not_found" });
   expect(await ask({ kind: "resume", table: "fra/7" })).toEqual({ kind: "done", isChanged: false });
   expect(await ask({ kind: "resume", table: "fra/9" })).toEqual({ kind: "not_found" });
+});
+
+test("PA1, O8 — what the router brings is answered beside the process; a store that is away is no crash of the worker", async () => {
+  const { table } = await startNode();
+  table.quarantine(5, new Error("an operator saw it"));
+  const away = new Fault("the store is away", { code: "away", isRetryable: true });
+  const faults: unknown[] = [];
+  const forgotten: string[] = [];
+  let isAway = false;
+  const [inspect, reset] = processHandlers({
+    async forgetQuarantine(name, slot) {
+      if (isAway) throw away;
+      forgotten.push(`${name} ${slot}`);
+    },
+    onFault: (cause) => faults.push(cause),
+  });
+  const call = { served: { table }, slot: 5, body: {}, timeoutMs: 1_000 };
+  const seen = await inspect?.call?.(call);
+  if (seen?.kind !== "reply") throw new Error("no reply");
+  expect(PROCESS_INSPECT.reply.parse(seen.reply)).toMatchObject({ slot: 5, phase: "quarantined" });
+  expect(JSON.stringify(seen)).not.toContain(SECRET);
+  isAway = true;
+  expect(await reset?.call?.(call)).toEqual({ kind: "failed", reason: "exit" });
+  expect(faults).toEqual([away]);
+  table.quarantine(5, new Error("an operator saw it"));
+  isAway = false;
+  expect(await reset?.call?.(call)).toEqual({ kind: "reply", reply: { isChanged: true } });
+  expect(await reset?.call?.(call)).toEqual({ kind: "reply", reply: { isChanged: false } });
+  expect(forgotten).toEqual(["fra/7 5", "fra/7 5"]);
 });

@@ -97,7 +97,7 @@ function listOf(
   return found;
 }
 
-function viewOf(table: string, inspection: ProcessInspection<unknown>): ProcessView {
+export function viewOf(table: string, inspection: ProcessInspection<unknown>): ProcessView {
   const { state, lastError, current, ageMs, retryInMs, ...rest } = inspection;
   return {
     table,

@@ -23,6 +23,7 @@ import { createWorker, type Worker } from "@carillon/worker";
 import { publishGatewayStats, publishOutboxAge, reasonOf } from "./node-telemetry.ts";
 import { serveProcessAdmin } from "./process-admin.ts";
 import { publishProcessStats } from "./process-metrics.ts";
+import { processHandlers } from "./process-routes.ts";
 import { homeOf, rolesOf } from "./region-node-config.ts";
 import { type Foundation, type RegionNodeDeps, stopLimits } from "./region-node-parts.ts";
 
@@ -145,6 +146,10 @@ export class Roles {
             store,
             bus,
             membership,
+            handlers: processHandlers({
+              forgetQuarantine: (table, slot) => this.#forgetQuarantine(table, slot),
+              onFault: (cause) => log.warn("operators.fault", { reason: reasonOf(cause) }),
+            }),
             log: log.child("worker"),
             supervision: { ...this.#supervision, onExit },
           },
@@ -257,7 +262,7 @@ export class Roles {
           },
           store,
           bus,
-          owners: { ownerOf: (home, partition) => membership.ownerOf(home, partition) },
+          owners: membership,
           members: () => membership.members(),
           clock,
           random,
@@ -272,8 +277,7 @@ export class Roles {
   }
 
   #operatorsChild(): ChildSpec {
-    const { clock, config, log } = this.#deps;
-    const home = homeOf(config);
+    const { clock, log } = this.#deps;
     return ownChild({
       id: "operators",
       clock,
@@ -285,15 +289,18 @@ export class Roles {
           bus: ownBus(run, this.#foundation.bus),
           tree: this.#tree,
           runtimes: () => this.runtimes(),
-          forgetQuarantine: async (table, slot) => {
-            const [of, partition] = table.split("/");
-            if (of !== home || partition === undefined) return; // the gateway's tables
-            await this.#foundation.store.quarantine.remove(home, Number(partition), slot);
-          },
+          forgetQuarantine: (table, slot) => this.#forgetQuarantine(table, slot),
           onFault: (cause) => log.warn("operators.fault", { reason: reasonOf(cause) }),
         }),
       }),
     });
+  }
+
+  async #forgetQuarantine(table: string, slot: number): Promise<void> {
+    const home = homeOf(this.#deps.config);
+    const [of, partition] = table.split("/");
+    if (of !== home || partition === undefined) return; // the gateway's tables
+    await this.#foundation.store.quarantine.remove(home, Number(partition), slot);
   }
 
   /** Gauges of what has no timer of its own for them. */

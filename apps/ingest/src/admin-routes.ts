@@ -5,6 +5,7 @@
 //        scope `admin` included, opens nothing here.
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { Bus } from "@carillon/bus";
+import type { CallRouteOutcome, Owners, Router } from "@carillon/cluster";
 import {
   type AdminNode,
   type AdminProcesses,
@@ -16,16 +17,17 @@ import {
   encodeMessage,
   fieldErrorsOf,
   LIMITS,
-  partitionOf,
+  PROCESS_INSPECT,
+  PROCESS_RESET,
   type ProcessAddress,
   processAddressSchema,
+  type RecipientKey,
   subjects,
   tableAddressSchema,
 } from "@carillon/contracts";
 import { type Answer, invalidField, ok, problem, type ProblemAnswer } from "./answer.ts";
 import type { Homes } from "./homes.ts";
 import type { Authenticated, Call, Route } from "./http-server.ts";
-import type { Owners } from "./poke.ts";
 
 export interface Operator {
   readonly kind: "operator";
@@ -35,6 +37,8 @@ export interface AdminDeps {
   readonly operatorKey: string | undefined;
   readonly requestTimeoutMs: number;
   readonly bus: Bus;
+  /** To a recipient's process, wherever its owner is. */
+  readonly router: Router;
   readonly owners: Owners;
   readonly homes: Homes;
   readonly regions: readonly string[];
@@ -50,6 +54,7 @@ const TABLE_OF_PARTITION = /^([a-z][a-z0-9]{1,15})\/(\d{1,3})$/;
 type OnNode = { readonly kind: "node"; readonly node: string } | ProblemAnswer;
 type Target =
   | { readonly kind: "target"; readonly node: string; readonly table: string; readonly key: string }
+  | { readonly kind: "recipient"; readonly key: RecipientKey }
   | ProblemAnswer;
 
 export function adminRoutesOf(deps: AdminDeps): Route<Operator>[] {
@@ -140,6 +145,13 @@ async function inspectProcess({ query }: Call<Operator>, deps: AdminDeps): Promi
   if (!parsed.success) return badAddress();
   const target = await targetOf(parsed.data, deps);
   if (target.kind === "problem") return target;
+  if (target.kind === "recipient") {
+    const request = { kind: PROCESS_INSPECT, body: {} };
+    const outcome = await deps.router.call(target.key, request, deps.requestTimeoutMs);
+    return outcome.kind === "reply"
+      ? ok(200, { node: outcome.ownerId, ...outcome.reply })
+      : uncalled(outcome);
+  }
   const { node, table, key } = target;
   const reply = await askNode(node, { kind: "inspect", table, key }, deps);
   if (reply?.kind === "process") return ok(200, { node, ...reply.process });
@@ -151,6 +163,13 @@ async function resetProcess({ body }: Call<Operator>, deps: AdminDeps): Promise<
   if (!parsed.success) return badAddress();
   const target = await targetOf(parsed.data, deps);
   if (target.kind === "problem") return target;
+  if (target.kind === "recipient") {
+    const request = { kind: PROCESS_RESET, body: {} };
+    const outcome = await deps.router.call(target.key, request, deps.requestTimeoutMs);
+    return outcome.kind === "reply"
+      ? ok(200, { node: outcome.ownerId, ...outcome.reply })
+      : uncalled(outcome);
+  }
   const { node, table, key } = target;
   return doneBy(await askNode(node, { kind: "reset", table, key }, deps), node);
 }
@@ -178,10 +197,7 @@ async function targetOf(address: ProcessAddress, deps: AdminDeps): Promise<Targe
     return isPartial
       ? problem("region_unreachable")
       : problem("not_found", { detail: "No region knows that recipient." });
-  const table = `${home}/${partitionOf(tenantId, recipientId)}`;
-  const place = nodeOfTable(table, undefined, deps);
-  if (place.kind === "problem") return place;
-  return { kind: "target", node: place.node, table, key: address.recipient };
+  return { kind: "recipient", key: { home, tenantId, recipientId } };
 }
 
 /** A partition's table is where its owner is; other tables are found only by their node. */
@@ -192,8 +208,7 @@ function nodeOfTable(table: string, node: string | undefined, deps: AdminDeps): 
   if (!deps.regions.includes(home) || Number(number) >= LIMITS.partitionCount)
     return problem("not_found", { detail: "There is no such partition." });
   const owner = deps.owners.ownerOf(home, Number(number));
-  if (owner !== undefined) return { kind: "node", node: owner };
-  return problem("node_unreachable", { detail: NOBODY_YET, headers: { "retry-after": "5" } });
+  return owner === undefined ? ownerless() : { kind: "node", node: owner };
 }
 
 function unknownNode(node: string, deps: AdminDeps): ProblemAnswer | undefined {
@@ -205,6 +220,17 @@ function doneBy(reply: AdminReply | null, node: string): Answer {
   if (reply?.kind === "done") return ok(200, { node, isChanged: reply.isChanged });
   if (reply?.kind === "not_found") return noProcess();
   return unreachable();
+}
+
+/** What a call to a recipient's process that has no reply is to the operator. */
+function uncalled(outcome: Exclude<CallRouteOutcome<never>, { kind: "reply" }>): ProblemAnswer {
+  if (outcome.kind === "noproc") return noProcess();
+  const isOwnerless = outcome.kind === "noconnection" && outcome.effect === "none";
+  return isOwnerless ? ownerless() : unreachable();
+}
+
+function ownerless(): ProblemAnswer {
+  return problem("node_unreachable", { detail: NOBODY_YET, headers: { "retry-after": "5" } });
 }
 
 function noProcess(): ProblemAnswer {

@@ -1,5 +1,6 @@
 // Goal: IN31 and the admin routes (O8). Method: two regions over real NATS; the nodes that are asked
 // are scripted here, since what they answer is apps/cli's affair.
+import { callHandler, startDispatcher } from "@carillon/cluster";
 import {
   type AdminRequest,
   adminRequestSchema,
@@ -7,6 +8,8 @@ import {
   decodeMessage,
   encodeMessage,
   partitionOf,
+  PROCESS_INSPECT,
+  PROCESS_RESET,
   type ProcessView,
   subjects,
 } from "@carillon/contracts";
@@ -26,8 +29,12 @@ const LON_WORKER = "lon-worker-1";
 const SILENT = "lon-worker-2";
 let regions: TestRegions;
 let fra: TestNode;
-const asked: AdminRequest[] = [];
+const asked: (AdminRequest | { kind: string; slot: number })[] = [];
 const ada = `${TENANT}/ada`;
+/** In the directory of lon, in the partition of ada, and not known to its owner yet. */
+const ghost = Array.from({ length: 9_999 }, (_, n) => `ghost-${n}`).find(
+  (id) => partitionOf(TENANT, id) === partitionOf(TENANT, "ada"),
+)!;
 const table = `lon/${partitionOf(TENANT, "ada")}`;
 const view: ProcessView = {
   table,
@@ -73,10 +80,48 @@ beforeAll(async () => {
     asked.push(decoded.message);
     message.reply(encodeMessage(answerOf(decoded.message)));
   });
+  startDispatcher({
+    memberId: LON_WORKER,
+    bus,
+    owners: { ownerOf: () => LON_WORKER },
+    router: {
+      forward: () => ({
+        sentCount: 0,
+        noConnection: [],
+        tooLarge: [],
+        messageCount: 0,
+        bytesCount: 0,
+      }),
+    },
+    handlers: [
+      callHandler(PROCESS_INSPECT, ({ slot }) => {
+        asked.push({ kind: PROCESS_INSPECT.name, slot });
+        return { kind: "reply", reply: view };
+      }),
+      callHandler(PROCESS_RESET, ({ slot }) => {
+        asked.push({ kind: PROCESS_RESET.name, slot });
+        return { kind: "reply", reply: { isChanged: true } };
+      }),
+    ],
+    mayServe: () => true,
+    servedPartition: (home, partition) =>
+      `${home}/${partition}` === table
+        ? { slotOf: (tenantId, id) => (`${tenantId}/${id}` === ada ? view.slot : undefined) }
+        : undefined,
+    onDispatched: () => undefined,
+    onCrash: (cause) => {
+      throw cause;
+    },
+  });
   await lon.store.directory.upsert({
     home: "lon",
     tenantId: TENANT,
-    changes: [{ recipientId: "ada", locale: null, timeZone: null, attributes: {} }],
+    changes: ["ada", ghost].map((recipientId) => ({
+      recipientId,
+      locale: null,
+      timeZone: null,
+      attributes: {},
+    })),
     otherRegions: ["fra"],
   });
   await until(
@@ -159,10 +204,14 @@ test("O8 — nodes, a node's tree and processes are asked in any region and answ
 test("O8 — a recipient's process is found by its name, wherever its owner is", async () => {
   const found = await get(`/process?recipient=${encodeURIComponent(ada)}`);
   expect([found.status, found.body]).toEqual([200, { ...view, node: LON_WORKER }]);
+  expect(asked.at(-1)).toEqual({ kind: "inspect-process", slot: view.slot });
+  const byTable = await get(`/process?table=${table}&key=${encodeURIComponent(ada)}`);
+  expect([byTable.status, byTable.body]).toEqual([200, { ...view, node: LON_WORKER }]);
   expect(asked.at(-1)).toEqual({ kind: "inspect", table, key: ada });
+  expect((await get(`/process?recipient=${TENANT}%2F${ghost}`)).status).toBe(404);
   const reset = await post("/process/reset", { recipient: ada });
   expect(reset.body).toEqual({ node: LON_WORKER, isChanged: true });
-  expect(asked.at(-1)).toEqual({ kind: "reset", table, key: ada });
+  expect(asked.at(-1)).toEqual({ kind: "reset-process", slot: view.slot });
   const resumed = await post("/tables/resume", { table });
   expect(resumed.body).toEqual({ node: LON_WORKER, isChanged: true });
   const other = await get(`/process?table=sessions&key=7&node=${LON_WORKER}`);

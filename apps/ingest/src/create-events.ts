@@ -22,6 +22,8 @@ export function createEvents(log: Logger, metrics: Metrics, clock: Clock): Inges
     },
     accepted: (outcome) => metrics.notifications.inc({ outcome }),
     poked: (outcome, count) => metrics.pokes.inc({ outcome }, count),
+    called: (outcome) => metrics.routeCalls.inc({ outcome }),
+    callsOpen: (openCount) => metrics.routeCallsOpen.set({ side: "caller" }, openCount),
     relayed: (outcome, itemCount) => metrics.relayItems.inc({ outcome }, itemCount),
     linkChanged(target, state) {
       if (state === "backlog") backlogs.add(target);

@@ -3,6 +3,7 @@
 //   IN16 The known home wins over the wished one; a wish that differs is refused, never a move.
 //   IN17 Committed first, then the owners are poked with the new directory versions.
 import type { Bus } from "@carillon/bus";
+import { chunksOf } from "@carillon/cluster";
 import {
   decodeMessage,
   directoryReplySchema,
@@ -12,7 +13,7 @@ import {
 } from "@carillon/contracts";
 import type { Store } from "@carillon/store";
 import type { Homes } from "./homes.ts";
-import { chunksOf, type Poker } from "./poke.ts";
+import type { Poker } from "./poke.ts";
 import type { Relay } from "./relay.ts";
 
 export type WriteOutcome =

@@ -1,12 +1,12 @@
 // Goal: IN18 and the pure parts of the edge: NDJSON lines, canonical JSON, chunks, JSON bodies.
 import { Readable } from "node:stream";
+import { chunksOf } from "@carillon/cluster";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { canonicalJson, fingerprintOf } from "./canonical-json.ts";
 import { homeChoiceOf } from "./directory-writer.ts";
 import { JSON_DEPTH_MAX, parseJsonBody } from "./json-body.ts";
 import { type Line, linesOf } from "./ndjson.ts";
-import { chunksOf } from "./poke.ts";
 
 const LINE_MAX_BYTES = 16;
 

@@ -1,6 +1,7 @@
 // apps/ingest/src/events.ts
 // What ingest tells of itself. One place, so that no component knows logs or metrics (STYLE §6).
 //   IN28 No event carries content, recipients, keys or tokens.
+import type { CallRouteOutcome } from "@carillon/cluster";
 
 export interface IngestEvents {
   readonly answered: (route: string, status: number, durationMs: number) => void;
@@ -9,6 +10,9 @@ export interface IngestEvents {
     outcome: "accepted" | "replayed" | "mismatch" | "unstorable" | "overloaded",
   ) => void;
   readonly poked: (outcome: "sent" | "lost" | "no_owner", count: number) => void;
+  /** A call to a recipient's process came to its end. */
+  readonly called: (outcome: CallRouteOutcome<unknown>["kind"]) => void;
+  readonly callsOpen: (openCount: number) => void;
   readonly relayed: (
     outcome: "committed" | "failed" | "refused" | "left_behind" | "withheld",
     itemCount: number,

@@ -7,6 +7,7 @@
 //   IN30 Before a new id is created its home is settled in one region, the same for whoever asks:
 //        of several wishes at once one wins, and all learn which.
 import type { Bus } from "@carillon/bus";
+import { chunksOf } from "@carillon/cluster";
 import {
   arbiterOf,
   claimReplySchema,
@@ -17,7 +18,6 @@ import {
 import { type Clock, createBatcher, Fault } from "@carillon/kernel";
 import type { Store } from "@carillon/store";
 import { BoundedCache } from "./bounded-cache.ts";
-import { chunksOf } from "./poke.ts";
 
 export interface FoundHomes {
   readonly homes: ReadonlyMap<string, string>; // recipient → region; unknown ids are left out

@@ -12,5 +12,4 @@ export {
 export type { IngestConfig, IngestDeps } from "./ingest-options.ts";
 export type { HomeGate } from "./home-gate.ts";
 export { INGEST_LIMITS, type IngestLimits } from "./limits.ts";
-export type { Owners } from "./poke.ts";
 export { publicJwkOf, TOKEN_ALGORITHM, type TokenKeys } from "./tokens.ts";

@@ -2,6 +2,7 @@
 // One run of the HTTP side of an ingest node: its server, and what waits for a group commit.
 import type { AddressInfo } from "node:net";
 import { ownBus } from "@carillon/bus";
+import { createRouter, type Router } from "@carillon/cluster";
 import { ownClock, type OwnRun } from "@carillon/process";
 import { type Acceptor, createAcceptor } from "./accept.ts";
 import { createApiKeys } from "./api-keys.ts";
@@ -59,9 +60,19 @@ export async function startHttp(
     onAnswer: events.answered,
   };
   const app = createHttpServer(httpOptions);
-  const home = deps.home ?? ALWAYS_SERVING;
-  const health = createHealth({ store, bus, clock, home, isDraining: () => isDraining });
-  const routes = routesOf(await routeDepsOf(deps, { services, acceptor, health }));
+  const gate = deps.home ?? ALWAYS_SERVING;
+  const health = createHealth({ store, bus, clock, home: gate, isDraining: () => isDraining });
+  const router = createRouter({
+    bus,
+    clock,
+    members: {
+      ownerOf: (home, partition) => parts.owners.ownerOf(home, partition),
+      onMemberLost: (listener) => parts.owners.onMemberLost(run.guarded(listener)),
+    },
+    observer: { onCalled: events.called, onCallsOpen: events.callsOpen },
+  });
+  run.onOver(() => router.stop());
+  const routes = routesOf(await routeDepsOf(deps, { services, acceptor, health, router }));
   addRoutes(app, routes, httpOptions);
   try {
     await app.listen({ host: config.host, port });
@@ -97,7 +108,12 @@ export async function startHttp(
 
 async function routeDepsOf(
   parts: HttpParts,
-  made: { services: Services; acceptor: Acceptor; health: RoutesDeps["health"] },
+  made: {
+    services: Services;
+    acceptor: Acceptor;
+    health: RoutesDeps["health"];
+    router: Router;
+  },
 ): Promise<RoutesDeps> {
   const { config, store, bus, clock } = parts;
   const { homes, writer, statuses, inbox } = made.services;
@@ -135,6 +151,7 @@ async function routeDepsOf(
       regions: config.regions,
       requestTimeoutMs: limits.statusTimeoutMs,
       bus,
+      router: made.router,
       owners: parts.owners,
       homes,
       members: parts.members,

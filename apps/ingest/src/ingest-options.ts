@@ -1,6 +1,7 @@
 // apps/ingest/src/ingest-options.ts
 // What an ingest node is built from.
 import type { Bus } from "@carillon/bus";
+import type { RouterDeps } from "@carillon/cluster";
 import type { Beat } from "@carillon/contracts";
 import type { Clock, Random } from "@carillon/kernel";
 import type { SupervisorOptions } from "@carillon/process";
@@ -8,7 +9,6 @@ import type { Store } from "@carillon/store";
 import type { IngestEvents } from "./events.ts";
 import type { HomeGate } from "./home-gate.ts";
 import type { IngestLimits } from "./limits.ts";
-import type { Owners } from "./poke.ts";
 import type { TokenKeys } from "./tokens.ts";
 
 export interface IngestConfig {
@@ -28,7 +28,7 @@ export interface IngestDeps {
   readonly config: IngestConfig;
   readonly store: Store;
   readonly bus: Bus;
-  readonly owners: Owners;
+  readonly owners: RouterDeps["members"];
   /** Last beats of all members, for operators. */
   readonly members: () => readonly Beat[];
   readonly clock: Clock;

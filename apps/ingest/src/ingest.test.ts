@@ -53,7 +53,7 @@ async function start() {
     },
     store,
     bus: network.connect("fra"),
-    owners: { ownerOf: () => undefined },
+    owners: { ownerOf: () => undefined, onMemberLost: () => () => undefined },
     members: () => [],
     clock,
     random: systemRandom,

@@ -4,6 +4,7 @@
 //        only when it would not fit the bus. A lost poke costs a delay: the owner's sweep.
 //   IN8  A partition without a known owner is skipped.
 import type { Bus } from "@carillon/bus";
+import { chunksOf, groupByOwner, type Owners } from "@carillon/cluster";
 import { partitionOf, type PokeEntry, type RegionAudience, subjects } from "@carillon/contracts";
 
 export interface PokeSource {
@@ -14,11 +15,6 @@ export interface PokeSource {
 }
 
 export type DirectoryVersions = readonly (readonly [partition: number, version: number])[];
-
-/** The owner of a partition as far as known here (packages/cluster's Membership). */
-export interface Owners {
-  ownerOf(home: string, partition: number): string | undefined;
-}
 
 export interface PokeOptions {
   readonly home: string;
@@ -42,31 +38,27 @@ export function createPoker(options: PokeOptions): Poker {
     options.onPoke(outcome.kind === "sent" ? "sent" : "lost", 1);
   };
 
-  /** By owner, the values whose partition it owns, in the order given. */
-  const groupByOwner = <T>(values: readonly T[], partitionFor: (value: T) => number) => {
-    const groups = new Map<string, T[]>();
-    let ownerlessCount = 0;
-    for (const value of values) {
-      const owner = owners.ownerOf(home, partitionFor(value));
-      if (owner === undefined) ownerlessCount++;
-      else push(groups, owner, value);
-    }
-    if (ownerlessCount > 0) options.onPoke("no_owner", ownerlessCount);
-    return groups;
+  /** By owner, the values whose partition it owns (IN8). */
+  const ownersOf = <T>(values: readonly T[], partitionFor: (value: T) => number) => {
+    const { byOwner, ownerless } = groupByOwner(values, (value) =>
+      owners.ownerOf(home, partitionFor(value)),
+    );
+    if (ownerless.length > 0) options.onPoke("no_owner", ownerless.length);
+    return byOwner;
   };
 
   return {
     notifications(sources) {
       const itemsByOwner = new Map<string, string[]>();
       for (const source of sources) {
-        const groups = groupByOwner(source.entries, (entry) => entry.partition);
+        const groups = ownersOf(source.entries, (entry) => entry.partition);
         for (const [owner, entries] of groups) push(itemsByOwner, owner, itemJson(source, entries));
       }
       for (const [owner, items] of itemsByOwner)
         for (const chunk of chunksOf(items, bus.payloadMaxBytes)) send(owner, chunk, "[]");
     },
     directory(versions) {
-      for (const [owner, owned] of groupByOwner(versions, ([partition]) => partition))
+      for (const [owner, owned] of ownersOf(versions, ([partition]) => partition))
         send(owner, [], JSON.stringify(owned));
     },
   };
@@ -89,34 +81,6 @@ function audienceFor(source: PokeSource, entries: readonly PokeEntry[]): RegionA
     open.has(partitionOf(tenantId, recipientId)),
   );
   return { kind: "recipients", recipientIds };
-}
-
-const ENVELOPE_BYTES = 128;
-/** UTF-8 bytes of a UTF-16 unit at most: a bound that needs no encoding of its own. */
-const BYTES_PER_UNIT_MAX = 3;
-
-/** Items in order, each chunk below `maxBytes`; an item that alone is larger stands alone. */
-export function chunksOf(items: readonly string[], maxBytes: number): string[][] {
-  const chunks: string[][] = [];
-  let chunk: string[] = [];
-  let sizeBytes = ENVELOPE_BYTES;
-  for (const item of items) {
-    const itemBytes = sizeBoundOf(item, maxBytes) + 1;
-    if (chunk.length > 0 && sizeBytes + itemBytes > maxBytes) {
-      chunks.push(chunk);
-      chunk = [];
-      sizeBytes = ENVELOPE_BYTES;
-    }
-    chunk.push(item);
-    sizeBytes += itemBytes;
-  }
-  if (chunk.length > 0) chunks.push(chunk);
-  return chunks;
-}
-
-function sizeBoundOf(text: string, maxBytes: number): number {
-  const boundBytes = text.length * BYTES_PER_UNIT_MAX;
-  return boundBytes < maxBytes / 256 ? boundBytes : Buffer.byteLength(text);
 }
 
 /** Appends to the list at `key`. */

@@ -156,7 +156,10 @@ export async function startRegions(
         },
         store,
         bus,
-        owners: { ownerOf: nodeOptions.ownerOf ?? (() => undefined) },
+        owners: {
+          ownerOf: nodeOptions.ownerOf ?? (() => undefined),
+          onMemberLost: () => () => undefined,
+        },
         members: nodeOptions.members ?? (() => []),
         clock: systemClock,
         random: systemRandom,

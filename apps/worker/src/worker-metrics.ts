@@ -1,5 +1,6 @@
 // apps/worker/src/worker-metrics.ts
 // What a worker counts, joined to the catalogue.
+import type { RouterObserver } from "@carillon/cluster";
 import type { DeliveryNode, DeliveryObserver, DeliveryStats } from "@carillon/delivery";
 import { Fault, type Clock } from "@carillon/kernel";
 import type { Metrics } from "@carillon/telemetry";
@@ -29,6 +30,11 @@ export function createObserver(deps: {
     },
     onReceipt: (receipt) => metrics.receipts.inc({ receipt }),
   };
+}
+
+/** A worker hands messages on, and calls nobody. */
+export function routerObserver(metrics: Metrics): Pick<RouterObserver, "onSent"> {
+  return { onSent: (outcome, keyCount) => metrics.routeSends.inc({ outcome }, keyCount) };
 }
 
 /** Copies gauges, and what was counted from now on, once a second; returns what ends it. */

@@ -1,8 +1,8 @@
 // apps/worker/src/worker-options.ts
 // What a worker is built from.
 import type { Bus } from "@carillon/bus";
-import type { LeaseStore, Membership } from "@carillon/cluster";
-import type { DeliveryLimits, LedgerStore } from "@carillon/delivery";
+import type { KindHandler, LeaseStore, Membership } from "@carillon/cluster";
+import type { DeliveryLimits, LedgerStore, RecipientProcesses } from "@carillon/delivery";
 import type { Clock, Random, Scheduler } from "@carillon/kernel";
 import type { SupervisorOptions, TurnPulse } from "@carillon/process";
 import type { Logger, Metrics } from "@carillon/telemetry";
@@ -28,6 +28,8 @@ export interface WorkerDeps {
   readonly random: Random;
   readonly log: Logger;
   readonly metrics: Metrics;
+  /** For messages and calls to recipients, by kind. Default: none is understood. */
+  readonly handlers?: readonly KindHandler<RecipientProcesses>[];
   /** Of the node's watchdog. */
   readonly pulse?: TurnPulse | undefined;
   /** Who is told what becomes of its parts. */

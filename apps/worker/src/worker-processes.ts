@@ -2,7 +2,7 @@
 // One run of the recipients' processes, with everything that is heard for them. What throws in a
 // timer or for a message is the run's crash (OR1), and its subscriptions end with it (OR2).
 import { type Message, ownBus, type Subscription } from "@carillon/bus";
-import type { BeatSource } from "@carillon/cluster";
+import { type BeatSource, createRouter, startDispatcher } from "@carillon/cluster";
 import {
   decodeMessage,
   encodeMessage,
@@ -19,7 +19,7 @@ import {
   type OwnRun,
   type ProcessRuntime,
 } from "@carillon/process";
-import { createObserver, reasonOf } from "./worker-metrics.ts";
+import { createObserver, reasonOf, routerObserver } from "./worker-metrics.ts";
 import type { WorkerDeps, WorkerOptions } from "./worker-options.ts";
 
 export interface WorkerProcesses {
@@ -169,6 +169,7 @@ export function startProcesses(
   };
 
   bus.subscribe(subjects.memberPoke(memberId), onPoke, { isSole: true });
+  serveRoutes();
   membership.describe({
     owned: () => answered(() => (mayServe() ? { [home]: delivery.owned() } : {}), {}),
     links: () => answered(() => delivery.links(), {}),
@@ -180,6 +181,26 @@ export function startProcesses(
     membership.beatNow(); // gateways look for another owner now, not at the next beat
   });
   delivery.start();
+
+  /** Messages and calls to recipients by their key (RO7–RO11). */
+  function serveRoutes(): void {
+    const observer = routerObserver(metrics);
+    const router = createRouter({ bus, clock, members: membership, observer });
+    run.onOver(() => router.stop());
+    startDispatcher({
+      memberId,
+      bus,
+      owners: membership,
+      router,
+      handlers: deps.handlers ?? [],
+      mayServe, // WK1
+      servedPartition: (of, partition) =>
+        of === home ? delivery.processesOf(partition) : undefined,
+      onDispatched: (outcome, count) => metrics.routeArrivals.inc({ outcome }, count),
+      onCallsOpen: (openCount) => metrics.routeCallsOpen.set({ side: "owner" }, openCount),
+      onCrash: run.crashed,
+    });
+  }
 
   return {
     runtime,

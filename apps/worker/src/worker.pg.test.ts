@@ -5,13 +5,14 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createMemoryNetwork } from "@carillon/bus";
-import { createMembership } from "@carillon/cluster";
+import { callHandler, createMembership, createRouter } from "@carillon/cluster";
 import {
   decodeMessage,
   deliverSchema,
   encodeMessage,
   openReplySchema,
   partitionOf,
+  PROCESS_RESET,
   subjects,
 } from "@carillon/contracts";
 import { createUuidV7, systemClock, systemRandom, systemScheduler } from "@carillon/kernel";
@@ -85,6 +86,12 @@ function region() {
         membership,
         log,
         metrics,
+        handlers: [
+          callHandler(PROCESS_RESET, ({ served: { table }, slot }) => ({
+            kind: "reply",
+            reply: { isChanged: table.reset(slot) },
+          })),
+        ],
         supervision: {
           onReport: (report) => void reports.push(report),
           onExit: (exit) => void exits.push(exit),
@@ -186,6 +193,44 @@ test("WK2, WK3 — drain hands over within 2 s, and what is open goes on at the 
   await second.worker.stop();
   second.membership.stop();
   expect(await open(2, 0, null)).toBe("no_responders"); // WK2
+});
+
+test("WK1, WK2 — a call finds the recipient's process while its partition is served here, and nothing before or after", async () => {
+  const { enter, gateway } = region();
+  const { worker, membership, metrics } = enter("w-6");
+  await until("it serves all", () => worker.servedCount === 256);
+  const changes = [{ recipientId: "eve", locale: null, timeZone: null, attributes: {} }];
+  const { partitions } = await store.directory.upsert({
+    home: HOME,
+    tenantId: TENANT,
+    changes,
+    otherRegions: [],
+  });
+  gateway.publish(
+    subjects.memberPoke("w-6"),
+    encodeMessage({ home: HOME, items: [], directory: partitions }),
+  );
+  const router = createRouter({
+    bus: gateway,
+    clock: systemClock,
+    members: { ownerOf: () => "w-6", onMemberLost: () => () => undefined },
+  });
+  const reset = (recipientId: string, home = HOME) =>
+    router.call({ home, tenantId: TENANT, recipientId }, { kind: PROCESS_RESET, body: {} }, 5_000);
+  const reply = { kind: "reply", reply: { isChanged: false }, ownerId: "w-6" };
+  await until("she is known", async () => (await reset("eve")).kind === "reply");
+  expect(await reset("eve")).toEqual(reply);
+  expect(await reset("nobody")).toEqual({ kind: "noproc" });
+  const nothingDone = { kind: "noconnection", effect: "none" };
+  expect(await reset("eve", "lon")).toEqual(nothingDone); // of another home
+  await worker.drain();
+  expect(await reset("eve")).toEqual(nothingDone); // it says that it is not the owner
+  const { text } = await metrics.render();
+  for (const outcome of ["handed", "noproc", "not_owner"])
+    expect(text).toContain(`carillon_route_arrivals_total{outcome="${outcome}",region="fra"}`);
+  await worker.stop();
+  membership.stop();
+  expect(await reset("eve")).toEqual(nothingDone); // nobody is there
 });
 
 test("WK1 — a malformed message is counted and changes nothing", async () => {

@@ -1,3 +1,58 @@
+export { CandidatesBook, type CandidatesBookOptions } from "./discovery/candidates-book.ts";
+export {
+  type Failing,
+  readCandidatesFile,
+  type Records,
+  type RegionRecord,
+} from "./discovery/candidates-file.ts";
+export {
+  ADDRESS_KINDS,
+  type AddressKind,
+  createEc2TagsSource,
+  type Ec2TagsSourceOptions,
+} from "./discovery/ec2-tags-source.ts";
+export { createFileSource } from "./discovery/file-source.ts";
+export { type Decision, reasonText, type Verdict } from "./discovery/hold.ts";
+export {
+  createIdentitySource,
+  type IdentityOutcome,
+  type InstanceIdentity,
+} from "./discovery/identity.ts";
+export {
+  createNatsConfKeeper,
+  type HangUps,
+  type NatsConfKeeper,
+  type ReloadReport,
+  writeNatsConf,
+} from "./discovery/nats-conf-keeper.ts";
+export { routesOf } from "./discovery/nats-routes.ts";
+export { createNatsServerHandle } from "./discovery/nats-server-handle.ts";
+export { createPoller, type Poller, type PollReport, recordAfter } from "./discovery/poller.ts";
+export {
+  type DiscoverySource,
+  findWithin,
+  type FindOutcome,
+  isAddress,
+} from "./discovery/source.ts";
+export { createStaticSource } from "./discovery/static-source.ts";
+export {
+  type CallAnswer,
+  type CallDelivery,
+  callHandler,
+  castHandler,
+  type KindHandler,
+  type SendDelivery,
+  sendHandler,
+  type ServedTable,
+  tableCallHandler,
+} from "./dispatch-handler.ts";
+export {
+  type Dispatcher,
+  type DispatcherDeps,
+  type DispatchOutcome,
+  type ServedPartition,
+  startDispatcher,
+} from "./dispatcher.ts";
 export {
   type BeatSource,
   createMembership,
@@ -20,5 +75,14 @@ export {
   type OwnershipDeps,
   type OwnershipOptions,
 } from "./ownership.ts";
+export { chunksOf, groupByOwner, type OwnerGroups, type Owners } from "./owner-groups.ts";
 export type { LeaseRow, LeaseStore } from "./ports.ts";
 export { assignPartitions } from "./rendezvous.ts";
+export {
+  createRouter,
+  type Router,
+  type RouterDeps,
+  type RouterObserver,
+  type RouterOptions,
+} from "./router.ts";
+export type { CallRouteOutcome, Effect, SendEachOutcome, SendOutcome } from "./router-outcome.ts";

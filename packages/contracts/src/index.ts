@@ -14,4 +14,5 @@ export * from "./phoenix.ts";
 export * from "./places.ts";
 export * from "./problems.ts";
 export * from "./recipient.ts";
+export * from "./routing.ts";
 export * from "./text.ts";

@@ -37,6 +37,8 @@ export const subjects = {
   memberDeliver: (memberId: string) => `member.${memberId}.deliver`,
   /** What runs in a node, for operators: AdminRequest → AdminReply. */
   memberAdmin: (memberId: string) => `member.${memberId}.admin`,
+  /** For recipients whose partitions this worker owns: RoutedMessage → RouteReply (calls only). */
+  memberRoute: (memberId: string) => `member.${memberId}.route`,
   /** Sessions of one partition, to its owner: open (request) and report (publish). */
   partitionSessions: (home: string, partition: number) => `home.${home}.part.${partition}`,
 } as const;

@@ -57,6 +57,13 @@ export interface DeliveryNodeDeps {
   onCrash?(cause: unknown): void;
 }
 
+export interface RecipientProcesses {
+  readonly partition: number;
+  readonly table: Partition["table"];
+  /** Undefined: no such recipient in this partition. */
+  slotOf(tenantId: string, recipientId: string): number | undefined;
+}
+
 export interface DeliveryStats {
   readonly partitionCount: number;
   readonly sessionCount: number;
@@ -296,6 +303,18 @@ export class DeliveryNode {
     const partition = this.#partitions.get(number);
     partition?.crashed.add(report.slot); // RE1
     if (report.next === "forgotten") partition?.spilled.add(report.slot); // its mailbox is lost
+  }
+
+  /** The recipients' processes of a partition that is served here. */
+  processesOf(partition: number): RecipientProcesses | undefined {
+    const served = this.#serving.has(partition) ? this.#partitions.get(partition) : undefined;
+    if (served === undefined) return undefined;
+    const { table, directory } = served;
+    return {
+      partition,
+      table,
+      slotOf: (tenantId, recipientId) => directory.indexOf(tenantId, recipientId),
+    };
   }
 
   /** For the beat: what is served here, and the last delivery to each gateway. */

@@ -5,6 +5,7 @@ export {
   type DeliveryNodeOptions,
   type DeliveryObserver,
   type DeliveryStats,
+  type RecipientProcesses,
 } from "./delivery-node.ts";
 export { localeFor } from "./envelope.ts";
 export type { Outcome, Receipt } from "./ledger-entry.ts";

@@ -142,9 +142,57 @@ export const CATALOGUE = {
     "carillon_home_replay_lag_seconds",
     "How far a copy is behind, when last known",
   ),
+  // router
+  routeSends: counter(
+    "carillon_route_sends_total",
+    "Recipients that a message without an answer was sent to",
+    ["outcome"],
+  ),
+  routeCalls: counter("carillon_route_calls_total", "Calls to recipients", ["outcome"]),
+  routeCallsOpen: gauge("carillon_route_calls_open_count", "Calls that are not answered yet", [
+    "side",
+  ]),
+  routeArrivals: counter(
+    "carillon_route_arrivals_total",
+    "Recipients' messages and calls that reached a worker",
+    ["outcome"],
+  ),
   // bus
   busEvents: counter("carillon_bus_events_total", "Reconnects, refused publishes …", ["event"]),
   busConnected: gauge("carillon_bus_connected_count", "1 while the connection stands"),
+  // discovery
+  discoveryCandidates: gauge(
+    "carillon_discovery_candidates_count",
+    "Candidates of a region that the last complete answer had, and that are held without it",
+    ["of_region", "state"],
+  ),
+  discoveryAge: gauge(
+    "carillon_discovery_answer_age_seconds",
+    "Since the last complete answer of a region; absent while there was none",
+    ["of_region"],
+  ),
+  discoveryPolls: counter("carillon_discovery_polls_total", "Polls of a region by their end", [
+    "of_region",
+    "outcome",
+  ]),
+  discoveryDecisions: counter(
+    "carillon_discovery_decisions_total",
+    "Peers added, moved, held or dropped by an answer",
+    ["of_region", "decision"],
+  ),
+  natsReloads: counter(
+    "carillon_nats_reloads_total",
+    "Changes of nats.conf by what became of them",
+    ["outcome"],
+  ),
+  natsConfRefused: gauge(
+    "carillon_nats_conf_refused_count",
+    "1 while nats-server has refused the last change of nats.conf",
+  ),
+  natsGatewayFrozen: gauge(
+    "carillon_nats_gateway_frozen_count",
+    "1 while the gateway part of nats.conf waits for a restart of nats-server",
+  ),
 } as const satisfies Record<string, MetricSpec>;
 
 export type MetricName = keyof typeof CATALOGUE;

@@ -1,0 +1,128 @@
+// apps/cli/src/agent/agent-command.ts
+// `carillon agent`: the discovery agent as an operating-system process. Signals and exits are those
+// of `carillon node` (RN5, RN6, RN10).
+//   AG4  `--render` writes nats.conf with the candidates on disk, asks nobody, and exits: for the start
+//        of a nats-server (ExecStartPre), which then has routes while the API is down.
+import { CandidatesBook, writeNatsConf } from "@carillon/cluster";
+import { CONFIG_EXIT_CODE, ConfigError, type Environment, printConfig } from "@carillon/config";
+import { systemClock, systemRandom } from "@carillon/kernel";
+import { createLogger, createMetrics } from "@carillon/telemetry";
+import { askedToStop, runUntilAsked } from "../node-command.ts";
+import { reasonOf } from "../node-telemetry.ts";
+import { type AgentConfig, readAgentConfig } from "./agent-config.ts";
+import { natsConfText } from "./agent-nats-options.ts";
+import { homeOf, sourceOf } from "./agent-sources.ts";
+import { createAgent, knownRoutes } from "./agent.ts";
+
+export interface AgentCommandOptions {
+  readonly env: Environment;
+  readonly build: string;
+  readonly mode: "run" | "render" | "check-config" | "print-config";
+  readonly out: (text: string) => void;
+  readonly err: (text: string) => void;
+}
+
+const FLUSH_MS = 50; // what was logged last is on its way to the file
+
+/** Resolves with the exit code. */
+export async function runAgentCommand(options: AgentCommandOptions): Promise<number> {
+  let config: AgentConfig;
+  try {
+    config = readAgentConfig(options.env);
+  } catch (cause) {
+    if (!(cause instanceof ConfigError)) throw cause;
+    options.err(cause.problems.map((problem) => `carillon agent: ${problem}\n`).join(""));
+    return CONFIG_EXIT_CODE;
+  }
+  switch (options.mode) {
+    case "print-config":
+      options.out(`${printConfig(config.settings)}\n`);
+      return 0;
+    case "check-config":
+      options.out("carillon agent: the settings are valid\n");
+      return 0;
+    case "render":
+      return render(config, options);
+    case "run":
+      return runAgent(config, options.build);
+  }
+}
+
+/** AG4. */
+async function render(config: AgentConfig, { out, err }: AgentCommandOptions): Promise<number> {
+  const { settings, nats, regions } = config;
+  if (nats === undefined) {
+    err("carillon agent: --render needs CARILLON_AGENT_NATS_CONF\n");
+    return CONFIG_EXIT_CODE;
+  }
+  const book = new CandidatesBook({
+    path: settings.CARILLON_AGENT_STATE_FILE,
+    cluster: settings.CARILLON_AGENT_CLUSTER,
+    regions: regions.map(({ region }) => region),
+    clock: systemClock,
+    onFault: (_what, detail) => err(`carillon agent: ${detail}\n`),
+  });
+  await book.load();
+  const { region, clusterPort: port } = nats.options;
+  const routes = knownRoutes(book, { region, port });
+  try {
+    const deps = {
+      path: nats.path,
+      render: (r: readonly string[]) => natsConfText(nats.options, r),
+    };
+    const outcome = await writeNatsConf(deps, routes);
+    const from = routes === undefined ? "nothing is known yet" : `${routes.length} routes`;
+    out(`carillon agent: ${nats.path} ${outcome}, ${from}\n`);
+    return 0;
+  } catch (cause) {
+    err(`carillon agent: ${nats.path} cannot be written: ${String(cause)}\n`);
+    return 1;
+  }
+}
+
+async function runAgent(config: AgentConfig, build: string): Promise<number> {
+  const { settings, regions } = config;
+  const level = settings.CARILLON_AGENT_LOG_LEVEL;
+  const named = settings.CARILLON_AGENT_REGION;
+  const early = createLogger({ region: named, node: "agent", component: "agent", level });
+  const onBug = (cause: unknown): void => {
+    early.error("node.uncaught", { reason: reasonOf(cause) });
+    process.exit(1); // RN6
+  };
+  process.on("uncaughtException", onBug).on("unhandledRejection", onBug);
+  const asked = askedToStop();
+  let home;
+  try {
+    home = await Promise.race([homeOf(config, systemClock), asked]);
+  } catch (cause) {
+    early.error("node.start_failed", { reason: String(cause) });
+    await systemClock.sleep(FLUSH_MS);
+    return 1;
+  }
+  if (typeof home === "string") return 0; // asked to stop before it knew where it is
+  const { region, identity } = home;
+  const log = createLogger({ region, node: `${region}-agent`, component: "agent", level });
+  const metrics = createMetrics({ region, hasDefaults: true });
+  const agent = createAgent({
+    config,
+    region,
+    sources: regions.map((one) => sourceOf(config, one)),
+    clock: systemClock,
+    random: systemRandom,
+    log,
+    metrics,
+  });
+  const exitCode = await runUntilAsked(agent, {
+    asked,
+    log,
+    clock: systemClock,
+    giveUpMaxMs: settings.CARILLON_AGENT_STOP_MAX_MS,
+    onReady(ready) {
+      const { instanceId, zone, lifecycleState } = identity ?? {};
+      log.info("node.ready", { ...ready, build, instanceId, zone, lifecycleState });
+      process.send?.(ready);
+    },
+  });
+  await systemClock.sleep(FLUSH_MS);
+  return exitCode;
+}

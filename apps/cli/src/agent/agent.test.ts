@@ -1,0 +1,176 @@
+// Goal: AG1–AG3, C2, C5. Method: the agent in this process under a fake clock, with sources that say
+// what the test wants; agent-command.test.ts has the real process.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type DiscoverySource, type FindOutcome, readCandidatesFile } from "@carillon/cluster";
+import { createSeededRandom } from "@carillon/kernel";
+import { createLogger, createMetrics } from "@carillon/telemetry";
+import { FakeClock } from "@carillon/testkit";
+import { expect, onTestFinished, test } from "vitest";
+import { readAgentConfig } from "./agent-config.ts";
+import { createAgent } from "./agent.ts";
+
+const found = (...ids: string[]): FindOutcome => ({
+  kind: "found",
+  candidates: ids.map((id) => ({ id, address: `10.0.0.${id.codePointAt(0)}` })),
+  skipped: [],
+  pagesCount: 1,
+});
+
+async function agentWith(
+  answers: ReadonlyMap<string, FindOutcome>,
+  { stateFile, onAsked }: { stateFile?: string; onAsked?: (region: string) => void } = {},
+) {
+  const folder = mkdtempSync(join(tmpdir(), "carillon-agent-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const path = stateFile ?? join(folder, "candidates.json");
+  const clock = new FakeClock();
+  const events: string[] = [];
+  const stream = {
+    write(line: string) {
+      const { event, of = "", peer = "" } = JSON.parse(line) as Record<string, string>;
+      events.push([event, of, peer].filter((word) => word !== "").join(" "));
+    },
+  };
+  const about = { region: "fra", node: "fra-agent", component: "agent", level: "info" } as const;
+  const metrics = createMetrics({ region: "fra", hasDefaults: false });
+  const asked: string[] = [];
+  const sources = ["fra", "lon"].map((region): DiscoverySource => ({
+    kind: "static",
+    region,
+    find() {
+      asked.push(`${region}@${clock.monotonicMs()}`);
+      onAsked?.(region);
+      return Promise.resolve(answers.get(region) ?? found());
+    },
+  }));
+  let isRandomBroken = false;
+  const seeded = createSeededRandom(1);
+  const config = readAgentConfig({
+    CARILLON_AGENT_CLUSTER: "acme",
+    CARILLON_AGENT_REGION: "fra",
+    CARILLON_AGENT_REGIONS: "fra=eu-central-1,lon=eu-west-2",
+    CARILLON_AGENT_STATE_FILE: path,
+    CARILLON_AGENT_METRICS_PORT: "0",
+  });
+  const agent = createAgent({
+    config,
+    region: "fra",
+    sources,
+    clock,
+    random: {
+      ...seeded,
+      next() {
+        if (!isRandomBroken) return seeded.next();
+        isRandomBroken = false;
+        throw new Error("planted");
+      },
+    },
+    log: createLogger({ ...about, stream }),
+    metrics,
+  });
+  onTestFinished(() => agent.stop());
+  return { agent, clock, events, asked, metrics, path, crashNext: () => (isRandomBroken = true) };
+}
+
+test("AG1 — C2 what is on disk is known when it has started, before anything is asked", async () => {
+  const failed: FindOutcome = { kind: "failed", reason: "network", detail: "refused" };
+  const first = await agentWith(
+    new Map([
+      ["fra", found("a", "b")],
+      ["lon", failed],
+    ]),
+  );
+  expect((await first.agent.start()).candidatesCount).toBe(0);
+  await first.clock.advance(1_000);
+  await first.agent.stop();
+
+  const down = new Map([
+    ["fra", failed],
+    ["lon", failed],
+  ]);
+  const { agent, clock, asked, events, metrics } = await agentWith(down, { stateFile: first.path });
+  const ready = await agent.start();
+  expect([ready.candidatesCount, asked]).toEqual([2, []]);
+  await clock.advance(3_600_000);
+  expect(agent.book.get("fra").peers.map(({ id }) => id)).toEqual(["a", "b"]);
+  expect(new Set(events)).toEqual(
+    new Set(["discovery.poll_failed fra", "discovery.poll_failed lon"]),
+  );
+  const { text } = await metrics.render();
+  expect(text).toContain(
+    'carillon_discovery_candidates_count{of_region="fra",state="answered",region="fra"} 2',
+  );
+  const [, age] = /answer_age_seconds\{of_region="fra",region="fra"\} (\d+)/.exec(text) ?? [];
+  expect(Number(age)).toBeGreaterThanOrEqual(3_599);
+  expect(text).not.toContain('answer_age_seconds{of_region="lon"'); // there was none
+  expect(text).toMatch(/polls_total\{of_region="lon",outcome="network",region="fra"\} 1\d\n/);
+});
+
+test("AG2 — C5 a part that crashes is started again alone, and nothing is forgotten", async () => {
+  const { agent, clock, events, asked, crashNext } = await agentWith(
+    new Map([
+      ["fra", found("a")],
+      ["lon", found("x")],
+    ]),
+    {
+      onAsked: (region) => region === "lon" && asked.length > 3 && asked.length < 6 && crashNext(),
+    },
+  );
+  await agent.start();
+  await clock.advance(300_000);
+  expect(events.filter((event) => event.startsWith("supervisor."))).toEqual([
+    "supervisor.child_exited",
+    "supervisor.child_restarted",
+  ]);
+  const count = (region: string): number => asked.filter((one) => one.startsWith(region)).length;
+  expect([count("fra") > 6, count("lon") > 6]).toEqual([true, true]);
+  expect(agent.book.get("lon").peers.map(({ id }) => id)).toEqual(["x"]);
+});
+
+test("AG3 — after stop the file is whole, and nothing is asked", async () => {
+  const { agent, clock, asked, path } = await agentWith(new Map([["fra", found("a")]]));
+  await agent.start();
+  await clock.advance(1_000);
+  await agent.stop();
+  const read = await readCandidatesFile(path, "acme");
+  expect(read).toEqual({ kind: "read", records: agent.book.records });
+  const count = asked.length;
+  await clock.advance(3_600_000);
+  expect([asked.length, clock.timersCount]).toEqual([count, 0]);
+});
+
+test("held and dropped peers are logged once each, with their reason counted", async () => {
+  const answers = new Map([["fra", found("a", "b", "c")]]);
+  const { agent, clock, events, metrics } = await agentWith(answers);
+  await agent.start();
+  await clock.advance(1_000);
+  answers.set("fra", found("a", "b"));
+  await clock.advance(300_000);
+  expect(events.filter((event) => event.includes("fra"))).toEqual([
+    "discovery.peer_added fra a",
+    "discovery.peer_added fra b",
+    "discovery.peer_added fra c",
+    "discovery.peer_held fra c",
+    "discovery.peer_dropped fra c",
+  ]);
+  const { text } = await metrics.render();
+  expect(text).toContain('decisions_total{of_region="fra",decision="held",region="fra"} 2');
+  expect(text).toContain('decisions_total{of_region="fra",decision="dropped",region="fra"} 1');
+});
+
+test("a region that comes or goes as a whole is one line, not one for each peer", async () => {
+  const all = Array.from({ length: 21 }, (_, n) => String.fromCodePoint(97 + n));
+  const answers = new Map([["fra", found(...all)]]);
+  const { agent, clock, events } = await agentWith(answers);
+  await agent.start();
+  await clock.advance(1_000);
+  answers.set("fra", found());
+  await clock.advance(300_000);
+  expect(events.filter((event) => event.includes("fra"))).toEqual([
+    "discovery.peers_added fra",
+    "discovery.peers_held fra",
+    "discovery.peers_dropped fra",
+  ]);
+});

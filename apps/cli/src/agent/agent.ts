@@ -1,0 +1,213 @@
+// apps/cli/src/agent/agent.ts
+// The discovery agent of a machine: asks every region for candidates, keeps them on disk, and keeps
+// the routes of the machine's nats-server. Its parts are children of a supervisor.
+//   AG1  What is on disk is in force before anything is asked: a start waits for no API (C2).
+//   AG2  A part that crashes is started again alone; regions and routes do not share a fate (C5).
+//   AG3  `stop` ends polls under way, lets a reload finish, and leaves the file written.
+import {
+  CandidatesBook,
+  createNatsConfKeeper,
+  createNatsServerHandle,
+  createPoller,
+  type DiscoverySource,
+  type HangUps,
+  routesOf,
+} from "@carillon/cluster";
+import { assert, type Clock, Fault, type Random } from "@carillon/kernel";
+import { type ChildSpec, exitText, ownChild, ownClock, Supervisor } from "@carillon/process";
+import type { Logger, Metrics } from "@carillon/telemetry";
+import { supervisorObserver } from "../node-telemetry.ts";
+import type { AgentConfig } from "./agent-config.ts";
+import { monitorUrlOf, natsConfText } from "./agent-nats-options.ts";
+import { pollObserver, publishBook, reloadObserver } from "./agent-telemetry.ts";
+import { startMetricsServer } from "./metrics-server.ts";
+
+export interface AgentDeps {
+  readonly config: AgentConfig;
+  /** Of this machine. */
+  readonly region: string;
+  readonly sources: readonly DiscoverySource[];
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}
+
+export interface AgentReady {
+  readonly kind: "ready";
+  readonly region: string;
+  readonly metricsPort: number;
+  readonly candidatesCount: number; // known from disk
+}
+
+/** As a RegionNode, of which it is no other kind to whoever runs it. */
+export interface Agent {
+  start(): Promise<AgentReady>;
+  stop(): Promise<void>;
+  readonly gaveUp: Promise<string>;
+  readonly book: CandidatesBook;
+}
+
+/** Crashes are bugs; faults of AWS or NATS are none. A bug that stays should end the process. */
+const RESTARTS = { intensity: 10, periodMs: 60_000 };
+const RESTART_DELAY_MS = 500;
+const RESTART_DELAY_MAX_MS = 30_000;
+
+export function createAgent(deps: AgentDeps): Agent {
+  const { config, region, sources, clock, log, metrics } = deps;
+  const { settings } = config;
+  const gaveUp = Promise.withResolvers<string>();
+  const book = new CandidatesBook({
+    path: settings.CARILLON_AGENT_STATE_FILE,
+    cluster: settings.CARILLON_AGENT_CLUSTER,
+    regions: sources.map((source) => source.region),
+    clock,
+    onFault(what, detail) {
+      metrics.failures.inc({ component: "discovery_state" });
+      log.error(`discovery.state_${what}`, { reason: detail });
+    },
+  });
+  const observe = supervisorObserver({ log: log.child("supervisor"), metrics });
+  let isStopping = false;
+  let metricsPort: number | undefined;
+  const supervisor = new Supervisor({
+    id: "agent",
+    clock,
+    strategy: "one_for_one",
+    ...RESTARTS,
+    restartDelayMs: (failedAttempts) =>
+      Math.min(RESTART_DELAY_MAX_MS, RESTART_DELAY_MS * 2 ** failedAttempts),
+    onReport(report) {
+      observe(report);
+      if (report.kind === "escalated") giveUp(`too many restarts of ${report.id}`);
+    },
+    onExit: (exit) => giveUp(exitText(exit)),
+    children: [
+      ...natsConfChildren(deps, book),
+      ...sources.map((source) => pollerChild(deps, { source, book })),
+      metricsChild(deps, { book, onPort: (port) => (metricsPort = port) }),
+    ],
+  });
+  const giveUp = (reason: string): void => {
+    if (!isStopping) gaveUp.resolve(reason);
+  };
+  return {
+    book,
+    gaveUp: gaveUp.promise,
+    async start() {
+      await book.load(); // AG1
+      const answer = await supervisor.start();
+      if (answer.kind === "start_failed") throw answer.error;
+      if (answer.kind !== "started")
+        throw new Fault("the agent was stopped", { code: "stopped", isRetryable: false });
+      assert(metricsPort, "AG1 the metrics are served when the agent has started");
+      const counts = [...book.records.values()].map(({ peers }) => peers.length);
+      return {
+        kind: "ready",
+        region,
+        metricsPort,
+        candidatesCount: counts.reduce((sum, count) => sum + count, 0),
+      };
+    },
+    async stop() {
+      isStopping = true;
+      await supervisor.stop();
+      await book.flushed();
+    },
+  };
+}
+
+function limitsOf({ config, clock }: AgentDeps) {
+  const maxMs = config.settings.CARILLON_AGENT_STOP_MAX_MS;
+  return { clock, shutdown: maxMs, abandonMaxMs: maxMs };
+}
+
+function pollerChild(
+  deps: AgentDeps,
+  { source, book }: { source: DiscoverySource; book: CandidatesBook },
+): ChildSpec {
+  const { config, random, log, metrics } = deps;
+  return ownChild({
+    id: source.region,
+    ...limitsOf(deps),
+    start(run) {
+      const poller = createPoller({
+        source,
+        book,
+        random,
+        clock: ownClock(run, deps.clock),
+        pollEveryMs: config.settings.CARILLON_AGENT_POLL_MS,
+        onPoll: pollObserver({ log: log.child("discovery"), metrics }),
+        onCrash: run.crashed,
+      });
+      poller.start();
+      return { stop: () => poller.stop() };
+    },
+  });
+}
+
+/** None without a nats.conf to keep. */
+function natsConfChildren(deps: AgentDeps, book: CandidatesBook): ChildSpec[] {
+  const { config, region, log, metrics } = deps;
+  const { nats } = config;
+  if (nats === undefined) return [];
+  const { path, options } = nats;
+  const hangUps: HangUps = { lastAtMs: undefined };
+  const child = ownChild({
+    id: "nats_conf",
+    ...limitsOf(deps),
+    start(run) {
+      const monitorUrl = monitorUrlOf(options);
+      const clock = ownClock(run, deps.clock);
+      const keeper = createNatsConfKeeper({
+        path,
+        clock,
+        hangUps,
+        render: (routes) => natsConfText(options, routes),
+        server: createNatsServerHandle({
+          pidFile: options.pidFile,
+          clock,
+          ...(monitorUrl !== undefined && { monitorUrl }),
+        }),
+        onReport: run.guarded(reloadObserver({ log: log.child("nats_conf"), metrics })),
+      });
+      const look = (): void =>
+        keeper.want(knownRoutes(book, { region, port: options.clusterPort }));
+      run.onOver(book.onChange((changed) => changed === region && look()));
+      look();
+      return { stop: () => keeper.stop() };
+    },
+  });
+  return [child];
+}
+
+/** Undefined: nothing was ever known of the region (NK5). */
+export function knownRoutes(
+  book: CandidatesBook,
+  { region, port }: { region: string; port: number },
+): string[] | undefined {
+  const { goodAtMs, peers } = book.get(region);
+  return goodAtMs === null ? undefined : routesOf(peers, port);
+}
+
+function metricsChild(
+  deps: AgentDeps,
+  { book, onPort }: { book: CandidatesBook; onPort: (port: number) => void },
+): ChildSpec {
+  const { config, metrics } = deps;
+  return ownChild({
+    id: "metrics",
+    ...limitsOf(deps),
+    async start(run) {
+      const server = await startMetricsServer({
+        host: config.settings.CARILLON_AGENT_METRICS_HOST,
+        port: config.settings.CARILLON_AGENT_METRICS_PORT,
+        render: () => metrics.render(),
+      });
+      onPort(server.port);
+      const end = publishBook({ book, metrics, clock: ownClock(run, deps.clock) });
+      run.onOver(end);
+      return { stop: () => server.stop() };
+    },
+  });
+}

@@ -1,0 +1,100 @@
+// apps/cli/src/agent/discover-command.ts
+// `carillon discover`: what discovery sees now, region by region, and why a peer is held or dropped.
+// It needs no agent that runs.
+//   DI3  Exit 0: every region answered. 1: one did not, and its last good answer is shown. 2: one did
+//        not, and nothing is known of it. 64: not to be run so. 78: the settings are wrong.
+import { readFileSync } from "node:fs";
+import { parseEnv } from "node:util";
+import { CONFIG_EXIT_CODE, ConfigError, type Environment } from "@carillon/config";
+import { systemClock } from "@carillon/kernel";
+import { Command } from "commander";
+import { type AgentConfig, readAgentConfig } from "./agent-config.ts";
+import { sourceOf } from "./agent-sources.ts";
+import { discoverText } from "./discover-view.ts";
+import { discover, type Discovered } from "./discover.ts";
+
+export interface DiscoverContext {
+  readonly env: Environment;
+  readonly out: (text: string) => void;
+  readonly err: (text: string) => void;
+}
+
+interface DiscoverOptions {
+  readonly json: boolean;
+  readonly poll: boolean;
+  readonly envFile?: string;
+  readonly region?: string;
+}
+
+const USAGE_EXIT_CODE = 64;
+
+export function discoverCommand(context: DiscoverContext): Command {
+  return new Command("discover")
+    .description("show the candidates of each region, and why a peer is held or dropped")
+    .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : USAGE_EXIT_CODE))
+    .option("--json", "print JSON", false)
+    .option("--no-poll", "only what the agent has on disk")
+    .option("--region <name>", "only this region")
+    .option("--env-file <path>", "settings as in the agent's EnvironmentFile")
+    .action(async (options: DiscoverOptions) => {
+      process.exit(await runDiscover(options, context));
+    });
+}
+
+/** Resolves with the exit code (DI3). */
+export async function runDiscover(
+  options: DiscoverOptions,
+  { env, out, err }: DiscoverContext,
+): Promise<number> {
+  const refuse = (exitCode: number, problems: readonly string[]): number => {
+    if (options.json) out(`${JSON.stringify({ error: problems })}\n`);
+    else err(problems.map((problem) => `carillon discover: ${problem}\n`).join(""));
+    return exitCode;
+  };
+  let config: AgentConfig;
+  try {
+    config = readAgentConfig({ ...env, ...fileEnv(options.envFile) });
+  } catch (cause) {
+    if (cause instanceof ConfigError) return refuse(CONFIG_EXIT_CODE, cause.problems);
+    throw cause;
+  }
+  const only = options.region;
+  const regions = config.regions.filter(({ region }) => only === undefined || region === only);
+  if (regions.length === 0) {
+    const names = config.regions.map(({ region }) => region).join(", ");
+    return refuse(USAGE_EXIT_CODE, [`--region must be one of ${names}`]);
+  }
+  const discovered = await discover({
+    config,
+    regions,
+    sourceOf: options.poll ? (region) => sourceOf(config, region) : undefined,
+    clock: systemClock,
+  });
+  const { views, stateProblem } = discovered;
+  if (options.json) {
+    const cluster = config.settings.CARILLON_AGENT_CLUSTER;
+    const body = { cluster, stateProblem: stateProblem ?? null, regions: views };
+    out(`${JSON.stringify(body, null, 2)}\n`);
+  } else {
+    if (stateProblem !== undefined) err(`carillon discover: ${stateProblem}\n`);
+    out(`${discoverText(views)}\n`);
+  }
+  return exitCodeOf(discovered);
+}
+
+function exitCodeOf({ views }: Discovered): number {
+  const silent = views.filter(({ outcome }) => outcome.kind === "failed");
+  const unasked = views.filter(({ outcome }) => outcome.kind === "not_asked");
+  const isUnknown = [...silent, ...unasked].some(({ ageMs }) => ageMs === null);
+  if (isUnknown) return 2;
+  return silent.length > 0 ? 1 : 0;
+}
+
+function fileEnv(path: string | undefined): Environment {
+  if (path === undefined) return {};
+  try {
+    return parseEnv(readFileSync(path, "utf8"));
+  } catch {
+    throw new ConfigError([`--env-file must name a file that can be read, not ${path}`]);
+  }
+}

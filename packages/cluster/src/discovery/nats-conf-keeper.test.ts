@@ -1,0 +1,277 @@
+// Goal: NK1–NK6, NR1, NR2, DF1. Method: real files, a server that takes or refuses as told, a fake
+// clock; nats-discovery.nats.test.ts has the real one.
+import { existsSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { FakeClock } from "@carillon/testkit";
+import { expect, test } from "vitest";
+import { writeDurably } from "./durable-file.ts";
+import { createNatsConfKeeper, type ReloadReport, writeNatsConf } from "./nats-conf-keeper.ts";
+import type { NatsServerHandle, ServerRun } from "./nats-server-handle.ts";
+import { routesOf, withRunningGateway } from "./nats-routes.ts";
+import { newFolder } from "./test-folder.ts";
+
+let gatewayUrl = "gw-1";
+const render = (routes: readonly string[]): string =>
+  `cluster {\n  routes: [${routes.join(", ")}]\n}\n\ngateway {\n  tls {\n  }\n  urls: ${gatewayUrl}\n}\n`;
+
+class FakeServer implements NatsServerHandle {
+  run: ServerRun | undefined = { pid: 7, mark: "7@1" };
+  isRefusing = false;
+  hasMonitor = true;
+  loadedMs = 0;
+  hangUpsAtMs: number[] = [];
+  readonly #clock: FakeClock;
+  constructor(clock: FakeClock) {
+    this.#clock = clock;
+  }
+  find = () => Promise.resolve(this.run);
+  loadedAtMs = () => Promise.resolve(this.hasMonitor ? this.loadedMs : undefined);
+  hangUp = () => {
+    this.hangUpsAtMs.push(this.#clock.monotonicMs());
+    if (!this.isRefusing) this.loadedMs = this.#clock.wallClockMs();
+    return Promise.resolve(true);
+  };
+}
+
+function keeping() {
+  gatewayUrl = "gw-1";
+  const clock = new FakeClock();
+  const server = new FakeServer(clock);
+  const path = join(newFolder(), "nats.conf");
+  const reports: ReloadReport["kind"][] = [];
+  const keeper = createNatsConfKeeper({
+    path,
+    render,
+    server,
+    clock,
+    hangUps: { lastAtMs: undefined },
+    onReport: (report) => reports.push(report.kind),
+  });
+  /** Files are of the real clock's time; the server's is the fake one's. */
+  const age = (): void => utimesSync(path, 0, 0);
+  const text = (): string => readFileSync(path, "utf8");
+  /** What is under way on the disk has no timer: looked at until nothing moves. */
+  const settled = async (isDone: () => boolean): Promise<void> => {
+    while (!isDone()) await clock.advance(0);
+  };
+  /** For what must not happen: as much of the disk's work as it would have taken, thrice. */
+  const quiet = async (): Promise<void> => {
+    for (let n = 0; n < 3; n++) await writeDurably(`${path}.other`, "");
+    await clock.settle();
+  };
+  return { clock, server, path, reports, keeper, age, text, settled, quiet };
+}
+
+test("NK1 — C8 written and told once; the same again, in another order, is nothing", async () => {
+  const { clock, server, reports, keeper, text, age, path, settled, quiet } = keeping();
+  keeper.want(["nats://b", "nats://a"]);
+  await settled(() => reports.length === 1);
+  age();
+  expect(text()).toContain("routes: [nats://b, nats://a]");
+  expect(statSync(path).mode & 0o777).toBe(0o600);
+  for (let n = 0; n < 10; n++) {
+    keeper.want(["nats://b", "nats://a"]);
+    await clock.advance(10_000);
+    await quiet();
+  }
+  await keeper.stop();
+  expect([reports, server.hangUpsAtMs]).toEqual([["confirmed"], [0]]);
+});
+
+test("NK2 — C8 SIGHUP at most every 10 s, with the last text", async () => {
+  const { clock, server, reports, keeper, text, age, settled, quiet } = keeping();
+  keeper.want(["nats://1"]);
+  await settled(() => reports.length === 1);
+  age();
+  for (let n = 2; n <= 9; n++) {
+    await clock.advance(1_000);
+    keeper.want([`nats://${n}`]);
+    await quiet();
+  }
+  expect(text()).toContain("nats://1]");
+  await clock.advance(1_999);
+  await quiet();
+  expect(server.hangUpsAtMs).toEqual([0]);
+  await clock.advance(1);
+  await settled(() => reports.length === 2);
+  expect(text()).toContain("nats://9]");
+  expect(server.hangUpsAtMs).toEqual([0, 10_000]);
+  await keeper.stop();
+  expect(clock.timersCount).toBe(0);
+});
+
+test("NK3 — what the server refuses is told, the old file is back, and tried again after 5 min", async () => {
+  const { clock, server, reports, keeper, text, age, path, settled } = keeping();
+  keeper.want(["nats://1"]);
+  await settled(() => reports.length === 1);
+  age();
+  await clock.advance(10_000);
+  server.isRefusing = true;
+  keeper.want(["nats://2"]);
+  while (reports.length < 2) await clock.advance(100);
+  expect(reports).toEqual(["confirmed", "refused"]);
+  expect(text()).toContain("nats://1]");
+  expect([statSync(path).mtimeMs, existsSync(`${path}.previous`)]).toEqual([0, false]);
+  const toldCount = server.hangUpsAtMs.length;
+  for (let n = 0; n < 20; n++) {
+    await clock.advance(10_000);
+    await clock.settle();
+  }
+  expect(server.hangUpsAtMs).toHaveLength(toldCount);
+  server.isRefusing = false;
+  while (reports.length < 3) await clock.advance(1_000);
+  expect([reports.at(-1), text().includes("nats://2]")]).toEqual(["confirmed", true]);
+  expect(server.hangUpsAtMs.at(-1)! - server.hangUpsAtMs.at(-2)!).toBeGreaterThanOrEqual(300_000);
+  await keeper.stop();
+});
+
+test("NK3 — another run of the server gets the refused text at once", async () => {
+  const { clock, server, reports, keeper, text, age, settled } = keeping();
+  keeper.want(["nats://1"]);
+  await settled(() => reports.length === 1);
+  age();
+  await clock.advance(10_000);
+  server.isRefusing = true;
+  keeper.want(["nats://2"]);
+  while (reports.length < 2) await clock.advance(100);
+  server.isRefusing = false;
+  server.run = { pid: 8, mark: "8@2" };
+  while (reports.length < 3) await clock.advance(100);
+  expect([reports, text().includes("nats://2]")]).toEqual([
+    ["confirmed", "refused", "confirmed"],
+    true,
+  ]);
+  await keeper.stop();
+});
+
+test("NK3 — a server that cannot be asked: told, and unconfirmed", async () => {
+  const { server, reports, keeper, settled } = keeping();
+  server.hasMonitor = false;
+  keeper.want(["nats://1"]);
+  await settled(() => reports.length === 1);
+  expect(reports).toEqual(["unconfirmed"]);
+  await keeper.stop();
+});
+
+test("NK4 — the gateway part stays while the server runs, and changes when it does not", async () => {
+  const { clock, server, reports, keeper, text, age, settled } = keeping();
+  keeper.want(["nats://1"]);
+  await settled(() => reports.length === 1);
+  age();
+  gatewayUrl = "gw-2";
+  await clock.advance(10_000);
+  keeper.want(["nats://2"]);
+  await settled(() => reports.length === 3);
+  expect(reports.slice(1)).toEqual(["gateway_frozen", "confirmed"]);
+  expect([text().includes("nats://2]"), text().includes("gw-1")]).toEqual([true, true]);
+  age();
+  server.run = undefined;
+  await clock.advance(10_000);
+  await settled(() => reports.length === 5);
+  expect(reports.slice(3)).toEqual(["gateway_frozen", "written"]);
+  expect([text().includes("nats://2]"), text().includes("gw-2")]).toEqual([true, true]);
+  await keeper.stop();
+});
+
+test("NK5 — nothing is known: a file that is there stays; one that is not is written without routes", async () => {
+  const { clock, keeper, path, server, reports, text, settled } = keeping();
+  writeFileSync(path, render(["nats://old"]));
+  keeper.want(undefined);
+  await clock.advance(60_000);
+  expect([text(), server.hangUpsAtMs, reports]).toEqual([render(["nats://old"]), [], []]);
+  await keeper.stop();
+  const other = keeping();
+  other.server.run = undefined;
+  other.keeper.want(undefined);
+  await other.settled(() => other.reports.length === 1);
+  expect([other.text(), other.reports]).toEqual([render([]), ["written"]]);
+  await other.keeper.stop();
+  expect(await writeNatsConf({ path, render }, undefined)).toBe("kept");
+  expect(await writeNatsConf({ path, render }, ["nats://1"])).toBe("written");
+  expect(await writeNatsConf({ path, render }, ["nats://1"])).toBe("unchanged");
+  await settled(() => true);
+});
+
+test("NK6 — a file that was written and not told is told by the next look", async () => {
+  const { reports, keeper, path, server, settled } = keeping();
+  writeFileSync(path, render(["nats://1"])); // newer than what the server has loaded
+  keeper.want(["nats://1"]);
+  await settled(() => reports.length === 1);
+  expect([reports, server.hangUpsAtMs]).toEqual([["confirmed"], [0]]);
+  await keeper.stop();
+});
+
+test("NK6 — a wall clock that jumps back an hour makes no reload after the one that was taken", async () => {
+  const { clock, server, reports, keeper, path, settled } = keeping();
+  writeFileSync(path, render(["nats://1"])); // of the real clock's time: far ahead of the fake one's
+  keeper.want(["nats://1"]);
+  await settled(() => reports.length === 1);
+  for (let n = 0; n < 360; n++) {
+    await clock.advance(10_000);
+    await clock.settle();
+  }
+  await keeper.stop();
+  expect(statSync(path).mtimeMs).toBeGreaterThan(server.loadedMs);
+  expect([reports, server.hangUpsAtMs]).toEqual([["confirmed"], [0]]);
+});
+
+test("NK6 — a render that fails is told, and tried again with the next look", async () => {
+  const { clock, server } = keeping();
+  const reports: ReloadReport[] = [];
+  let isBroken = true;
+  const keeper = createNatsConfKeeper({
+    path: join(newFolder(), "nats.conf"),
+    render: (routes) => {
+      if (isBroken) throw new Error("no such key");
+      return render(routes);
+    },
+    server,
+    clock,
+    hangUps: { lastAtMs: undefined },
+    onReport: (report) => reports.push(report),
+  });
+  keeper.want([]);
+  while (reports.length < 1) await clock.advance(0);
+  isBroken = false;
+  while (reports.length < 2) await clock.advance(1_000);
+  expect(reports).toEqual([
+    { kind: "failed", detail: "Error: no such key" },
+    { kind: "confirmed" },
+  ]);
+  await keeper.stop();
+});
+
+test("DF1 — what a crash left beside is replaced, whatever it is", async () => {
+  const { path } = keeping();
+  writeFileSync(`${path}.new`, "half", { mode: 0o644 });
+  await writeNatsConf({ path, render }, []);
+  expect([
+    readFileSync(path, "utf8"),
+    statSync(path).mode & 0o777,
+    existsSync(`${path}.new`),
+  ]).toEqual([render([]), 0o600, false]);
+});
+
+test("NR1 — C8 sorted, each address once, IPv6 in brackets", () => {
+  const candidates = [
+    { id: "i-3", address: "2a05::1" },
+    { id: "i-2", address: "10.0.0.2" },
+    { id: "i-1", address: "10.0.0.2" },
+    { id: "i-9", address: "10.0.0.1" },
+  ];
+  const routes = ["nats://10.0.0.1:6222", "nats://10.0.0.2:6222", "nats://[2a05::1]:6222"];
+  expect(routesOf(candidates, 6222)).toEqual(routes);
+  expect(routesOf(candidates.toReversed(), 6222)).toEqual(routes);
+});
+
+test("NR2 — the gateway part of the running file, to the letter; none is a part as well", () => {
+  const [running, next] = ["a $& b", "c"].map((url) => {
+    gatewayUrl = url;
+    return render(["nats://1"]);
+  }) as [string, string];
+  expect(withRunningGateway(next, running)).toEqual({ text: running, isGatewayFrozen: true });
+  expect(withRunningGateway(next, next)).toEqual({ text: next, isGatewayFrozen: false });
+  const without = next.slice(0, next.indexOf("\ngateway"));
+  expect(withRunningGateway(next, without).text.trimEnd()).toBe(without.trimEnd());
+  expect(withRunningGateway(without, running).text).toBe(running);
+});
