@@ -177,7 +177,7 @@ export async function startWorld(): Promise<World> {
     async connect(recipientId, at, tenantId = "demo") {
       const log = new InboxLog(at.socketUrl, () => apiOf(lon, tenantId).token(recipientId));
       inboxes.push(log);
-      await log.live();
+      await log.live(180_000);
       return log;
     },
     async standingOf(place) {

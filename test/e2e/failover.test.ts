@@ -192,6 +192,13 @@ describe.skipIf(missing !== undefined)("declared failover", { timeout: 300_000 }
     });
     expect([written.status, written.body.code]).toEqual([503, "tenant_withheld"]);
 
+    const sue = { isLive: false };
+    const joining = world.connect("sue", world.lon, "strict").then((log) => {
+      sue.isLive = true;
+      return log;
+    });
+    joining.catch(() => undefined); // told where it is awaited
+
     // The old home returns: fenced before it serves, by what the others tell.
     await world.fraPostgres.start();
     const old = world.storeOf(world.fraPostgres.urlOf("fra"));
@@ -248,15 +255,17 @@ describe.skipIf(missing !== undefined)("declared failover", { timeout: 300_000 }
     ]);
     expect([found["outbox"], found["outcomes"]]).toEqual([[], []]);
 
+    expect(sue.isLive).toBe(false); // her session waits, and is not refused
+
     // The way back, though the command is killed; then the strict tenant goes on.
     world.link.mend();
     await reseedFra();
     await world.region(["failover", "fra", "--to", "fra"], "fencing");
     const back = await world.region(["failover", "fra", "--to", "fra"]);
     expect([back.code, back.json]).toMatchObject([0, { host: "fra", epoch: 5 }]);
-    const sue = await world.connect("sue", world.lon, "strict");
-    await sue.has(1, 60_000);
-    expect(sue.titles).toEqual(["for sue"]);
+    const inbox = await joining;
+    await inbox.has(1, 60_000);
+    expect(inbox.titles).toEqual(["for sue"]);
     expect((await strict.lon.finished(waitingStrict)).counts.targeted).toBe(1);
   });
 
