@@ -1,6 +1,6 @@
 // test/e2e/cluster.ts
 // A cluster of real processes in a temporary folder, for one test file.
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DevCluster, dropDevData } from "@carillon/cli";
@@ -76,8 +76,17 @@ export async function startTestCluster(
       for (const log of inboxes) log.close();
       await Promise.all([...stores.values()].map((store) => store.close()));
       await cluster.stop();
+      const denied = await denialsIn(join(folder, "nodes"));
       dropDevData(folder); // Postgres' data may lie elsewhere: a folder of mkdtemp is 0700
       await rm(folder, { recursive: true, force: true });
+      if (denied.length > 0) throw new Error(`NATS denied a node something:\n${denied.join("\n")}`);
     },
   };
+}
+
+/** A right that is missing in nats-permissions.ts; what was denied may not have been noticed. */
+async function denialsIn(folder: string): Promise<string[]> {
+  const names = (await readdir(folder)).filter((name) => name.endsWith(".log"));
+  const texts = await Promise.all(names.map((name) => readFile(join(folder, name), "utf8")));
+  return texts.flatMap((text) => text.split("\n").filter((line) => /"bus\.\w+_denied"/.test(line)));
 }

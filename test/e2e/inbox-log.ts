@@ -6,6 +6,7 @@ import { until } from "./api.ts";
 
 export class InboxLog {
   readonly seen: NtfPayload[] = [];
+  readonly seenAtMs: number[] = []; // of performance.now()
   resetCount = 0;
   readonly inbox: Inbox;
 
@@ -13,7 +14,10 @@ export class InboxLog {
     this.inbox = createInbox({
       url: socketUrl,
       token,
-      onNotification: (notification) => void this.seen.push(notification),
+      onNotification: (notification) => {
+        this.seen.push(notification);
+        this.seenAtMs.push(performance.now());
+      },
       onReset: () => void this.resetCount++,
     });
   }

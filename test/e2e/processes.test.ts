@@ -21,7 +21,7 @@ let store: Store;
 const api = (): RegionApi => system.api("fra");
 
 beforeAll(async () => {
-  system = await startTestCluster(["fra"], { CARILLON_NODE_SESSION_GRACE_MS: "20000" });
+  system = await startTestCluster(["fra"], { CARILLON_NODE_SESSION_GRACE_MS: "30000" });
   store = system.store("fra");
 });
 afterAll(async () => {
@@ -111,20 +111,22 @@ test("P16, RN11, D7, O8 — a recipient's handler never ends: its node is ended,
 }, 180_000);
 
 test("S42, D1, D2 — a node dies with 100,000 resident processes: the rest goes on, theirs are taken over", async () => {
-  const lines = Array.from({ length: 220_000 }, (_, n) => `{"recipientId":"crowd-${n}"}`);
+  const lines = Array.from({ length: 175_000 }, (_, n) => `{"recipientId":"crowd-${n}"}`);
   for (let at = 0; at < lines.length; at += 10_000)
     await api().importLines(lines.slice(at, at + 10_000).join("\n"));
-  const second = await system.cluster.addWorker("fra");
-  const theirs = new Set(await share(second.memberId));
-  // A new owner gives lost sessions 20 s to come back: until then everybody's process waits, resident.
+  // Two thirds of the partitions, so that its share is above 100,000 whatever its id hashes to.
+  const second = await system.cluster.addWorker("fra", { CARILLON_NODE_WEIGHT: "2" });
+  await share(second.memberId);
+  // A new owner gives lost sessions 30 s to come back: until then everybody's process waits, resident.
   const id = await api().post({ broadcast: true }, "to a crowd");
-  await until("100,000 processes are resident", 15_000, async () => {
+  await until("100,000 processes are resident", 30_000, async () => {
     const { text } = await operate("tree", "--json", "--node", second.memberId);
     const [node] = JSON.parse(text) as { stats?: { residentCount: number } }[];
     const { residentCount = 0 } = node?.stats ?? {};
     return residentCount >= 100_000 ? residentCount : undefined;
   }).finally(() => second.kill("SIGKILL"));
   const killedAtMs = performance.now();
+  const theirs = new Set(await partitionsOf(second.memberId)); // its leases are still valid
   const others: number[] = [];
   const names = Array.from({ length: 400 }, (_, n) => `crowd-${n}`);
   const [mine, lost] = [false, true].map((isLost) =>
@@ -144,12 +146,13 @@ test("S42, D1, D2 — a node dies with 100,000 resident processes: the rest goes
   expect(answeredAfterMs).toBeLessThan(LEASE_MS + 1_000 + 1_000); // and a second for the client's own retry
   const { counts } = await api().finished(id, 90_000);
   expect(counts.targeted - counts.noDevice - counts.deliveredSocket - counts.unacked).toBe(0);
-  expect(counts.targeted).toBeGreaterThanOrEqual(220_000);
+  expect(counts.targeted).toBeGreaterThanOrEqual(175_000);
   const p99 = others.toSorted((a, b) => a - b)[Math.floor(others.length * 0.99)] ?? 0;
   console.log(
     `S42: the first of the lost ${Math.round(answeredAfterMs)} ms after the kill; the others' ` +
       `post → shown p99 ${Math.round(p99)} ms over ${others.length} posts`,
   );
+  expect(others.length).toBeGreaterThan(0);
   expect(p99).toBeLessThan(1_000);
 }, 240_000);
 

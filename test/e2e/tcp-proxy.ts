@@ -1,5 +1,6 @@
 // test/e2e/tcp-proxy.ts
-// A TCP proxy on loopback whose connections can be dropped without a word, as a network does.
+// A TCP proxy on loopback whose connections can be dropped without a word, as a network does, and
+// which can be cut: no connection stands, and none comes about, until it is healed.
 import { createServer, connect, type AddressInfo, type Socket } from "node:net";
 import { once } from "node:events";
 
@@ -7,12 +8,19 @@ export interface TcpProxy {
   readonly port: number;
   /** Resets every connection; returns how many there were. */
   dropAll(): number;
+  cut(): void;
+  heal(): void;
   close(): Promise<void>;
 }
 
 export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
   const open = new Set<Socket>();
+  let isCut = false;
   const server = createServer((inbound) => {
+    if (isCut) {
+      inbound.resetAndDestroy();
+      return;
+    }
     const outbound = connect(targetPort, "127.0.0.1");
     open.add(inbound);
     for (const [from, to] of [
@@ -37,6 +45,13 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
   return {
     port: (server.address() as AddressInfo).port,
     dropAll,
+    cut() {
+      isCut = true;
+      dropAll();
+    },
+    heal() {
+      isCut = false;
+    },
     async close() {
       dropAll();
       server.close();

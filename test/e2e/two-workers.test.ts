@@ -145,4 +145,8 @@ test("D4, C19 — an owner stopped for 20 s and continued: nothing of it is writ
       "while the owner sleeps",
       "after it woke",
     ]);
+  for (const { seen } of inboxes) {
+    const offsets = seen.map(({ offset }) => offset);
+    expect(offsets).toEqual([...new Set(offsets)].toSorted((one, other) => one - other)); // each once
+  }
 });

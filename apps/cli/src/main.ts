@@ -9,6 +9,8 @@ import { discoverCommand } from "./agent/discover-command.ts";
 import { count, regions } from "./arguments.ts";
 import { runDevCommand } from "./dev/dev-command.ts";
 import { loadCommand } from "./load/load-command.ts";
+import { membersCommand } from "./members-command.ts";
+import { natsKeyCommand } from "./nats-key-command.ts";
 import { runNodeCommand } from "./node-command.ts";
 import { processCommand } from "./process-command.ts";
 import { regionCommand } from "./region-command.ts";
@@ -106,6 +108,16 @@ program.addCommand(
 );
 
 program.addCommand(
+  natsKeyCommand(
+    {
+      out: (text) => void process.stdout.write(text),
+      err: (text) => void process.stderr.write(text),
+    },
+    (exitCode) => void (process.exitCode = exitCode),
+  ),
+);
+
+program.addCommand(
   processCommand({
     terminal: createTerminal(process.stdout),
     defaultDataFolder: DEFAULT_DATA_FOLDER,
@@ -117,6 +129,14 @@ program.addCommand(
   regionCommand({
     terminal: createTerminal(process.stdout),
     progress: (line) => void process.stderr.write(`${line}\n`),
+    defaultDataFolder: DEFAULT_DATA_FOLDER,
+    env: process.env,
+  }),
+);
+
+program.addCommand(
+  membersCommand({
+    terminal: createTerminal(process.stdout),
     defaultDataFolder: DEFAULT_DATA_FOLDER,
     env: process.env,
   }),

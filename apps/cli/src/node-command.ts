@@ -8,6 +8,7 @@
 //        orderly stop, and exits 1: systemd starts it again.
 //   RN6  A configuration that is not valid: every problem on stderr, exit 78. What is not caught is
 //        logged and ends the process with 1: a node that is not sound must not go on.
+import { performance } from "node:perf_hooks";
 import { CONFIG_EXIT_CODE, ConfigError, type Environment, printConfig } from "@carillon/config";
 import { type Clock, systemClock, systemRandom, systemScheduler } from "@carillon/kernel";
 import { DEFAULT_RUNTIME_LIMITS, Pulse, startWatchdog, type Watchdog } from "@carillon/process";
@@ -53,6 +54,7 @@ async function runNode(config: RegionNodeConfig, build: string): Promise<number>
   const node = createRegionNode({
     config,
     pulse,
+    load: loadOfThread(),
     memberId,
     build,
     clock: systemClock,
@@ -80,6 +82,17 @@ async function runNode(config: RegionNodeConfig, build: string): Promise<number>
   await watchdog?.stop();
   await systemClock.sleep(FLUSH_MS);
   return exitCode;
+}
+
+/** Share of time that the thread was busy since it was asked last, to the hundredth. */
+function loadOfThread(): () => number {
+  let before = performance.eventLoopUtilization();
+  return () => {
+    const now = performance.eventLoopUtilization();
+    const { utilization } = performance.eventLoopUtilization(now, before);
+    before = now;
+    return Math.round(utilization * 100) / 100;
+  };
 }
 
 /** As a process in quarantine: the node may not have been its fault. */

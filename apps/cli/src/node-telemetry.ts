@@ -2,6 +2,7 @@
 // Joins what the parts of a node tell of themselves to its log and metrics.
 // What may happen per message is counted; only changes and faults are logged.
 import type { BusEvent } from "@carillon/bus";
+import type { MemberChange, Membership } from "@carillon/cluster";
 import { CLOSE_CODES } from "@carillon/contracts";
 import type { Gateway, GatewayStats } from "@carillon/gateway";
 import { assertNever, type Clock, Fault } from "@carillon/kernel";
@@ -14,8 +15,11 @@ interface Telemetry {
 }
 
 export function busEventObserver({ log, metrics }: Telemetry): (event: BusEvent) => void {
+  const denied = new Set<string>(); // told once each: a sender may try for every message
   return (event) => {
-    metrics.busEvents.inc({ event: event.kind });
+    metrics.busEvents.inc({
+      event: event.kind === "silent" ? `${event.whose}_silent` : event.kind,
+    });
     switch (event.kind) {
       case "connected":
         return log.info("bus.connected", { server: event.server });
@@ -25,6 +29,12 @@ export function busEventObserver({ log, metrics }: Telemetry): (event: BusEvent)
         return log.warn("bus.connect_failed", { server: event.server, code: event.code });
       case "refused":
         return log.debug("bus.refused", { operation: event.operation, reason: event.reason });
+      case "silent":
+        return log.debug("bus.silent", { whose: event.whose });
+      case "publish_denied":
+        if (denied.has(event.subject) || denied.size === DENIED_TOLD_MAX) return;
+        denied.add(event.subject);
+        return log.error("bus.publish_denied", { subject: event.subject });
       case "subscription_denied":
         return log.error("bus.subscription_denied", { subject: event.subject });
       default:
@@ -33,7 +43,38 @@ export function busEventObserver({ log, metrics }: Telemetry): (event: BusEvent)
   };
 }
 
+const DENIED_TOLD_MAX = 100;
+
+export function memberObserver({ log, metrics }: Telemetry) {
+  return (change: MemberChange, about: { memberId: string; region: string }): void => {
+    metrics.memberChanges.inc({ change });
+    const { memberId, region: memberRegion } = about;
+    log[change === "suspect" ? "warn" : "info"](`member.${change}`, { memberId, memberRegion });
+  };
+}
+
 const STATS_EVERY_MS = 1_000;
+const STATES = ["alive", "draining", "suspect"] as const;
+
+/** Once a second; returns what ends it. */
+export function publishMembers(deps: {
+  readonly membership: Pick<Membership, "members" | "departedCount" | "isIsolated">;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+}): () => void {
+  const { membership, metrics, clock } = deps;
+  const publish = (): void => {
+    timer = clock.setTimer(STATS_EVERY_MS, publish);
+    const members = membership.members();
+    for (const state of STATES)
+      metrics.members.set({ state }, members.filter((member) => member.state === state).length);
+    metrics.members.set({ state: "left" }, membership.departedCount);
+    metrics.isolated.set(membership.isIsolated() ? 1 : 0);
+  };
+  let timer = clock.setTimer(STATS_EVERY_MS, publish);
+  return () => timer.cancel();
+}
+
 const COUNTED = [
   "acceptedTotal",
   "refusedTotal",

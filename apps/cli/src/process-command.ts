@@ -109,7 +109,10 @@ interface ProcessApi {
   ask(request: ApiRequest): Promise<Asked>;
 }
 
-function apiOf(options: CommonOptions, context: OperatorContext): ProcessApi {
+export function apiOf(
+  options: Pick<CommonOptions, "url" | "data" | "json">,
+  context: OperatorContext,
+): ProcessApi {
   const api = adminApiOf(options, context);
   return { terminal: context.terminal, isJson: options.json, ask: (request) => api.ask(request) };
 }

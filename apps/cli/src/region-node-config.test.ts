@@ -1,9 +1,15 @@
 // Goal: RN1 and the exit code of RN6. Method: environments, good and bad.
 import { generateKeyPairSync } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createNatsKey } from "@carillon/bus";
 import { ConfigError } from "@carillon/config";
+import { type Role, ROLES } from "@carillon/contracts";
 import { createSeededRandom } from "@carillon/kernel";
 import { expect, test } from "vitest";
 import { runNodeCommand } from "./node-command.ts";
+import { natsOptionsOf } from "./node-nats.ts";
 import { readRegionNodeConfig } from "./region-node-config.ts";
 import { newMemberId } from "./region-node.ts";
 
@@ -84,6 +90,42 @@ test("RN1, RN6 — every problem at once, no value echoed, exit 78", async () =>
     'carillon node: CARILLON_NODE_TOKEN_PUBLIC_KEYS must be a JSON Web Key Set ({"keys": […]}) with at least one key, all public',
     "carillon node: CARILLON_NODE_INGEST_PORT must be a whole number from 0 to 65535",
     "carillon node: CARILLON_NODE_KEY_PEPPER (or CARILLON_NODE_KEY_PEPPER_FILE) is required by the role ingest",
+  ]);
+});
+
+test("RN12 — NATS: a seed, a file of certificates and a name, each checked; the seed not shown", () => {
+  const { seed } = createNatsKey();
+  const folder = mkdtempSync(join(tmpdir(), "carillon-config-"));
+  const caPath = join(folder, "ca.pem");
+  writeFileSync(caPath, "-----BEGIN CERTIFICATE-----\n");
+  const nats = {
+    CARILLON_NODE_NATS_SEED: seed,
+    CARILLON_NODE_NATS_CA_PATH: caPath,
+    CARILLON_NODE_NATS_SERVER_NAME: "nats.carillon.internal",
+  };
+  const urls = ["nats://127.0.0.1:4222"];
+  const optionsOf = (more: Record<string, string>, roles: readonly Role[]) =>
+    natsOptionsOf(readRegionNodeConfig({ ...WORKER, ...more }), roles);
+  expect(optionsOf(nats, ["worker"])).toEqual({
+    urls,
+    inboxPrefix: "_INBOX.fra.worker",
+    credentials: { kind: "nkey", seed },
+    tls: { caPath, serverName: "nats.carillon.internal" },
+  });
+  expect(optionsOf({}, ROLES)).toEqual({ urls, inboxPrefix: "_INBOX.fra.node" });
+  const secured = { CARILLON_NODE_NATS_URLS: "tls://nats.example:4222" };
+  expect(optionsOf(secured, ["worker"])).toMatchObject({ tls: {} });
+  rmSync(folder, { recursive: true });
+  const wrong = problemsOf({
+    ...WORKER,
+    CARILLON_NODE_NATS_SEED: `${seed.slice(0, -2)}AA`,
+    CARILLON_NODE_NATS_CA_PATH: caPath,
+    CARILLON_NODE_NATS_SERVER_NAME: "https://nats",
+  });
+  expect(wrong).toEqual([
+    "CARILLON_NODE_NATS_SEED must be the seed of a NATS user (SU…)",
+    "CARILLON_NODE_NATS_CA_PATH must be the path of a PEM file of certificates that can be read",
+    "CARILLON_NODE_NATS_SERVER_NAME must be a DNS name such as nats.carillon.internal",
   ]);
 });
 

@@ -15,9 +15,11 @@ import {
   secret,
   text,
 } from "@carillon/config";
+import { MEMBERSHIP_DEFAULTS } from "@carillon/cluster";
 import { DEFAULT_REGIONS, type Role, ROLES } from "@carillon/contracts";
 import { GATEWAY_LIMITS, parseKeySet } from "@carillon/gateway";
 import type { TokenKeys } from "@carillon/ingest";
+import { NATS_FIELDS } from "./node-nats.ts";
 
 const REGION = {
   pattern: /^[a-z][a-z0-9]{1,15}$/,
@@ -46,10 +48,7 @@ export const REGION_NODE_TABLE = {
     expected: "ingest, worker or gateway",
     fallback: ROLES,
   }),
-  CARILLON_NODE_NATS_URLS: list("the region's nats-servers", {
-    pattern: /^(nats|tls):\/\/[^\s,]+$/,
-    expected: "addresses such as nats://127.0.0.1:4222",
-  }),
+  ...NATS_FIELDS,
   CARILLON_NODE_STORE_URL: optional(
     secret("the region's database (ingest, worker)", {
       pattern: /^postgres(ql)?:\/\/\S+$/,
@@ -121,14 +120,24 @@ export const REGION_NODE_TABLE = {
     fallback: 30_000,
   }),
   CARILLON_NODE_RESEND_MAX: int("so often it is sent again (W3)", { min: 0, max: 10, fallback: 3 }),
-  CARILLON_NODE_MEMBER_LOST_MS: int("a silent member of the region is lost after this", {
-    min: 2_000,
+  CARILLON_NODE_BEAT_PAUSE_MS: int("a member of the region may miss beats for so long (C12)", {
+    min: 500,
     max: 60_000,
-    fallback: 5_000,
+    fallback: MEMBERSHIP_DEFAULTS.pauseMs,
   }),
-  CARILLON_NODE_MEMBER_LOST_REMOTE_MS: int("a silent member of another region is lost after this", {
-    min: 2_000,
+  CARILLON_NODE_BEAT_PAUSE_REMOTE_MS: int("a member of another region, likewise", {
+    min: 500,
     max: 60_000,
+    fallback: MEMBERSHIP_DEFAULTS.pauseRemoteMs,
+  }),
+  CARILLON_NODE_WEIGHT: int("share of partitions, relative to the region's other workers", {
+    min: 1,
+    max: 100,
+    fallback: 1, // a node is one thread on one core
+  }),
+  CARILLON_NODE_SETTLE_MS: int("a new worker is given others' partitions after this (C21)", {
+    min: 0,
+    max: 600_000,
     fallback: 10_000,
   }),
   CARILLON_NODE_STOP_MAX_MS: int("an orderly stop takes no longer, sockets' drain not counted", {

@@ -41,6 +41,7 @@ describe("a region node whose parts crash", { timeout: TEST_MAX_MS }, () => {
     });
     bus = await connectBus({
       urls: [cluster.natsUrl("fra")],
+      credentials: cluster.natsCredentials,
       name: "test",
       clock: systemClock,
       random: systemRandom,

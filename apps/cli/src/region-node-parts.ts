@@ -5,7 +5,7 @@
 //        number what they send each other under it. Only the first has the id that the node was given.
 import { type Bus, connectBus, ownBus } from "@carillon/bus";
 import { createMembership, type Membership } from "@carillon/cluster";
-import { assert, type Clock, type Random, type Scheduler } from "@carillon/kernel";
+import { assert, type Clock, Fault, type Random, type Scheduler } from "@carillon/kernel";
 import {
   type ChildSpec,
   ownChild,
@@ -17,7 +17,8 @@ import { createStore, type Store } from "@carillon/store";
 import type { Logger, Metrics } from "@carillon/telemetry";
 import { HomeKeeper } from "./home/home-keeper.ts";
 import { serveHomeSteps } from "./home/home-steps.ts";
-import { busEventObserver } from "./node-telemetry.ts";
+import { natsOptionsOf } from "./node-nats.ts";
+import { busEventObserver, memberObserver } from "./node-telemetry.ts";
 import { homeOf, type RegionNodeConfig, rolesOf } from "./region-node-config.ts";
 
 export interface RegionNodeDeps {
@@ -31,6 +32,8 @@ export interface RegionNodeDeps {
   readonly metrics: Metrics;
   /** Of the watchdog of this thread. */
   readonly pulse?: TurnPulse | undefined;
+  /** Share of time that the thread was busy since it was asked last, 0 to 1. */
+  readonly load?: (() => number) | undefined;
 }
 
 /** Who the others know, from its start until it ends. */
@@ -74,7 +77,7 @@ export class Foundation {
 
 const MEMBER_ID_RANDOM_CHARACTERS = 8;
 const CONNECT_TIMEOUT_MS = 5_000;
-const BEAT_EVERY_MS = 1_000;
+const OVERSLEPT = { code: "member_overslept", isRetryable: true };
 /** Migrations of a large database; other nodes that start meanwhile wait for them. */
 const MIGRATE_MAX_MS = 600_000;
 
@@ -175,7 +178,7 @@ function busChild(deps: RegionNodeDeps, foundation: Foundation): ChildSpec {
     ...stopLimits(deps),
     start: async (run) => {
       const bus = await connectBus({
-        urls: config.CARILLON_NODE_NATS_URLS,
+        ...natsOptionsOf(config, rolesOf(config)),
         name: memberId,
         clock: ownClock(run, deps.clock),
         random,
@@ -210,10 +213,12 @@ function membershipChild(deps: RegionNodeDeps, foundation: Foundation): ChildSpe
             home: homeOf(config),
             roles: rolesOf(config),
             build,
+            weight: config.CARILLON_NODE_WEIGHT,
           },
-          beatEveryMs: BEAT_EVERY_MS,
-          lostAfterMs: config.CARILLON_NODE_MEMBER_LOST_MS,
-          lostAfterRemoteMs: config.CARILLON_NODE_MEMBER_LOST_REMOTE_MS,
+          limits: {
+            pauseMs: config.CARILLON_NODE_BEAT_PAUSE_MS,
+            pauseRemoteMs: config.CARILLON_NODE_BEAT_PAUSE_REMOTE_MS,
+          },
         },
         {
           bus: ownBus(run, foundation.bus),
@@ -221,6 +226,9 @@ function membershipChild(deps: RegionNodeDeps, foundation: Foundation): ChildSpe
           scheduler: ownScheduler(run, deps.scheduler),
           onMalformed: () => metrics.messagesMalformed.inc({ subject: "beat" }),
           ...(foundation.home !== undefined && { homes: () => foundation.home?.told() ?? {} }),
+          onChange: memberObserver({ log: log.child("membership"), metrics }),
+          onOverslept: () => run.crashed(new Fault("slept for too long", OVERSLEPT)), // RN7
+          ...(deps.load && { load: deps.load }),
         },
       );
       const { home } = foundation;

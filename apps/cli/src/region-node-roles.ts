@@ -20,7 +20,12 @@ import {
   type TreeNode,
 } from "@carillon/process";
 import { createWorker, type Worker } from "@carillon/worker";
-import { publishGatewayStats, publishOutboxAge, reasonOf } from "./node-telemetry.ts";
+import {
+  publishGatewayStats,
+  publishMembers,
+  publishOutboxAge,
+  reasonOf,
+} from "./node-telemetry.ts";
 import { serveProcessAdmin } from "./process-admin.ts";
 import { publishProcessStats } from "./process-metrics.ts";
 import { processHandlers } from "./process-routes.ts";
@@ -140,6 +145,7 @@ export class Roles {
               resendMax: config.CARILLON_NODE_RESEND_MAX,
             },
             stopMaxMs,
+            placement: { settleMs: config.CARILLON_NODE_SETTLE_MS },
           },
           {
             ...this.#deps,
@@ -313,6 +319,8 @@ export class Roles {
       abandonMaxMs: PROMPT_MAX_MS,
       start: (run) => {
         const clock = ownClock(run, this.#deps.clock);
+        const { membership } = this.#foundation.incarnation;
+        run.onOver(publishMembers({ membership, metrics, clock }));
         run.onOver(publishProcessStats({ runtimes: () => this.runtimes(), metrics, clock }));
         if (this.#gateway !== undefined)
           run.onOver(publishGatewayStats({ gateway: this.#gateway, metrics, clock }));

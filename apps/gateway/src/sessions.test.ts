@@ -1,5 +1,5 @@
 // Goal: W2, W3 and GW8–GW16 through real sockets, with an owner that loses, delays and moves.
-import { partitionOf, UNKNOWN_INDEX } from "@carillon/contracts";
+import { partitionOf, subjects, UNKNOWN_INDEX } from "@carillon/contracts";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import {
   type Fixture,
@@ -357,7 +357,7 @@ test("W7 — one group, many sockets, one of them gone: each of the others gets 
 test("GW16 — a message that cannot be read is counted and harms nothing", async () => {
   const client = await joined();
   fixture.owner.post(["anna"], { id: "1" });
-  fixture.ownerBus.publish(`member.${GATEWAY_ID}.deliver`, Buffer.from("{nonsense"));
+  fixture.ownerBus.publish(subjects.memberDeliver(GATEWAY_ID), Buffer.from("{nonsense"));
   fixture.owner.post(["anna"], { id: "2" });
   await until(() => expect(client.offsets).toEqual([1, 2]));
   expect(fixture.gateway.stats().malformedTotal).toBe(1);

@@ -33,6 +33,9 @@ export interface Operator {
   readonly kind: "operator";
 }
 
+/** A member's last beat, and how it looks from here. */
+export type KnownMember = Beat & Partial<Pick<AdminNode, "state" | "phi" | "silentMs">>;
+
 export interface AdminDeps {
   readonly operatorKey: string | undefined;
   readonly requestTimeoutMs: number;
@@ -42,8 +45,7 @@ export interface AdminDeps {
   readonly owners: Owners;
   readonly homes: Homes;
   readonly regions: readonly string[];
-  /** Last beats of all members. */
-  readonly members: () => readonly Beat[];
+  readonly members: () => readonly KnownMember[];
 }
 
 const NOBODY_YET = "Nobody is known to own the partition now; after a failure that takes seconds.";
@@ -85,14 +87,19 @@ export function operatorAuth(
 
 function nodesOf({ members }: AdminDeps): AdminNode[] {
   return members()
-    .map(({ memberId, region, roles, isDraining, build, owned, home, standing }) => ({
+    .map(({ memberId, region, roles, isDraining, build, owned, ...seen }) => ({
       memberId,
       region,
       roles,
       isDraining,
       build,
-      home: home ?? region,
-      standing: standing ?? "serving",
+      home: seen.home ?? region,
+      standing: seen.standing ?? "serving",
+      state: seen.state,
+      phi: seen.phi,
+      silentMs: seen.silentMs,
+      load: seen.load,
+      weight: seen.weight,
       ownedCount: Object.values(owned).reduce((sum, epochs) => sum + epochs.length, 0),
     }))
     .toSorted((a, b) => (a.memberId < b.memberId ? -1 : 1));

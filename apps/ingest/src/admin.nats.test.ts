@@ -68,7 +68,10 @@ beforeAll(async () => {
   regions = await startRegions(["fra", "lon"]);
   fra = await regions.startNode("fra", {
     operatorKey: OPERATOR_KEY,
-    members: () => [beat(SILENT, {}), beat(LON_WORKER, { lon: [[5, 1]] })],
+    members: () => [
+      { ...beat(SILENT, {}), state: "suspect", phi: 9.5, silentMs: 5_000 },
+      { ...beat(LON_WORKER, { lon: [[5, 1]] }), load: 0.5, weight: 2 },
+    ],
     ownerOf: (home) => (home === "lon" ? LON_WORKER : undefined),
     limits: { statusTimeoutMs: 1_000 },
   });
@@ -166,6 +169,8 @@ test("O8 — nodes, a node's tree and processes are asked in any region and answ
         roles: ["worker"],
         isDraining: false,
         build: "1",
+        load: 0.5,
+        weight: 2,
         ownedCount: 1,
         home: "lon",
         standing: "serving",
@@ -176,6 +181,9 @@ test("O8 — nodes, a node's tree and processes are asked in any region and answ
         roles: ["worker"],
         isDraining: false,
         build: "1",
+        state: "suspect",
+        phi: 9.5,
+        silentMs: 5_000,
         ownedCount: 0,
         home: "lon",
         standing: "serving",

@@ -2,10 +2,10 @@
 // What an ingest node is built from.
 import type { Bus } from "@carillon/bus";
 import type { RouterDeps } from "@carillon/cluster";
-import type { Beat } from "@carillon/contracts";
 import type { Clock, Random } from "@carillon/kernel";
 import type { SupervisorOptions } from "@carillon/process";
 import type { Store } from "@carillon/store";
+import type { KnownMember } from "./admin-routes.ts";
 import type { IngestEvents } from "./events.ts";
 import type { HomeGate } from "./home-gate.ts";
 import type { IngestLimits } from "./limits.ts";
@@ -30,7 +30,7 @@ export interface IngestDeps {
   readonly bus: Bus;
   readonly owners: RouterDeps["members"];
   /** Last beats of all members, for operators. */
-  readonly members: () => readonly Beat[];
+  readonly members: () => readonly KnownMember[];
   readonly clock: Clock;
   readonly random: Random;
   readonly events: IngestEvents; // createEvents joins them to log and metrics

@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Bus, connectBus } from "@carillon/bus";
-import { type Beat, decodeMessage, type Poke, pokeSchema, subjects } from "@carillon/contracts";
+import { decodeMessage, type Poke, pokeSchema, subjects } from "@carillon/contracts";
 import { systemClock, systemRandom } from "@carillon/kernel";
 import {
   dropPostgres,
@@ -24,6 +24,7 @@ import {
   type IngestEvents,
   type IngestLimits,
 } from "./index.ts";
+import type { KnownMember } from "./admin-routes.ts";
 import type { HomeGate } from "./home-gate.ts";
 import { INGEST_LIMITS } from "./limits.ts";
 
@@ -50,7 +51,7 @@ export interface NodeOptions {
   readonly limits?: Partial<IngestLimits>;
   /** Default: nobody owns anything. */
   readonly ownerOf?: (home: string, partition: number) => string | undefined;
-  readonly members?: () => readonly Beat[];
+  readonly members?: () => readonly KnownMember[];
   readonly operatorKey?: string;
   /** Default: the home is served here, always. */
   readonly home?: HomeGate;

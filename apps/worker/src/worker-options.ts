@@ -1,7 +1,7 @@
 // apps/worker/src/worker-options.ts
 // What a worker is built from.
 import type { Bus } from "@carillon/bus";
-import type { KindHandler, LeaseStore, Membership } from "@carillon/cluster";
+import type { KindHandler, LeaseStore, Membership, PlacementLimits } from "@carillon/cluster";
 import type { DeliveryLimits, LedgerStore, RecipientProcesses } from "@carillon/delivery";
 import type { Clock, Random, Scheduler } from "@carillon/kernel";
 import type { SupervisorOptions, TurnPulse } from "@carillon/process";
@@ -17,6 +17,8 @@ export interface WorkerOptions {
   readonly firstSeqs?: Readonly<Record<string, number>>;
   /** Of handing partitions over, at the stop. Default 15,000. */
   readonly stopMaxMs?: number;
+  /** When partitions move; for tests, and for who knows why. */
+  readonly placement?: Partial<PlacementLimits>;
 }
 
 export interface WorkerDeps {

@@ -63,9 +63,7 @@ function region() {
     const membership = createMembership(
       {
         self: { memberId, region: HOME, roles: ["worker"], build: "test" },
-        beatEveryMs: 100,
-        lostAfterMs: 2_000,
-        lostAfterRemoteMs: 4_000,
+        limits: { beatEveryMs: 100, pauseMs: 2_000, pauseRemoteMs: 4_000 },
       },
       { ...deps, onMalformed: () => undefined },
     );
@@ -79,7 +77,12 @@ function region() {
     const reports: SupervisorReport[] = [];
     const exits: Exit[] = [];
     const worker = createWorker(
-      { home: HOME, memberId, limits: { graceMs: 1_000 } },
+      {
+        home: HOME,
+        memberId,
+        limits: { graceMs: 1_000 },
+        placement: { settleMs: 500, holdMs: 500 },
+      },
       {
         ...deps,
         store,

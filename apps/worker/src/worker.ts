@@ -190,16 +190,24 @@ class SupervisedWorker implements Worker {
   }
 
   #createOwnership(run: OwnRun): Ownership {
-    const { home, memberId } = this.#options;
+    const { home, memberId, placement } = this.#options;
     const { store, membership, metrics, clock, log } = this.#deps;
     return createOwnership(
-      { home, memberId, partitionCount: LIMITS.partitionCount, ...LEASE },
+      {
+        home,
+        memberId,
+        partitionCount: LIMITS.partitionCount,
+        ...LEASE,
+        ...(placement && { placement }),
+      },
       {
         leases: store.leases,
-        workers: () => membership.workers(),
+        placeable: () => membership.placeable(),
+        isIsolated: () => membership.isIsolated(),
         clock: ownClock(run, clock),
         onAcquired: (partitions) => {
           log.info("worker.acquired", { partitionCount: partitions.length });
+          metrics.partitionMoves.inc({ direction: "taken" }, partitions.length);
           this.#processes?.parts.delivery.acquire(partitions);
         },
         onLost: (partitions, reason) => {
@@ -209,12 +217,14 @@ class SupervisedWorker implements Worker {
         },
         onRelease: async (partitions) => {
           log.info("worker.released", { partitionCount: partitions.length });
+          metrics.partitionMoves.inc({ direction: "given" }, partitions.length);
           await this.#processes?.parts.delivery.release(partitions);
         },
         onFault: (cause) => {
           if (cause instanceof Fault) log.warn("worker.fault", { reason: reasonOf(cause) });
           else run.crashed(cause);
         },
+        onHandedOver: (_, afterMs) => metrics.handovers.observe(afterMs / 1_000),
       },
     );
   }

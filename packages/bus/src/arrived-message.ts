@@ -2,7 +2,7 @@
 // A message on its way to a subscriber: one object is what is handed over, and the handing over.
 import type { Arrival } from "./arrivals.ts";
 import type { Message, Subscription } from "./bus.ts";
-import type { LinkSubscription } from "./link.ts";
+import type { Link, LinkSubscription } from "./link.ts";
 
 export interface Subscriber extends Subscription {
   readonly subject: string;
@@ -14,13 +14,13 @@ export interface Subscriber extends Subscription {
 
 /** Where replies go: to the link, or to a request of this process. */
 export interface Replier {
-  replyOver(replySubject: string, data: Uint8Array): void;
+  replyOver(link: Link, replySubject: string, data: Uint8Array): void;
   replyLocally(token: string, data: Uint8Array): void;
 }
 
 export type ReplyAddress =
   | { readonly kind: "nobody" }
-  | { readonly kind: "subject"; readonly replySubject: string }
+  | { readonly kind: "subject"; readonly replySubject: string; readonly link: Link }
   | { readonly kind: "local"; readonly token: string };
 export const NO_ADDRESS: ReplyAddress = { kind: "nobody" };
 
@@ -47,7 +47,8 @@ export class ArrivedMessage implements Message, Arrival {
 
   reply(data: Uint8Array): void {
     const address = this.#address;
-    if (address.kind === "subject") this.#replier.replyOver(address.replySubject, data);
+    if (address.kind === "subject")
+      this.#replier.replyOver(address.link, address.replySubject, data);
     if (address.kind === "local") this.#replier.replyLocally(address.token, data);
   }
 

@@ -1,14 +1,15 @@
 // packages/bus/src/bus-core.ts
 // The bus over any link: subscriptions that outlive links, requests, local short cut, limits.
-// The invariants BU1–BU7 are in bus.ts.
+// The invariants BU1–BU7 are in bus.ts, BU9 in pending-requests.ts.
 import { assert, type Clock, type Random, type Scheduler } from "@carillon/kernel";
 import { ArrivalQueue } from "./arrivals.ts";
 import { ArrivedMessage, NO_ADDRESS } from "./arrived-message.ts";
 import type { Replier, ReplyAddress, Subscriber } from "./arrived-message.ts";
 import type { Bus, Message, PublishOutcome, RequestOutcome } from "./bus.ts";
 import type { SubscribeOptions, Subscription } from "./bus.ts";
-import type { BusEvent, RefusalReason } from "./events.ts";
-import type { Link, LostReason } from "./link.ts";
+import type { BusEvent, DisconnectReason, RefusalReason } from "./events.ts";
+import type { Link } from "./link.ts";
+import { DISCONNECTED, PendingRequests } from "./pending-requests.ts";
 import { assertSubject, isPattern } from "./subject.ts";
 
 export interface BusCoreOptions {
@@ -23,13 +24,7 @@ export interface BusCoreOptions {
   readonly onEvent: (event: BusEvent) => void;
 }
 
-interface PendingRequest {
-  readonly link: Link | undefined; // undefined: to a subscriber in this process
-  settle(outcome: RequestOutcome): void;
-}
-
 const NOBODY: RequestOutcome = { kind: "no_responders" };
-const DISCONNECTED = { kind: "disconnected" } as const;
 
 export class BusCore implements Bus {
   readonly #options: BusCoreOptions;
@@ -37,7 +32,7 @@ export class BusCore implements Bus {
   readonly #inbox: string; // "<prefix>.<random>."
   readonly #subscribers = new Set<Subscriber>();
   readonly #soles = new Map<string, Subscriber>();
-  readonly #pending = new Map<string, PendingRequest>(); // by token
+  readonly #pending: PendingRequests;
   readonly #listeners = new Set<{ tell(isConnected: boolean): void }>();
   readonly #closing = Promise.withResolvers<void>();
   #drained: Promise<void> | undefined;
@@ -46,11 +41,13 @@ export class BusCore implements Bus {
   #isClosed = false;
   #payloadMaxBytes: number;
   #localBytes = 0;
-  #requestsCount = 0;
 
   constructor(options: BusCoreOptions) {
     this.#options = options;
     this.#arrivals = new ArrivalQueue(options.scheduler);
+    this.#pending = new PendingRequests(options.clock, (whose) =>
+      options.onEvent({ kind: "silent", whose }),
+    );
     const unique = Buffer.from(options.random.bytes(12)).toString("base64url");
     this.#inbox = `${options.inboxPrefix}.${unique}.`;
     assertSubject(`${this.#inbox}1`);
@@ -89,20 +86,12 @@ export class BusCore implements Bus {
     assertSubject(subject);
     if (data.length > this.#payloadMaxBytes) return Promise.resolve(this.#tooLarge("request"));
     const sole = this.#soles.get(subject);
-    const token = (++this.#requestsCount).toString(36);
-    return new Promise((resolve) => {
-      const timer = this.#options.clock.setTimer(timeoutMs, () => settle({ kind: "timeout" }));
-      const settle = (outcome: RequestOutcome): void => {
-        timer.cancel();
-        this.#pending.delete(token);
-        resolve(outcome);
-      };
-      this.#pending.set(token, { link: sole ? undefined : this.#link, settle });
-      const refusal = sole
-        ? this.#sendLocal(sole, subject, data, { kind: "local", token })
-        : this.#send(subject, data, this.#inbox + token);
-      if (refusal !== undefined) settle(this.#refused("request", refusal));
-    });
+    const { token, outcome } = this.#pending.start(sole ? undefined : this.#link, timeoutMs);
+    const refusal = sole
+      ? this.#sendLocal(sole, subject, data, { kind: "local", token })
+      : this.#send(subject, data, this.#inbox + token);
+    if (refusal !== undefined) this.#pending.settle(token, this.#refused("request", refusal));
+    return outcome;
   }
 
   subscribe(
@@ -157,12 +146,28 @@ export class BusCore implements Bus {
     this.#options.onEvent({ kind: "connected", server: link.server });
   }
 
-  /** The link is gone: requests that wait on it will get no answer. */
-  detach(link: Link, reason: LostReason): void {
+  /** Its server will end soon: nothing new goes over it, and what is under way may still come. */
+  release(link: Link): void {
     if (this.#link !== link) return;
     this.#link = undefined;
+    this.#disconnected(link, "lame_duck");
+  }
+
+  /** The link is gone: requests that wait on it will get no answer. */
+  detach(link: Link, reason: DisconnectReason): void {
     // Behind what has already arrived: an answer among it counts.
-    this.#arrivals.arrive({ deliver: () => this.#settleAll((pending) => pending.link === link) });
+    this.#arrivals.arrive({
+      deliver: () => {
+        this.#pending.giveUp(link);
+        return true;
+      },
+    });
+    if (this.#link !== link) return; // released before
+    this.#link = undefined;
+    this.#disconnected(link, reason);
+  }
+
+  #disconnected(link: Link, reason: DisconnectReason): void {
     if (!this.#isConnected) return;
     this.#setConnected(false);
     this.#options.onEvent({ kind: "disconnected", server: link.server, reason });
@@ -189,7 +194,7 @@ export class BusCore implements Bus {
       deliver: () => {
         this.#localBytes -= data.length;
         if (sole.isActive || address.kind !== "local") return message.deliver();
-        this.#pending.get(address.token)?.settle(NOBODY);
+        this.#pending.settle(address.token, NOBODY);
         return true;
       },
     });
@@ -197,10 +202,12 @@ export class BusCore implements Bus {
   }
 
   readonly #replier: Replier = {
-    // Not #send: what arrives while subscriptions are being made is answered, too.
-    replyOver: (replySubject, data) => {
+    // Not #send: what arrives while subscriptions are being made is answered, too. The link that
+    // brought the request may answer it; another one only where the server asks for no rights.
+    replyOver: (link, replySubject, data) => {
       if (data.length > this.#payloadMaxBytes) return void this.#tooLarge("reply");
-      const outcome = this.#link?.send(replySubject, data, "") ?? "gone";
+      let outcome = link.send(replySubject, data, "");
+      if (outcome === "gone") outcome = this.#link?.send(replySubject, data, "") ?? "gone";
       if (outcome !== "sent") this.#refused("reply", outcome === "full" ? "full" : "disconnected");
     },
     // Queued like a message, so that it does not overtake what was published before it (BU2).
@@ -211,13 +218,7 @@ export class BusCore implements Bus {
   };
 
   #settle(token: string, data: Uint8Array, isNoResponders: boolean): boolean {
-    this.#pending.get(token)?.settle(isNoResponders ? NOBODY : { kind: "reply", data });
-    return true; // unknown: it has timed out, or got an answer before
-  }
-
-  #settleAll(isConcerned: (pending: PendingRequest) => boolean): boolean {
-    for (const pending of [...this.#pending.values()])
-      if (isConcerned(pending)) pending.settle(DISCONNECTED);
+    this.#pending.settle(token, isNoResponders ? NOBODY : { kind: "reply", data });
     return true;
   }
 
@@ -225,7 +226,7 @@ export class BusCore implements Bus {
     const { subject: pattern, queue } = subscriber;
     subscriber.onLink = link.subscribe(pattern, queue, (subject, data, replySubject) => {
       const address: ReplyAddress =
-        replySubject === "" ? NO_ADDRESS : { kind: "subject", replySubject };
+        replySubject === "" ? NO_ADDRESS : { kind: "subject", replySubject, link };
       const message = new ArrivedMessage(subscriber, subject, data, address, this.#replier);
       this.#arrivals.arrive(message);
     });
@@ -270,7 +271,7 @@ export class BusCore implements Bus {
     this.#isClosed = true;
     link?.close();
     if (link !== undefined) this.detach(link, "closed");
-    this.#settleAll(() => true);
+    this.#pending.giveUp();
     await this.#arrivals.idle();
   }
 }

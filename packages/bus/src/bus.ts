@@ -24,7 +24,11 @@ export type PublishOutcome =
   | { readonly kind: "disconnected" }
   | { readonly kind: "too_large"; readonly maxBytes: number };
 
-/** After `timeout` and `disconnected` nobody knows whether the peer did what was asked. */
+/**
+ * After `timeout` and `disconnected` nobody knows whether the peer did what was asked. `timeout`: the
+ * own server lives, and nobody answered. `disconnected`: it was not there, was lost meanwhile, or
+ * has given no sign of life since the request went out (BU9).
+ */
 export type RequestOutcome =
   | { readonly kind: "reply"; readonly data: Uint8Array }
   | { readonly kind: "no_responders" }

@@ -14,4 +14,6 @@ export {
 } from "./memory-network.ts";
 export { ownBus, type BusUser } from "./own-bus.ts";
 export { connectBus, type BusLimits, type ConnectBusOptions } from "./nats-bus.ts";
+export type { BusTls } from "./greeting.ts";
 export type { NatsCredentials } from "./nats-link.ts";
+export { createNatsKey, type NatsKey, natsPublicKeyOf } from "./nats-key.ts";

@@ -7,65 +7,21 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { systemClock, systemRandom } from "@carillon/kernel";
-import { freePort, freePorts, startNatsServer, type NatsServer } from "@carillon/local";
+import { freePort, freePorts, startNatsServer } from "@carillon/local";
 import { afterEach, expect, test } from "vitest";
 import type { Bus } from "./bus.ts";
 import { busConformance } from "./conformance.ts";
-import type { BusEvent } from "./events.ts";
-import { connectBus, type ConnectBusOptions } from "./nats-bus.ts";
+import { connectBus } from "./nats-bus.ts";
+import { BusFixture, bytes, text, untilHeard } from "./test-bus.ts";
 import { createLine, type Line } from "./test-proxy.ts";
 
 const TEST_MAX_MS = 90_000;
 const REQUEST_MAX_MS = 20_000;
-const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
-const text = (data: Uint8Array): string => new TextDecoder().decode(data);
 
-const cleanUps: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).toReversed()) await cleanUp();
-});
-
-async function startServer(configText: string, name = "fra-a"): Promise<NatsServer> {
-  const folder = mkdtempSync(join(tmpdir(), "carillon-bus-"));
-  cleanUps.push(() => rmSync(folder, { recursive: true }));
-  const server = await startNatsServer({ folder, name, configText });
-  cleanUps.push(() => server.stop());
-  return server;
-}
-
-/** A bus whose events can be waited for. */
-async function connected(
-  options: Partial<ConnectBusOptions> & { readonly urls: readonly string[] },
-): Promise<{ bus: Bus; events: BusEvent[]; nextEvent(kind: BusEvent["kind"]): Promise<BusEvent> }> {
-  const events: BusEvent[] = [];
-  const waiters: { kind: BusEvent["kind"]; resolve: (event: BusEvent) => void }[] = [];
-  const bus = await connectBus({
-    name: "test",
-    clock: systemClock,
-    random: systemRandom,
-    ...options,
-    onEvent(event) {
-      events.push(event);
-      const index = waiters.findIndex(({ kind }) => kind === event.kind);
-      if (index >= 0) waiters.splice(index, 1)[0]?.resolve(event);
-    },
-  });
-  cleanUps.push(() => bus.drain());
-  const nextEvent = (kind: BusEvent["kind"]): Promise<BusEvent> =>
-    new Promise((resolve) => waiters.push({ kind, resolve }));
-  return { bus, events, nextEvent };
-}
-
-/** Resolves once a message of `from` reaches `to`; across gateways interest takes a while. */
-async function untilHeard(from: Bus, to: Bus): Promise<void> {
-  const heard = Promise.withResolvers<void>();
-  const subject = `heard.${Math.random().toString(36).slice(2)}`;
-  const subscription = to.subscribe(subject, () => heard.resolve());
-  const timer = setInterval(() => from.publish(subject, bytes("?")), 20);
-  await heard.promise;
-  clearInterval(timer);
-  subscription.unsubscribe();
-}
+const fixture = new BusFixture();
+const startServer = fixture.startServer.bind(fixture);
+const connected = fixture.connected.bind(fixture);
+afterEach(() => fixture.cleanUp());
 
 busConformance("NATS", async () => {
   const folder = mkdtempSync(join(tmpdir(), "carillon-bus-"));
@@ -342,7 +298,7 @@ test(
     });
     const port = await freePort();
     await new Promise<void>((resolve) => mute.listen(port, "127.0.0.1", resolve));
-    cleanUps.push(() => mute.close());
+    fixture.onCleanUp(() => mute.close());
     const limits = {
       firstConnectMaxMs: 10,
       dialMaxMs: 100,

@@ -5,8 +5,9 @@ import type { Clock, Random, Scheduler } from "@carillon/kernel";
 import type { Bus } from "./bus.ts";
 import { BusCore } from "./bus-core.ts";
 import type { BusEvent } from "./events.ts";
-import type { Link } from "./link.ts";
-import { dialNats, hostOf, type NatsCredentials } from "./nats-link.ts";
+import type { BusTls } from "./greeting.ts";
+import { dialNats, hostOf } from "./nats-link.ts";
+import type { NatsCredentials, NatsServerLink } from "./nats-link.ts";
 
 export interface ConnectBusOptions {
   /** nats:// addresses of this region's servers; tried in turn from a random one. */
@@ -17,6 +18,7 @@ export interface ConnectBusOptions {
   readonly random: Random;
   readonly scheduler?: Scheduler; // default: the system's
   readonly credentials?: NatsCredentials; // default: none
+  readonly tls?: BusTls; // default: as the server wants it, by the authorities that Node trusts
   /** First token(s) of reply subjects, so that a role's permissions can name them. */
   readonly inboxPrefix?: string; // default "_INBOX"
   readonly onEvent?: (event: BusEvent) => void;
@@ -39,6 +41,8 @@ export interface BusLimits {
   /** `connectBus` returns a bus that is not connected after this, and the bus goes on trying. */
   readonly firstConnectMaxMs: number;
   readonly drainMaxMs: number;
+  /** After its server went into lame duck mode a link may still bring answers for so long. */
+  readonly lameDuckLingerMs: number;
 }
 
 export const BUS_LIMITS: BusLimits = {
@@ -52,6 +56,7 @@ export const BUS_LIMITS: BusLimits = {
   reconnectMaxMs: 2_000,
   firstConnectMaxMs: 10_000,
   drainMaxMs: 5_000,
+  lameDuckLingerMs: 5_000, // above most time-outs of requests; the server itself stays 30 s
 };
 
 /**
@@ -74,8 +79,8 @@ export async function connectBus(options: ConnectBusOptions): Promise<Bus> {
     onEvent,
   });
   const credentials = options.credentials ?? { kind: "none" };
-  const dial = (url: string): Promise<Link> =>
-    dialNats({ url, name, credentials, clock, onEvent, ...limits });
+  const dial = (url: string): Promise<NatsServerLink> =>
+    dialNats({ url, name, credentials, tls: options.tls, clock, onEvent, ...limits });
   const firstConnection = Promise.withResolvers<void>();
   core.onConnection(() => firstConnection.resolve());
   const keeping = keepConnected(core, dial, { ...options, limits, onEvent });
@@ -86,38 +91,66 @@ export async function connectBus(options: ConnectBusOptions): Promise<Bus> {
   return core;
 }
 
+interface KeepOptions extends ConnectBusOptions {
+  readonly limits: BusLimits;
+  readonly onEvent: (event: BusEvent) => void;
+}
+
+/** `link` is in use until a dialled one has taken over from it. */
 async function keepConnected(
   core: BusCore,
-  dial: (url: string) => Promise<Link>,
-  options: ConnectBusOptions & {
-    readonly limits: BusLimits;
-    readonly onEvent: (event: BusEvent) => void;
-  },
+  dial: (url: string) => Promise<NatsServerLink>,
+  options: KeepOptions,
 ): Promise<void> {
   const { urls, random, limits, onEvent } = options;
   const between = (minMs: number, maxMs: number): number => minMs + random.next() * (maxMs - minMs);
   let next = Math.floor(random.next() * urls.length);
+  let leaving: NatsServerLink | undefined; // its server is in lame duck mode
+  let failuresCount = 0; // since the last link
   while (!core.isClosing) {
     const url = urls[next++ % urls.length] ?? "";
-    let delayMs = between(limits.reconnectMinMs, limits.reconnectMaxMs);
+    let delayMs = between(0, limits.reconnectMinMs); // the first try after a loss comes soon
     try {
       const link = await dial(url);
-      await useUntilLost(core, link);
-      delayMs = between(0, limits.reconnectMinMs); // the first try after a loss comes soon
+      if (leaving !== undefined) await leave(core, leaving, options);
+      leaving = (await useUntilEnd(core, link)) === "lame_duck" ? link : undefined;
+      failuresCount = 0;
     } catch (cause) {
       if (!(cause instanceof Fault)) throw cause;
-      const code =
-        cause.code === "unauthorized" || cause.code === "protocol" ? cause.code : "unreachable";
-      onEvent({ kind: "connect_failed", server: hostOf(url), code });
+      onEvent({ kind: "connect_failed", server: hostOf(url), code: dialCodeOf(cause) });
+      // Each server is tried before any of them rests.
+      if (++failuresCount % urls.length === 0)
+        delayMs = between(limits.reconnectMinMs, limits.reconnectMaxMs);
     }
     if (!core.isClosing) await pause(core, options.clock, delayMs);
   }
 }
 
-async function useUntilLost(core: BusCore, link: Link): Promise<void> {
-  if (core.isClosing) return link.close(); // drained while it was dialled
+async function useUntilEnd(core: BusCore, link: NatsServerLink): Promise<"lost" | "lame_duck"> {
+  if (core.isClosing) {
+    link.close(); // drained while it was dialled
+    return "lost";
+  }
+  const lost = link.lost.then((reason) => {
+    core.detach(link, reason);
+    return "lost" as const;
+  });
   await core.attach(link);
-  core.detach(link, await link.lost);
+  return Promise.race([lost, link.lameDuck.then(() => "lame_duck" as const)]);
+}
+
+/** What is under way is handed over before the next link brings more: nothing comes twice. */
+async function leave(core: BusCore, link: NatsServerLink, options: KeepOptions): Promise<void> {
+  const { clock, limits } = options;
+  core.release(link);
+  await Promise.race([link.retire(), link.lost, pause(core, clock, limits.dialMaxMs)]);
+  void Promise.race([link.lost, pause(core, clock, limits.lameDuckLingerMs)]).then(() =>
+    link.close(),
+  );
+}
+
+function dialCodeOf({ code }: Fault): "unreachable" | "unauthorized" | "tls" | "protocol" {
+  return code === "unauthorized" || code === "tls" || code === "protocol" ? code : "unreachable";
 }
 
 /** Ends early when the bus is drained. A sleep, not a timer: it keeps a starting node alive. */

@@ -7,16 +7,25 @@
 //   - A dial that times out leaks its socket: a server is asked for its greeting first.
 //   - Output is unbounded: bytes that the server has not confirmed by a PONG are counted here (BU4).
 //   - A subscriber that throws ends the client's reader silently: bus-core.ts catches (BU2).
-import { createConnection } from "node:net";
-import { Fault, type Clock, type Timer } from "@carillon/kernel";
-import { connect, NatsError, type NatsConnection } from "nats";
+import { assertNever, Fault, type Clock, type Timer } from "@carillon/kernel";
+import {
+  connect,
+  ErrorCode,
+  Events,
+  type NatsConnection,
+  NatsError,
+  nkeyAuthenticator,
+} from "nats";
+import type { ConnectionOptions, Subscription, TlsOptions } from "nats";
 import type { BusEvent } from "./events.ts";
+import { type BusTls, handshakeOptionsOf, waitForGreeting } from "./greeting.ts";
 import type { Link, LinkSubscription, LostReason, OnArrival, SendOutcome } from "./link.ts";
 
 export interface NatsLinkOptions {
   readonly url: string;
   readonly name: string; // shown by the server's monitoring
   readonly credentials: NatsCredentials;
+  readonly tls: BusTls | undefined;
   readonly dialMaxMs: number;
   readonly pingIntervalMs: number;
   readonly pingsOutMax: number;
@@ -28,16 +37,28 @@ export interface NatsLinkOptions {
 export type NatsCredentials =
   | { readonly kind: "none" }
   | { readonly kind: "token"; readonly token: string }
-  | { readonly kind: "user"; readonly user: string; readonly password: string };
+  | { readonly kind: "user"; readonly user: string; readonly password: string }
+  /** SU…; the server knows the public half, and the seed never leaves this process. */
+  | { readonly kind: "nkey"; readonly seed: string };
 
-/** Throws Fault `unreachable`, `unauthorized` or `protocol`, all of them worth another try. */
-export async function dialNats(options: NatsLinkOptions): Promise<Link> {
-  await waitForGreeting(options);
+/** A link whose server may say that it will end. */
+export interface NatsServerLink extends Link {
+  /** Resolves when the server is in lame duck mode; else never. */
+  readonly lameDuck: Promise<void>;
+  /** Takes no more messages; resolves when those under way were handed over. Replies still come. */
+  retire(): Promise<void>;
+}
+
+/** Throws Fault `unreachable`, `unauthorized`, `tls` or `protocol`, all of them worth another try. */
+export async function dialNats(options: NatsLinkOptions): Promise<NatsServerLink> {
+  const greeting = await waitForGreeting(options);
+  if (greeting.kind !== "greeted") throw dialFault(greeting.kind, options.url, greeting.cause);
   try {
     const connection = await connect({
       servers: [options.url],
       name: options.name,
       ...authOf(options.credentials),
+      ...tlsOf(options),
       timeout: options.dialMaxMs,
       reconnect: false,
       ignoreClusterUpdates: true, // discovery says which servers there are
@@ -47,8 +68,7 @@ export async function dialNats(options: NatsLinkOptions): Promise<Link> {
     });
     return new NatsLink(connection, options);
   } catch (cause) {
-    const isAuth = cause instanceof NatsError && cause.isAuthError();
-    throw dialFault(isAuth ? "unauthorized" : "protocol", options.url, cause);
+    throw dialFault(codeOf(cause), options.url, cause);
   }
 }
 
@@ -56,13 +76,16 @@ export function hostOf(url: string): string {
   return new URL(url).host;
 }
 
+const NO_TLS: string = ErrorCode.ServerOptionNotAvailable; // the server has none, and we want it
 const MARK_BYTES = 256 * 1024; // a confirmation is asked for this often; costs a PING and a PONG
 const COMMAND_BYTES = 32; // PUB, lengths and line ends around subject and data; an estimate
 
-class NatsLink implements Link {
+class NatsLink implements NatsServerLink {
   readonly server: string;
   readonly payloadMaxBytes: number;
   readonly lost: Promise<LostReason>;
+  readonly #lameDuck = Promise.withResolvers<void>();
+  readonly #subscriptions = new Set<Subscription>();
   readonly #connection: NatsConnection;
   readonly #options: NatsLinkOptions;
   #heartbeat: Timer;
@@ -82,6 +105,11 @@ class NatsLink implements Link {
       this.#heartbeat.cancel();
       return this.#lostReason;
     });
+    void this.#hearServer();
+  }
+
+  get lameDuck(): Promise<void> {
+    return this.#lameDuck.promise;
   }
 
   send(subject: string, data: Uint8Array, replySubject: string): SendOutcome {
@@ -104,7 +132,7 @@ class NatsLink implements Link {
 
   subscribe(subject: string, queue: string | undefined, onArrival: OnArrival): LinkSubscription {
     try {
-      return this.#connection.subscribe(subject, {
+      const subscription = this.#connection.subscribe(subject, {
         ...(queue === undefined ? {} : { queue }),
         callback: (error, message) => {
           if (error) return this.#options.onEvent({ kind: "subscription_denied", subject });
@@ -112,6 +140,13 @@ class NatsLink implements Link {
           onArrival(message.subject, message.data, message.reply ?? "", isNoResponders);
         },
       });
+      this.#subscriptions.add(subscription);
+      return {
+        unsubscribe: () => {
+          this.#subscriptions.delete(subscription);
+          subscription.unsubscribe();
+        },
+      };
     } catch (cause) {
       // Closed or draining: the next link subscribes again, a drained bus never.
       if (cause instanceof NatsError) return { unsubscribe: () => undefined };
@@ -127,6 +162,12 @@ class NatsLink implements Link {
     }
   }
 
+  async retire(): Promise<void> {
+    const [_inbox, ...others] = this.#subscriptions; // made first (BusCore.attach)
+    this.#subscriptions.clear();
+    await Promise.allSettled(others.map(async (subscription) => subscription.drain()));
+  }
+
   drain(): Promise<void> {
     return this.#connection.drain().catch(() => undefined); // closed already
   }
@@ -134,6 +175,17 @@ class NatsLink implements Link {
   close(): void {
     this.#heartbeat.cancel();
     void this.#connection.close();
+  }
+
+  /** Ends with the connection. What the server denies of subscriptions is told to each of them. */
+  async #hearServer(): Promise<void> {
+    for await (const status of this.#connection.status()) {
+      if (status.type === Events.LDM) this.#lameDuck.resolve();
+      if (status.type !== Events.Error || status.permissionContext?.operation !== "publish")
+        continue;
+      const { subject } = status.permissionContext;
+      this.#options.onEvent({ kind: "publish_denied", subject });
+    }
   }
 
   #askForConfirmation(): void {
@@ -165,35 +217,41 @@ class NatsLink implements Link {
   }
 }
 
-/** A server that accepts but does not speak (stopped, or not NATS) must cost no client. */
-function waitForGreeting(options: NatsLinkOptions): Promise<void> {
-  const { hostname, port } = new URL(options.url);
-  return new Promise((resolve, reject) => {
-    const socket = createConnection({ host: hostname, port: Number(port || 4222) });
-    const timer = options.clock.setTimer(options.dialMaxMs, () => fail("no greeting in time"));
-    const finish = (settle: () => void): void => {
-      timer.cancel();
-      socket.destroy();
-      settle();
-    };
-    const fail = (cause: unknown): void =>
-      finish(() => reject(dialFault("unreachable", options.url, cause)));
-    socket.once("error", fail);
-    socket.once("close", () => fail("closed without a greeting"));
-    socket.once("data", () => finish(resolve));
-  });
+function authOf(credentials: NatsCredentials): Partial<ConnectionOptions> {
+  switch (credentials.kind) {
+    case "none":
+      return {};
+    case "token":
+      return { token: credentials.token };
+    case "user":
+      return { user: credentials.user, pass: credentials.password };
+    case "nkey":
+      return { authenticator: nkeyAuthenticator(new TextEncoder().encode(credentials.seed)) };
+    default:
+      return assertNever(credentials);
+  }
 }
 
-function authOf(credentials: NatsCredentials): { token?: string; user?: string; pass?: string } {
-  if (credentials.kind === "token") return { token: credentials.token };
-  if (credentials.kind === "user") return { user: credentials.user, pass: credentials.password };
-  return {};
+/** Without wishes of ours the library verifies by the authorities that Node trusts. */
+function tlsOf({ url, tls }: NatsLinkOptions): Partial<ConnectionOptions> {
+  return tls === undefined ? {} : { tls: { ...handshakeOptionsOf(url, tls) } as TlsOptions };
 }
 
-function dialFault(
-  code: "unreachable" | "unauthorized" | "protocol",
-  url: string,
-  cause: unknown,
-): Fault {
+type DialCode = "unreachable" | "unauthorized" | "tls" | "protocol";
+
+/** What OpenSSL, and Node on top of it, call a certificate that does not hold. */
+const TLS_CODE = /^(ERR_TLS_|ERR_SSL_|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_)/;
+
+/** The greeting has seen the certificate already; it may be another one by now. */
+function codeOf(cause: unknown): DialCode {
+  if (!(cause instanceof NatsError)) {
+    const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
+    return TLS_CODE.test(code) ? "tls" : "protocol";
+  }
+  if (cause.isAuthError()) return "unauthorized";
+  return cause.code === NO_TLS ? "tls" : "protocol";
+}
+
+function dialFault(code: DialCode, url: string, cause: unknown): Fault {
   return new Fault(`no NATS link to ${hostOf(url)}`, { code, isRetryable: true, cause });
 }

@@ -61,7 +61,7 @@ export class FakeLeaseStore implements LeaseStore {
   async refresh(options: Parameters<LeaseStore["refresh"]>[0]) {
     this.#mayFail();
     return this.#rows.flatMap((row, partition) => {
-      if (row.ownerId !== options.memberId) return [];
+      if (row.ownerId !== options.memberId || row.untilMs <= this.#nowMs()) return []; // ST12
       row.untilMs = this.#nowMs() + options.leaseMs;
       return [{ partition, epoch: row.epoch }];
     });

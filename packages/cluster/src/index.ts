@@ -35,6 +35,7 @@ export {
   isAddress,
 } from "./discovery/source.ts";
 export { createStaticSource } from "./discovery/static-source.ts";
+export type { Member, MemberState } from "./member-table.ts";
 export {
   type CallAnswer,
   type CallDelivery,
@@ -57,16 +58,32 @@ export {
   type BeatSource,
   createMembership,
   type HomeSource,
+  type MemberChange,
   type Membership,
+  MEMBERSHIP_DEFAULTS,
+  type MembershipLimits,
   type MembershipOptions,
+  type PlaceableWorker,
 } from "./membership.ts";
 export { HomeClaims, standingOf } from "./home-standing.ts";
 export {
   type NatsClientAuth,
   type NatsConfOptions,
-  type NatsUser,
+  type NatsTls,
   renderNatsConf,
 } from "./nats-conf.ts";
+export {
+  NATS_ROLES,
+  natsInboxPrefixOf,
+  natsPermissionsOf,
+  type NatsPermissions,
+  type NatsPlace,
+  type NatsRole,
+  type NatsUser,
+  type NatsUserKeys,
+  type NatsUserName,
+  natsUsersOf,
+} from "./nats-permissions.ts";
 export {
   type AcquiredPartition,
   createOwnership,
@@ -76,8 +93,9 @@ export {
   type OwnershipOptions,
 } from "./ownership.ts";
 export { chunksOf, groupByOwner, type OwnerGroups, type Owners } from "./owner-groups.ts";
+export type { PlacementLimits } from "./placement.ts";
 export type { LeaseRow, LeaseStore } from "./ports.ts";
-export { assignPartitions } from "./rendezvous.ts";
+export { assignPartitions, type WeightedMember } from "./rendezvous.ts";
 export {
   createRouter,
   type Router,

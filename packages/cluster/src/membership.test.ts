@@ -1,48 +1,110 @@
-// packages/cluster/src/membership.test.ts
-// Goal: CL4–CL6. Method: members on a network in memory and one fake clock.
-import { createMemoryNetwork } from "@carillon/bus";
+// Goal: CL4–CL6, CL12, CL13, C12–C15. Method: members on a network in memory and one fake clock; a
+// cut member neither hears nor is heard, a muted one is not heard by others.
+import { type Bus, createMemoryNetwork } from "@carillon/bus";
+import { type Beat, encodeMessage, subjects } from "@carillon/contracts";
 import { FakeClock } from "@carillon/testkit";
 import { expect, test } from "vitest";
-import { createMembership } from "./membership.ts";
+import { createMembership, type Membership } from "./membership.ts";
 
 function network() {
   const clock = new FakeClock();
   const nats = createMemoryNetwork({ clock, scheduler: clock });
-  const join = (memberId: string, region = "fra") => {
-    const bus = nats.connect(memberId);
+  const muted = new Set<string>();
+  const join = (memberId: string, region = "fra", weight?: number) => {
+    const wire = nats.connect(memberId);
+    const bus: Bus = Object.create(wire, {
+      isConnected: { get: () => wire.isConnected },
+      publish: {
+        value: (subject: string, data: Uint8Array) =>
+          muted.has(memberId) ? { kind: "sent" } : wire.publish(subject, data),
+      },
+      subscribe: { value: wire.subscribe.bind(wire) },
+      onConnection: { value: wire.onConnection.bind(wire) },
+    });
     const lost: string[] = [];
+    const changes: string[] = [];
     const membership = createMembership(
       {
-        self: { memberId, region, roles: ["worker"], build: "test" },
-        beatEveryMs: 1_000,
-        lostAfterMs: 5_000,
-        lostAfterRemoteMs: 10_000,
+        self: { memberId, region, roles: ["worker"], build: "test", ...(weight && { weight }) },
       },
-      { bus, clock, scheduler: clock, onMalformed: () => lost.push("malformed") },
+      {
+        bus,
+        clock,
+        scheduler: clock,
+        onMalformed: () => lost.push("malformed"),
+        onChange: (change, { memberId: who }) => changes.push(`${who} ${change}`),
+        onOverslept: () => changes.push("overslept"),
+        load: () => 0.25,
+      },
     );
     membership.onMemberLost((memberLost) => lost.push(memberLost));
     membership.start();
-    return { membership, bus, lost };
+    return { membership, wire, lost, changes };
   };
-  return { clock, nats, join };
+  return { clock, nats, muted, join };
 }
 
-test("CL5 — silence of 5 s in the region, 10 s across: lost, told once; it may come back", async () => {
-  const { clock, nats, join } = network();
+const stateOf = (membership: Membership, id: string): string | undefined =>
+  membership.members().find(({ memberId }) => memberId === id)?.state;
+
+const HOUR_MS = 3_600_000;
+
+test("CL5, C12 — silent for 5 s in the region, 14 s across: suspect, told once; it may come back", async () => {
+  const { clock, muted, join } = network();
   const a = join("a");
   join("b");
   join("c", "lon");
-  await clock.advance(1_000);
+  await clock.advance(60_000);
   expect(a.membership.workers()).toEqual(["a", "b"]);
-  nats.cut("b");
-  nats.cut("c");
-  await clock.advance(7_000);
+  muted.add("b");
+  muted.add("c");
+  await clock.advance(4_000);
+  expect(a.lost).toEqual([]);
+  await clock.advance(2_000);
   expect(a.lost).toEqual(["b"]);
-  await clock.advance(5_000);
+  expect([stateOf(a.membership, "b"), stateOf(a.membership, "c")]).toEqual(["suspect", "alive"]);
+  expect([a.membership.isAlive("b"), a.membership.isAlive("c")]).toEqual([false, true]);
+  await clock.advance(12_000);
   expect(a.lost).toEqual(["b", "c"]);
-  nats.heal("b");
+  expect(a.membership.workers()).toEqual(["a"]);
+  muted.clear();
   await clock.advance(1_500);
   expect(a.membership.workers()).toEqual(["a", "b"]);
+  expect(a.changes).toEqual(["b joined", "c joined", "b suspect", "c suspect", "b returned"]);
+});
+
+test("C12 — beats: every second in the region, every third across, a change at once to all", async () => {
+  const { clock, nats, join } = network();
+  const a = join("a");
+  const heard = { near: 0, far: 0 };
+  const spy = nats.connect("spy");
+  spy.subscribe(subjects.beats, () => void heard.far++);
+  spy.subscribe(subjects.nearBeats("fra"), () => void heard.near++);
+  spy.subscribe(subjects.nearBeats("lon"), () => void (heard.near += 1_000));
+  await clock.advance(30_000);
+  expect(heard).toEqual({ near: 20, far: 10 });
+  a.membership.beatNow();
+  await clock.settle();
+  expect(heard).toEqual({ near: 20, far: 11 });
+  const [self] = a.membership.members();
+  expect(self).toMatchObject({ memberId: "a", region: "fra", load: 0.25, isDraining: false });
+});
+
+test("C12, ADR 0006 — another region hears what a beat tells within 3 s", async () => {
+  const { clock, join } = network();
+  const a = join("a");
+  const c = join("c", "lon");
+  await clock.advance(10_000);
+  const heardAtMs: number[] = [];
+  let seq = 1;
+  a.membership.describe({ owned: () => ({}), links: () => ({ gw: seq }) });
+  c.membership.onBeat(({ memberId, links }) => {
+    if (memberId === "a" && links["gw"] === 2) heardAtMs.push(clock.monotonicMs());
+  });
+  seq = 2;
+  const changedAtMs = clock.monotonicMs();
+  await clock.advance(3_000);
+  expect(heardAtMs[0]! - changedAtMs).toBeLessThanOrEqual(3_000);
 });
 
 test("CL4 — a member without NATS knows itself and what it owns", async () => {
@@ -56,8 +118,8 @@ test("CL4 — a member without NATS knows itself and what it owns", async () => 
   expect(membership.ownerOf("fra", 8)).toBeUndefined();
 });
 
-test("CL4 — the higher epoch owns; an owner that is lost, or says so, owns nothing", async () => {
-  const { clock, nats, join } = network();
+test("CL4 — the higher epoch owns; an owner that is suspect, or says so, owns nothing", async () => {
+  const { clock, muted, join } = network();
   const a = join("a");
   const b = join("b");
   let ownedByA: [number, number][] = [[7, 1]];
@@ -67,7 +129,7 @@ test("CL4 — the higher epoch owns; an owner that is lost, or says so, owns not
   await clock.advance(1_000);
   expect(a.membership.ownerOf("fra", 7)).toBe("b");
   ownedByA = [];
-  nats.cut("b");
+  muted.add("b");
   await clock.advance(7_000);
   expect(a.membership.ownerOf("fra", 7)).toBeUndefined();
 });
@@ -75,11 +137,139 @@ test("CL4 — the higher epoch owns; an owner that is lost, or says so, owns not
 test("CL6 — a draining member is no worker for anybody, at once", async () => {
   const { clock, join } = network();
   const a = join("a");
-  const b = join("b");
+  const b = join("b", "fra", 4);
   await clock.advance(1_000);
+  expect(a.membership.placeable()).toEqual([
+    { memberId: "a", weight: 1, aliveForMs: 1_000, isSuspect: false },
+    { memberId: "b", weight: 4, aliveForMs: 1_000, isSuspect: false },
+  ]);
   b.membership.drain();
   await clock.advance(10);
   expect(a.membership.workers()).toEqual(["a"]);
+  expect(stateOf(a.membership, "b")).toBe("draining");
+});
+
+test("CL12, C13 — who has left is gone at once, and a late beat of it is ignored", async () => {
+  const { clock, nats, join } = network();
+  const a = join("a");
+  const b = join("b");
+  b.membership.describe({ owned: () => ({ fra: [[7, 1]] }), links: () => ({}) });
+  await clock.advance(2_000);
+  expect(a.membership.ownerOf("fra", 7)).toBe("b");
+  const last = a.membership.members().find(({ memberId }) => memberId === "b")!;
+  b.membership.stop();
+  b.membership.stop();
+  await clock.advance(10);
+  expect([a.lost, a.membership.members().length]).toEqual([["b"], 1]);
+  expect(a.membership.ownerOf("fra", 7)).toBeUndefined();
+  const late: Beat = { ...last, owned: { fra: [[7, 9]] } };
+  nats.connect("late").publish(subjects.beat("fra", "b"), encodeMessage(late));
+  await clock.advance(1_000);
+  expect([a.membership.workers(), a.membership.ownerOf("fra", 7)]).toEqual([["a"], undefined]);
+  expect(a.changes).toEqual(["b joined", "b left"]);
+  expect(a.membership.departedCount).toBe(1);
+});
+
+test("CL12 — a silent member is forgotten after 15 minutes, and welcome when it speaks", async () => {
+  const { clock, muted, join } = network();
+  const a = join("a");
+  const b = join("b");
+  const c = join("c", "lon");
+  await clock.advance(5_000);
+  muted.add("b");
+  muted.add("c");
+  await clock.advance(1_000_000);
+  expect(a.changes.slice(2)).toEqual(["b suspect", "c suspect", "c forgotten", "b forgotten"]);
+  expect(a.lost).toEqual(["b", "c"]); // told once
+  expect(a.membership.members().map(({ memberId }) => memberId)).toEqual(["a"]);
+  muted.clear();
+  await clock.advance(10_000);
+  expect(a.membership.workers()).toEqual(["a", "b"]);
+  expect(stateOf(a.membership, "c")).toBe("alive");
+  expect([b.changes, c.changes].flat()).not.toContain("overslept"); // they were there all the time
+});
+
+test("CL12, C13 — who slept for 15 minutes is dead: it says no word more, but that it has left", async () => {
+  const { clock, nats, join } = network();
+  const sleeper = join("sleeper");
+  await clock.advance(5_000);
+  const said: boolean[] = [];
+  nats.connect("spy").subscribe(subjects.beats, ({ data }) => {
+    said.push((JSON.parse(new TextDecoder().decode(data)) as Beat).hasLeft === true);
+  });
+  clock.block(899_000); // SIGSTOP
+  await clock.advance(10);
+  expect([said.length, sleeper.changes]).toEqual([1, []]); // soon enough: it goes on
+  said.length = 0;
+  clock.block(901_000);
+  await clock.advance(10_000);
+  expect([said, sleeper.changes]).toEqual([[], ["overslept"]]);
+  sleeper.membership.stop(); // as the node does, and then begins anew
+  await clock.settle();
+  expect(said).toEqual([true]);
+});
+
+test("CL12 — memory of the departed is bounded", async () => {
+  const { clock, nats, join } = network();
+  const a = join("a");
+  const bus = nats.connect("many");
+  const beat: Omit<Beat, "memberId"> = {
+    region: "fra",
+    roles: [],
+    isDraining: true,
+    hasLeft: true,
+    build: "test",
+    owned: {},
+    links: {},
+  };
+  for (let n = 0; n < 1_500; n++)
+    bus.publish(subjects.beat("fra", `m-${n}`), encodeMessage({ ...beat, memberId: `m-${n}` }));
+  await clock.advance(10);
+  expect(a.membership.departedCount).toBe(1_024);
+});
+
+test("CL13, C14 — without its own link a member suspects nobody; after 8 s it is isolated", async () => {
+  const { clock, nats, join } = network();
+  const a = join("a");
+  const b = join("b");
+  await clock.advance(10_000);
+  nats.cut("a");
+  await clock.advance(7_900);
+  expect([a.membership.isIsolated(), a.lost]).toEqual([false, []]);
+  await clock.advance(200);
+  expect([a.membership.isIsolated(), a.lost]).toEqual([true, []]);
+  expect(b.lost).toEqual(["a"]);
+  await clock.advance(60_000);
+  expect(a.membership.workers()).toEqual(["a", "b"]);
+  nats.heal("a");
+  await clock.advance(3_000);
+  expect([a.membership.isIsolated(), a.lost]).toEqual([false, []]);
+  expect(b.membership.workers()).toEqual(["a", "b"]);
+  expect(b.membership.placeable()[0]!.aliveForMs).toBeLessThan(3_100); // it counts anew (CL14)
+});
+
+test("CL13 — a member that slept for 20 s suspects nobody for it", async () => {
+  const { clock, join } = network();
+  const a = join("a");
+  join("b");
+  await clock.advance(10_000);
+  clock.block(20_000);
+  await clock.advance(1_000);
+  expect(a.lost).toEqual([]);
+});
+
+test("C15 — the wall clock jumps by an hour, both ways: nothing changes", async () => {
+  const { clock, join } = network();
+  const a = join("a");
+  const b = join("b");
+  await clock.advance(10_000);
+  for (const jumpMs of [HOUR_MS, -2 * HOUR_MS, HOUR_MS]) {
+    clock.jumpWallClock(jumpMs);
+    await clock.advance(20_000);
+  }
+  expect([a.lost, b.lost]).toEqual([[], []]);
+  expect(a.changes).toEqual(["b joined"]);
+  expect(a.membership.isIsolated()).toBe(false);
 });
 
 test("CL5 — a listener that was removed hears no more, and the others do", async () => {
@@ -104,9 +294,6 @@ test("HS3 — workers are those of one home at one place, while they say that th
     const membership = createMembership(
       {
         self: { memberId, region, roles: ["worker"], build: "test", ...(home && { home }) },
-        beatEveryMs: 1_000,
-        lostAfterMs: 5_000,
-        lostAfterRemoteMs: 10_000,
       },
       {
         bus: nats.connect(memberId),

@@ -1,9 +1,11 @@
 // packages/cluster/src/membership.ts
-// Who is there: every member says once a second who it is and what it owns (DESIGN §6).
+// Who is there: every member says who it is and what it owns, once a second to its region and every
+// third second to all (DESIGN §6, ADR 0014). A change is told to all at once.
 //   CL4  A member's own beat is known to itself without NATS: it serves its own people (D5).
-//   CL5  Silence longer than `lostAfterMs` means lost, measured on the monotonic clock; a lost
-//        member that speaks again is a member again (its id is its incarnation).
-//   CL6  A draining member owns what it owns, but is given nothing new.
+//   CL6  A draining or suspect member owns what it owns by its leases, but is given nothing new.
+//   CL13 While this member cannot hear, nobody else is suspect: "my link is down" is not "they are
+//        silent". Without its link for 8 s it is isolated, and knows it (C14).
+// What silence makes of members: member-table.ts (CL5, CL12).
 import type { Bus, Subscription } from "@carillon/bus";
 import {
   type Beat,
@@ -14,6 +16,31 @@ import {
   subjects,
 } from "@carillon/contracts";
 import type { Clock, Scheduler, Timer } from "@carillon/kernel";
+import { HearingTime } from "./hearing-time.ts";
+import { type Member, MemberTable } from "./member-table.ts";
+import { OwnerClaims } from "./owner-claims.ts";
+import type { WeightedMember } from "./rendezvous.ts";
+
+export interface MembershipLimits {
+  readonly beatEveryMs: number;
+  /** Every so manieth beat goes to all regions. */
+  readonly farBeatEvery: number;
+  readonly pauseMs: number;
+  readonly pauseRemoteMs: number;
+  readonly isolatedAfterMs: number;
+  readonly forgetAfterMs: number;
+  readonly departedMax: number;
+}
+
+export const MEMBERSHIP_DEFAULTS: MembershipLimits = {
+  beatEveryMs: 1_000, // C12: a lost message on a link is noticed within one beat (ADR 0006)
+  farBeatEvery: 3, // C12
+  pauseMs: 3_000, // C12: suspect after about 4.6 s
+  pauseRemoteMs: 10_000, // C12: after about 13.6 s
+  isolatedAfterMs: 8_000, // C14
+  forgetAfterMs: 900_000, // long after its leases: what a person would call a dead node
+  departedMax: 1_024, // ids of 20 bytes: of a day on which a region is restarted forty times
+};
 
 export interface MembershipOptions {
   readonly self: {
@@ -23,10 +50,10 @@ export interface MembershipOptions {
     readonly build: string;
     /** The home whose partitions it may own (ADR 0017). Default: its region. */
     readonly home?: string;
+    /** Share of partitions, relative to others; default 1. */
+    readonly weight?: number;
   };
-  readonly beatEveryMs: number; // 1,000: a lost message on a link is noticed within one beat
-  readonly lostAfterMs: number; // 5,000 inside a region
-  readonly lostAfterRemoteMs: number; // 10,000 across regions
+  readonly limits?: Partial<MembershipLimits>;
 }
 
 /** What this member says of itself with every beat; asked anew each time. */
@@ -42,10 +69,11 @@ export interface Membership {
   start(): void;
   /** Says so at once; others give this member nothing new (CL6). Safe to call twice. */
   drain(): void;
+  /** Says that this incarnation has left, for good (CL12). Safe to call twice. */
   stop(): void;
   /** Sets what the beats tell; before it, this member owns nothing. */
   describe(source: BeatSource): void;
-  /** An extra beat now, when what this member owns has changed. */
+  /** An extra beat to all now, when what this member owns has changed. */
   beatNow(): void;
   /** The owner of a partition as far as known here. */
   ownerOf(home: string, partition: number): string | undefined;
@@ -54,114 +82,171 @@ export interface Membership {
    * given partitions; sorted.
    */
   workers(): readonly string[];
-  /** Last beats of all members that are not lost. */
-  members(): readonly Beat[];
+  /** The same and suspects, with what placing partitions needs to know. */
+  placeable(): readonly PlaceableWorker[];
+  /** Everybody who has not left and is not forgotten, suspects included, with its last beat. */
+  members(): readonly Member[];
+  /** Neither suspect nor departed. */
   isAlive(memberId: string): boolean;
+  /** Without NATS for 8 s: what others do is not known here (CL13). */
+  isIsolated(): boolean;
+  /** Incarnations that have left, as far as remembered. */
+  readonly departedCount: number;
   /** Returns what removes the listener; so does `onMemberLost`. */
   onBeat(listener: (beat: Beat) => void): () => void;
+  /** It is suspect or has left: what it had in hand is not to be waited for. */
   onMemberLost(listener: (memberId: string) => void): () => void;
 }
 
-interface Seen {
-  beat: Beat;
-  heardAtMs: number;
+export interface PlaceableWorker extends WeightedMember {
+  readonly isSuspect: boolean;
+  /** Since it joined, or was suspect last; of this member itself since its start. */
+  readonly aliveForMs: number;
 }
 
-export function createMembership(
-  options: MembershipOptions,
-  deps: {
-    readonly bus: Bus;
-    readonly clock: Clock;
-    readonly scheduler: Scheduler;
-    readonly onMalformed: () => void;
-    readonly homes?: HomeSource;
-  },
-): Membership {
+export type MemberChange = "joined" | "suspect" | "returned" | "left" | "forgotten";
+
+export interface MembershipDeps {
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly scheduler: Scheduler;
+  readonly onMalformed: () => void;
+  /** For log and metrics. */
+  readonly onChange?: (change: MemberChange, member: { memberId: string; region: string }) => void;
+  /** This member slept for so long that it is forgotten: it is to begin anew under another id. */
+  readonly onOverslept?: () => void;
+  /** Share of the last second that the thread was busy, 0 to 1. */
+  readonly load?: () => number;
+  readonly homes?: HomeSource;
+}
+
+export function createMembership(options: MembershipOptions, deps: MembershipDeps): Membership {
   const { self } = options;
   const { bus, clock } = deps;
-  const seen = new Map<string, Seen>();
-  const owners = new Map<string, { memberId: string; epoch: number }>();
-  const claims = new Map<string, Set<string>>(); // member → keys of its last beat
+  const limits = { ...MEMBERSHIP_DEFAULTS, ...options.limits };
+  const table = new MemberTable({
+    region: self.region,
+    expectedMs: limits.beatEveryMs,
+    expectedRemoteMs: limits.beatEveryMs * limits.farBeatEvery,
+    ...limits,
+  });
+  const hearing = new HearingTime(clock, {
+    gapMaxMs: limits.beatEveryMs * 2,
+    isHearing: bus.isConnected,
+  });
+  const claims = new OwnerClaims();
   const beatListeners = new Listeners<Beat>();
   const lostListeners = new Listeners<string>();
+  const startedAtMs = clock.monotonicMs();
+  let ownBeat: Beat | undefined;
   let source: BeatSource = { owned: () => ({}), links: () => ({}) };
   let isDraining = false;
-  let subscription: Subscription | undefined;
+  let beatsCount = 0;
+  let tickedAtMs = startedAtMs;
+  let connectedAtMs = startedAtMs; // while disconnected: until then
+  let subscriptions: Subscription[] = [];
   let timer: Timer | undefined;
 
-  const note = (beat: Beat): void => {
-    seen.set(beat.memberId, { beat, heardAtMs: clock.monotonicMs() });
-    claim(beat);
+  const change = (what: MemberChange, { memberId, region }: Beat): void => {
+    deps.onChange?.(what, { memberId, region });
+    if (what !== "suspect" && what !== "left") return;
+    claims.forgetMember(memberId);
+    lostListeners.tell(memberId);
   };
 
   const hear = (beat: Beat): void => {
-    note(beat);
+    if (beat.memberId === self.memberId) return;
+    const heard = table.hear(beat, hearing.nowMs());
+    if (heard === "departed") return;
+    if (heard !== "known") change(heard, beat);
+    if (heard === "left") return;
+    claims.update(beat);
     beatListeners.tell(beat);
   };
 
-  const claim = ({ memberId, owned }: Beat): void => {
-    const keys = new Set<string>();
-    for (const [home, epochs] of Object.entries(owned)) {
-      for (const [partition, epoch] of epochs) {
-        const key = ownerKey(home, partition);
-        keys.add(key);
-        const known = owners.get(key);
-        if (known === undefined || epoch >= known.epoch) owners.set(key, { memberId, epoch });
-      }
-    }
-    forget(memberId, keys);
-    claims.set(memberId, keys);
+  const judge = (): void => {
+    const { suspects, forgotten } = table.judge(hearing.nowMs());
+    for (const member of suspects) change("suspect", member);
+    for (const member of forgotten) change("forgotten", member);
   };
 
-  /** The member no longer claims what is not in `kept`. */
-  const forget = (memberId: string, kept: ReadonlySet<string>): void => {
-    for (const key of claims.get(memberId) ?? [])
-      if (!kept.has(key) && owners.get(key)?.memberId === memberId) owners.delete(key);
-  };
+  const beatOf = (more: Partial<Beat>): Beat => ({
+    memberId: self.memberId,
+    region: self.region,
+    roles: [...self.roles],
+    isDraining,
+    build: self.build,
+    owned: source.owned(),
+    links: source.links(),
+    ...(deps.load !== undefined && { load: deps.load() }),
+    ...(self.weight !== undefined && { weight: self.weight }),
+    ...(self.home !== undefined && { home: self.home }),
+    ...deps.homes?.(),
+    ...more,
+  });
 
-  const beatNow = (): void => {
-    const beat: Beat = {
-      memberId: self.memberId,
-      region: self.region,
-      roles: [...self.roles],
-      isDraining,
-      build: self.build,
-      owned: source.owned(),
-      links: source.links(),
-      ...(self.home !== undefined && { home: self.home }),
-      ...deps.homes?.(),
-    };
-    note(beat); // CL4: before, and independent of, NATS
+  const say = (subject: string): void => {
+    const beat = beatOf({});
+    ownBeat = beat;
+    claims.update(beat); // CL4: before, and independent of, NATS
     deps.scheduler.defer(() => beatListeners.tell(beat)); // after local deliveries that were sent before it
-    bus.publish(subjects.beat(self.region, self.memberId), encodeMessage(beat));
+    bus.publish(subject, encodeMessage(beat));
   };
-
-  const dropLost = (): void => {
-    const nowMs = clock.monotonicMs();
-    for (const [memberId, { beat, heardAtMs }] of seen) {
-      const limitMs = beat.region === self.region ? options.lostAfterMs : options.lostAfterRemoteMs;
-      if (memberId === self.memberId || nowMs - heardAtMs <= limitMs) continue;
-      seen.delete(memberId);
-      forget(memberId, new Set());
-      claims.delete(memberId);
-      lostListeners.tell(memberId);
-    }
-  };
+  const beatNow = (): void => say(subjects.beat(self.region, self.memberId));
 
   const tick = (): void => {
-    timer = clock.setTimer(options.beatEveryMs, tick);
-    beatNow();
-    dropLost();
+    const nowMs = clock.monotonicMs();
+    if (nowMs - tickedAtMs >= limits.forgetAfterMs && deps.onOverslept !== undefined) {
+      deps.onOverslept(); // CL12: not a word under the old id
+      return;
+    }
+    tickedAtMs = nowMs;
+    timer = clock.setTimer(limits.beatEveryMs, tick);
+    hearing.count(bus.isConnected);
+    if (beatsCount++ % limits.farBeatEvery === 0) beatNow();
+    else say(subjects.nearBeat(self.region, self.memberId));
+    judge();
   };
+
+  const listen = (subject: string): Subscription =>
+    bus.subscribe(subject, (message) => {
+      const decoded = decodeMessage(beatSchema, message.data);
+      if (decoded.kind === "malformed") deps.onMalformed();
+      else hear(decoded.message);
+    });
+
+  const onConnection = (isConnected: boolean): void => {
+    hearing.count(isConnected);
+    connectedAtMs = clock.monotonicMs();
+  };
+
+  const members = (): Member[] => {
+    const others = table.members(hearing.nowMs());
+    if (ownBeat === undefined) return others;
+    const state = isDraining ? "draining" : "alive";
+    const aliveForMs = clock.monotonicMs() - startedAtMs;
+    return [{ ...ownBeat, state, phi: 0, silentMs: 0, aliveForMs }, ...others];
+  };
+
+  const placeable = (): PlaceableWorker[] =>
+    members()
+      .filter(({ region, roles }) => region === self.region && roles.includes("worker"))
+      .filter((member) => servesHomeOf(member, self)) // HS3
+      .filter(({ isDraining: isGoing }) => !isGoing) // CL6
+      .map(({ memberId, weight = 1, aliveForMs, state }) => {
+        return { memberId, weight, aliveForMs, isSuspect: state === "suspect" };
+      })
+      .toSorted((a, b) => (a.memberId < b.memberId ? -1 : 1));
 
   return {
     start() {
-      if (subscription !== undefined) return;
-      subscription = bus.subscribe(subjects.beats, (message) => {
-        const decoded = decodeMessage(beatSchema, message.data);
-        if (decoded.kind === "malformed") deps.onMalformed();
-        else if (decoded.message.memberId !== self.memberId) hear(decoded.message);
-      });
+      if (timer !== undefined) return;
+      tickedAtMs = clock.monotonicMs();
+      subscriptions = [
+        listen(subjects.beats),
+        listen(subjects.nearBeats(self.region)),
+        bus.onConnection(onConnection),
+      ];
       tick();
     },
     drain() {
@@ -170,24 +255,27 @@ export function createMembership(
       beatNow();
     },
     stop() {
-      timer?.cancel();
-      subscription?.unsubscribe();
-      timer = subscription = undefined;
+      if (timer === undefined) return;
+      timer.cancel();
+      timer = undefined;
+      for (const subscription of subscriptions) subscription.unsubscribe();
+      const last = beatOf({ isDraining: true, hasLeft: true, owned: {} });
+      bus.publish(subjects.beat(self.region, self.memberId), encodeMessage(last));
     },
     describe(newSource) {
       source = newSource;
     },
     beatNow,
-    ownerOf: (home, partition) => owners.get(ownerKey(home, partition))?.memberId,
-    workers: () =>
-      [...seen.values()]
-        .map(({ beat }) => beat)
-        .filter((beat) => beat.region === self.region && servesHomeOf(beat, self))
-        .filter((beat) => beat.roles.includes("worker") && !beat.isDraining)
-        .map((beat) => beat.memberId)
-        .toSorted(),
-    members: () => [...seen.values()].map(({ beat }) => beat),
-    isAlive: (memberId) => seen.has(memberId),
+    ownerOf: (home, partition) => claims.ownerOf(home, partition),
+    workers: () => placeable().flatMap(({ memberId, isSuspect }) => (isSuspect ? [] : [memberId])),
+    placeable,
+    members,
+    isAlive: (memberId) => memberId === self.memberId || table.isAlive(memberId),
+    isIsolated: () =>
+      !bus.isConnected && clock.monotonicMs() - connectedAtMs >= limits.isolatedAfterMs,
+    get departedCount() {
+      return table.departedCount;
+    },
     onBeat: (listener) => beatListeners.add(listener),
     onMemberLost: (listener) => lostListeners.add(listener),
   };

@@ -1,14 +1,18 @@
-// Goal: NC1–NC3 of nats-conf.ts. Method: a golden file, nats-server's own check of it, and two real
+// Goal: NC1–NC5 of nats-conf.ts. Method: golden files, nats-server's own check of them, and two real
 // regions joined by it, one of them killed and started again.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { connectBus, type Bus, type BusEvent, type ConnectBusOptions } from "@carillon/bus";
+import { type Bus, type BusEvent, connectBus, type ConnectBusOptions } from "@carillon/bus";
+import { createNatsKey } from "@carillon/bus";
 import { systemClock, systemRandom } from "@carillon/kernel";
 import { findNatsServer, freePorts, startNatsServer, type NatsServer } from "@carillon/local";
+import { createTestPki } from "@carillon/testkit";
 import { afterEach, expect, test } from "vitest";
 import { renderNatsConf, type NatsConfOptions } from "./nats-conf.ts";
+import { isVersionAtLeast } from "./nats-conf-text.ts";
+import { NATS_ROLES } from "./nats-permissions.ts";
 
 const TEST_MAX_MS = 90_000;
 const REQUEST_MAX_MS = 2_000;
@@ -26,45 +30,102 @@ function newFolder(): string {
   return folder;
 }
 
-const FULL: NatsConfOptions = {
+/** For golden files; a real key has the same form. */
+const nkeyOf = (name: string): string => `U${name.toUpperCase().padEnd(55, "A")}`;
+const KEYS = { ingest: [nkeyOf("ingest")], worker: [nkeyOf("worker"), nkeyOf("next")] };
+const MORE_KEYS = {
+  gateway: [nkeyOf("gateway")],
+  agent: [nkeyOf("agent")],
+  node: [nkeyOf("node")],
+};
+
+const LEAST: NatsConfOptions = {
   serverName: "fra-a",
   region: "fra",
   clientPort: 4222,
   clusterPort: 6222,
-  routes: ["nats://127.0.0.1:6222", "nats://127.0.0.1:6223"],
+  routes: [],
   gatewayPort: 7222,
   gateways: [
     { region: "fra", urls: ["nats://127.0.0.1:7222"] },
     { region: "lon", urls: ["nats://gw-1.lon.example:7222", "nats://gw-2.lon.example:7222"] },
   ],
-  monitorPort: 8222,
   pidFile: "/tmp/fra-a.pid",
-  auth: {
-    kind: "users",
-    users: [
-      { user: "worker", password: 'quote " and \\ $HOME', subscribe: ["region.fra.>"] },
-      { user: "agent", password: "pw" },
-    ],
+};
+const FULL: NatsConfOptions = {
+  ...LEAST,
+  host: "0.0.0.0",
+  routes: ["nats://10.40.0.11:6222", "nats://10.40.1.11:6222"],
+  monitorPort: 8222,
+  auth: { kind: "roles", keys: { ...KEYS, ...MORE_KEYS } },
+  peerAuth: { user: "peer", password: 'p@ss/word " \\ $HOME' },
+  tls: {
+    certPath: "/etc/carillon/nats/server.pem",
+    keyPath: "/etc/carillon/nats/server-key.pem",
+    caPath: "/etc/carillon/nats/ca.pem",
+    routeName: "nats.carillon.internal",
   },
-  peerAuth: { user: "peer", password: "p@ss/word" },
 };
 
-test("NC1, NC2, NC3 — the text, to the letter", () => {
-  const golden = join(import.meta.dirname, "golden", "nats.conf");
-  expect(renderNatsConf(FULL)).toBe(readFileSync(golden, "utf8"));
-  expect(() => renderNatsConf({ ...FULL, serverName: "a\nport: 1" })).toThrow("NC1");
-  expect(() => renderNatsConf({ ...FULL, routes: ["http://127.0.0.1"] })).toThrow("NC2");
+test("NC1, NC2, NC3, NC5 — the text, to the letter, for each kind of region and version", () => {
+  const golden = (name: string): string =>
+    readFileSync(join(import.meta.dirname, "golden", `${name}.conf`), "utf8");
+  expect(renderNatsConf(LEAST)).toBe(golden("nats-least"));
+  expect(renderNatsConf({ ...FULL, version: "2.9.10" })).toBe(golden("nats-2.9"));
+  expect(renderNatsConf({ ...FULL, version: "2.11.4" })).toBe(golden("nats-2.11"));
+  for (const [version, like] of [
+    ["2.10.27", "2.9.10"],
+    ["2.15.1", "2.11.4"],
+    ["3.0.0", "2.11.4"],
+  ] as const)
+    expect(renderNatsConf({ ...FULL, version })).toBe(renderNatsConf({ ...FULL, version: like }));
+  expect(() => renderNatsConf({ ...LEAST, serverName: "a\nport: 1" })).toThrow("NC1");
+  expect(() => renderNatsConf({ ...LEAST, routes: ["http://127.0.0.1"] })).toThrow("NC2");
+  expect(() => renderNatsConf({ ...FULL, version: "latest" })).toThrow("NC4");
+  const withKeys = (keys: object): NatsConfOptions => ({ ...LEAST, auth: { kind: "roles", keys } });
+  expect(() => renderNatsConf(withKeys({ worker: ["SU_A_SEED"] }))).toThrow("NC5");
+  expect(() => renderNatsConf(withKeys({ wroker: [nkeyOf("worker")] }))).toThrow("NP1");
 });
 
-test("NC1 — nats-server accepts it, with everything and with the least", async () => {
-  const { command } = await findNatsServer();
-  const path = join(newFolder(), "nats.conf");
-  const { monitorPort: _monitor, auth: _auth, peerAuth: _peerAuth, ...least } = FULL;
-  const withToken: NatsConfOptions = { ...least, auth: { kind: "token", token: "t" } };
-  for (const options of [FULL, least, withToken]) {
+test("NC1, NC4 — nats-server accepts and starts it, and only what its version knows", async () => {
+  const { command, version } = await findNatsServer();
+  const folder = newFolder();
+  const path = join(folder, "nats.conf");
+  const checked = (options: NatsConfOptions): string => {
     writeFileSync(path, renderNatsConf(options));
-    expect(() => execFileSync(command, ["-t", "-c", path], { stdio: "pipe" })).not.toThrow();
+    try {
+      execFileSync(command, ["-t", "-c", path], { stdio: "pipe" });
+      return "valid";
+    } catch (cause) {
+      return String((cause as { stderr?: Buffer }).stderr);
+    }
+  };
+  const pki = createTestPki(folder);
+  const certificate = pki.issue("fra-a", { dnsNames: ["localhost"] });
+  const [clientPort, clusterPort, gatewayPort, monitorPort] = await freePorts(4);
+  const ports = { clientPort: clientPort!, clusterPort: clusterPort!, gatewayPort: gatewayPort! };
+  const pidFile = join(folder, "fra-a.pid");
+  const tls = { ...certificate, caPath: pki.caPath, routeName: "localhost" };
+  const gateways = [{ region: "fra", urls: [`nats://localhost:${gatewayPort}`] }];
+  const least = { ...LEAST, ...ports, pidFile, gateways };
+  const keys = NATS_ROLES.map((role) => [role, [createNatsKey().publicKey]] as const);
+  const auth = { kind: "roles", keys: Object.fromEntries(keys), homes: ["fra", "lon"] } as const;
+  const full = { ...FULL, ...least, auth, tls, version, monitorPort: monitorPort! };
+  const cases: NatsConfOptions[] = [
+    least,
+    { ...least, tls },
+    { ...least, auth: { kind: "token", token: "t" } },
+    { ...least, auth: { kind: "users", users: [{ user: "a", password: 'quote " \\ $X' }] } },
+    full,
+  ];
+  for (const options of cases) {
+    expect(checked(options)).toBe("valid");
+    const configText = renderNatsConf(options);
+    const server = await startNatsServer({ folder, name: "fra-a", configText });
+    expect(await server.stop()).toBe("stopped");
   }
+  const isTaken = checked({ ...full, version: "2.11.0" }) === "valid"; // refused: min_version
+  expect(isTaken).toBe(isVersionAtLeast(version, "2.11"));
 });
 
 interface Region {
@@ -94,7 +155,7 @@ async function twoRegions(): Promise<{ fra: Region; lon: Region }> {
       })),
       pidFile: join(folder, `${region}.pid`),
       auth: { kind: "users", users: [{ user: "worker", password: 'p"w\\d $X' }] },
-      peerAuth: FULL.peerAuth!,
+      peerAuth: { user: "peer", password: "p@ss/word" },
     });
     return {
       async start() {

@@ -1,9 +1,10 @@
 // packages/cluster/src/ownership.test.ts
-// Goal: CL7–CL9, C14, C17, C18, C20 of one region. Method: members on one fake clock over one lease
-// table; a member is frozen by giving it a clock of its own that stands still.
+// Goal: CL7–CL11, C14, C17, C18, C20, C21 of one region. Method: members on one fake clock over one
+// lease table, and a list of who is alive that the test keeps.
 import { FakeClock } from "@carillon/testkit";
 import { expect, test } from "vitest";
 import { FakeLeaseStore } from "./fake-lease-store.ts";
+import type { PlaceableWorker } from "./membership.ts";
 import { createOwnership } from "./ownership.ts";
 
 const OPTIONS = {
@@ -13,26 +14,48 @@ const OPTIONS = {
   refreshEveryMs: 3_000,
   selfStopMs: 8_000,
   checkEveryMs: 1_000,
+  placement: { groupMax: 8 },
 };
 
 function region() {
   const clock = new FakeClock();
   const leases = new FakeLeaseStore(OPTIONS.partitionCount, clock.monotonicMs);
-  const live = new Set<string>();
+  const live = new Map<string, number>(); // member → since when it is alive to others
+  const isolated = new Map<string, PlaceableWorker[]>();
+  const moves: { atMs: number; partition: number; memberId: string }[] = [];
   const events: string[] = [];
+  const handoversMs: number[] = [];
+  const seen = () =>
+    [...live].map(([memberId, sinceMs]) => ({
+      memberId,
+      weight: 1,
+      aliveForMs: clock.monotonicMs() - sinceMs,
+      isSuspect: false,
+    }));
+  /** It hears nobody, and nobody hears it; what it knew of others stays. */
+  const isolate = (...memberIds: string[]): void => {
+    const frozen = seen();
+    for (const memberId of memberIds) isolated.set(memberId, frozen);
+  };
   const join = (memberId: string) => {
-    live.add(memberId);
+    live.set(memberId, clock.monotonicMs());
     const ownership = createOwnership(
       { ...OPTIONS, memberId },
       {
         leases,
-        workers: () => [...live],
+        placeable: () =>
+          isolated.get(memberId) ?? seen().filter(({ memberId: id }) => !isolated.has(id)),
+        isIsolated: () => isolated.has(memberId),
         clock,
-        onAcquired: (taken) =>
-          void events.push(`${memberId} +${taken.length}${taken[0]?.isFirst ? " first" : ""}`),
+        onAcquired: (taken) => {
+          events.push(`${memberId} +${taken.length}${taken[0]?.isFirst ? " first" : ""}`);
+          const atMs = clock.monotonicMs();
+          for (const { partition } of taken) moves.push({ atMs, partition, memberId });
+        },
         onLost: (lost, reason) => void events.push(`${memberId} -${lost.length} ${reason}`),
         onRelease: async (given) => void events.push(`${memberId} gives ${given.length}`),
         onFault: () => void events.push(`${memberId} fault`),
+        onHandedOver: (_, afterMs) => void handoversMs.push(afterMs),
       },
     );
     ownership.start();
@@ -46,27 +69,33 @@ function region() {
     }
     return counts;
   };
-  return { clock, leases, live, events, join, owners };
+  return { clock, leases, live, isolated, isolate, events, moves, handoversMs, join, owners };
 }
 
 test("C20 — a second member gets its share by handover, flushed before it is given back", async () => {
-  const { clock, events, join, owners } = region();
+  const { clock, events, handoversMs, join, owners } = region();
   join("a");
   await clock.advance(0);
   expect(owners()).toEqual({ a: 32 });
   join("b");
-  await clock.advance(2_000);
+  await clock.advance(9_900);
+  expect(owners()).toEqual({ a: 32 }); // CL14: b has to stay for a while first
+  await clock.advance(3_000);
   const { a = 0, b = 0 } = owners();
   expect(a + b).toBe(32);
   expect(Math.max(a, b)).toBeLessThanOrEqual(19);
-  expect(events).toEqual(["a +32 first", `a gives ${b}`, `b +${b}`]);
+  expect(b).toBe(16); // of this table
+  expect(events).toEqual(["a +32 first", "a gives 8", "b +8", "a gives 8", "b +8"]);
+  expect(handoversMs).toHaveLength(b);
+  expect(Math.max(...handoversMs)).toBeLessThanOrEqual(500);
 });
 
 test("C18 — a member that dies: its partitions are owned again within 12 s", async () => {
   const { clock, live, join, owners } = region();
   const a = join("a");
   join("b");
-  await clock.advance(4_000);
+  await clock.advance(14_000);
+  expect(owners()).not.toEqual({ a: 32 });
   a.stop(); // as kill -9: leases are not given back
   live.delete("a");
   await clock.advance(12_000);
@@ -117,7 +146,7 @@ test("CL10 — a release that fails once: the partitions are given back, and own
   await clock.advance(0);
   leases.failNext = "release";
   const b = join("b");
-  await clock.advance(6_000);
+  await clock.advance(16_000);
   expect(owners()).toEqual({ a: a.owned().length, b: b.owned().length });
   expect(a.owned().length + b.owned().length).toBe(32);
 });
@@ -126,7 +155,7 @@ test("CL10 — an acquire whose answer is lost: the partitions are served in the
   const { clock, leases, live, join, owners } = region();
   const a = join("a");
   join("b");
-  await clock.advance(4_000);
+  await clock.advance(14_000);
   a.stop();
   live.delete("a");
   leases.failNext = "acquire_answer"; // b takes them, and does not hear of it
@@ -168,4 +197,211 @@ test("CL11 — what it was just acquiring is given back, too", async () => {
   await gone;
   expect(owners()).toEqual({ nobody: 32 });
   expect(events).toEqual([]);
+});
+
+test("CL14 — C21 a member that comes and goes every 3 s moves no partition twice in 10 s", async () => {
+  const { clock, live, moves, join, owners } = region();
+  join("a");
+  join("b");
+  await clock.advance(30_000);
+  const settled = owners();
+  moves.length = 0;
+  const flaps = 20;
+  for (let n = 0; n < flaps; n++) {
+    const flapper = join(`flapper-${n}`);
+    await clock.advance(3_000);
+    if (n % 2 === 0) flapper.stop(); // killed …
+    else await flapper.drain(); // … or stopped in order
+    live.delete(`flapper-${n}`);
+    await clock.advance(3_000);
+  }
+  expect(movedTwiceWithin(moves, 10_000)).toEqual([]);
+  expect(moves).toEqual([]); // it never stayed for long enough to be given anything
+  expect(owners()).toEqual(settled);
+});
+
+test("CL14 — C21 the same member, heard every other 3 s, and owners that die meanwhile", async () => {
+  const { clock, live, moves, join, owners } = region();
+  const a = join("a");
+  join("b");
+  join("flapper");
+  await clock.advance(40_000);
+  moves.length = 0;
+  for (let n = 0; n < 20; n++) {
+    live.delete("flapper"); // suspect: it keeps what it owns
+    await clock.advance(3_000);
+    live.set("flapper", clock.monotonicMs());
+    await clock.advance(3_000);
+    if (n !== 10) continue;
+    a.stop(); // failover is not damped
+    live.delete("a");
+  }
+  expect(movedTwiceWithin(moves, 10_000)).toEqual([]);
+  expect(moves.length).toBeGreaterThan(0); // those of a
+  const counts = owners();
+  expect(Object.keys(counts).toSorted()).toEqual(["b", "flapper"]);
+});
+
+function movedTwiceWithin(
+  moves: readonly { atMs: number; partition: number; memberId: string }[],
+  windowMs: number,
+): string[] {
+  const lastAtMs = new Map<number, number>();
+  return moves.flatMap(({ atMs, partition, memberId }) => {
+    const beforeMs = lastAtMs.get(partition) ?? Number.NEGATIVE_INFINITY;
+    lastAtMs.set(partition, atMs);
+    return atMs - beforeMs < windowMs ? [`${partition} to ${memberId} at ${atMs}`] : [];
+  });
+}
+
+test("CL15 — C20 a drain gives in groups, each when the one before was taken", async () => {
+  const { clock, live, events, handoversMs, leases, join, owners } = region();
+  const a = join("a");
+  await clock.advance(0);
+  join("b");
+  live.delete("a"); // drains: not placeable any more
+  const drained = a.drain();
+  await clock.advance(10_000);
+  await drained;
+  expect(owners()).toEqual({ b: 32 });
+  expect(events).toEqual([
+    "a +32 first",
+    ...[1, 2, 3, 4].flatMap(() => ["a gives 8", "b +8"]), // OPTIONS: 8 in a group
+  ]);
+  expect(handoversMs).toHaveLength(32);
+  expect(Math.max(...handoversMs)).toBeLessThanOrEqual(500);
+  expect((await leases.list()).every(({ epoch }) => epoch === 2)).toBe(true);
+});
+
+test("CL15 — a drain nobody takes anything of ends all the same", async () => {
+  const { clock, live, join, owners } = region();
+  const a = join("a");
+  await clock.advance(0);
+  live.delete("a");
+  live.set("deaf", 0);
+  const drained = a.drain();
+  await clock.advance(12_000);
+  await drained;
+  expect(owners()).toEqual({ nobody: 32 });
+});
+
+test("CL15 — what nobody takes is taken back within 3 s, and not given again for 5 minutes", async () => {
+  const { clock, live, events, join, owners } = region();
+  join("a");
+  await clock.advance(0);
+  live.set("deaf", -60_000); // it is alive, and takes nothing
+  const unowned: number[] = [];
+  for (let n = 0; n < 120; n++) {
+    await clock.advance(500);
+    unowned.push(owners()["nobody"] ?? 0);
+  }
+  expect(owners()).toEqual({ a: 32 });
+  expect(Math.max(...unowned)).toBe(8);
+  const given = events.filter((event) => event.startsWith("a gives")).map((event) => event.at(-1));
+  const sum = given.reduce((total, count) => total + Number(count), 0);
+  expect(sum).toBeGreaterThan(8);
+  expect(sum).toBeLessThan(32); // each once
+  events.length = 0;
+  await clock.advance(200_000);
+  expect(events).toEqual([]);
+});
+
+test("CL16 — members that see each other differently leave nothing unowned", async () => {
+  const { clock, live, join, owners } = region();
+  const a = join("a");
+  live.set("ghost", 0); // everybody's table has it, and it takes nothing
+  await clock.advance(4_000);
+  expect(owners()["nobody"]).toBeGreaterThan(5);
+  await clock.advance(2_500);
+  expect(owners()).toEqual({ a: 32 });
+  expect(a.owned()).toHaveLength(32);
+});
+
+test("CL17 — C14 isolated: takes nothing that others may take, and offers one partition at a time", async () => {
+  const { clock, live, isolate, events, join, owners } = region();
+  const a = join("a");
+  const b = join("b");
+  join("c");
+  await clock.advance(40_000);
+  const shareOfA = a.owned().length;
+  isolate("a", "c");
+  live.delete("b");
+  b.stop(); // its leases run out; nobody with NATS is there to take them
+  events.length = 0;
+  await clock.advance(22_000);
+  expect(owners()["b"]).toBeUndefined();
+  expect(owners()["nobody"]).toBeGreaterThan(5);
+  expect(a.owned()).toHaveLength(shareOfA);
+  expect(events.filter((event) => event.startsWith("a"))).toEqual(["a gives 1", "a +1"]);
+  await clock.advance(6_000); // free for 15 s: there is nobody else
+  expect(owners()["nobody"] ?? 0).toBeLessThanOrEqual(2);
+});
+
+test("CL17 — C14 isolated while others have NATS: it offers one partition, and then gives all", async () => {
+  const { clock, live, isolated, isolate, events, handoversMs, join, owners } = region();
+  const a = join("a");
+  join("b");
+  await clock.advance(20_000);
+  const shareOfA = a.owned().length;
+  expect(shareOfA).toBeGreaterThan(8);
+  events.length = handoversMs.length = 0;
+  isolate("a");
+  await clock.advance(6_000);
+  expect(owners()).toEqual({ b: 32 });
+  expect(events[0]).toBe("a gives 1");
+  expect(events.filter((event) => event.startsWith("a gives 8")).length).toBeGreaterThan(0);
+  expect(Math.max(...handoversMs)).toBeLessThanOrEqual(1_000); // b looks again within a second
+  await clock.advance(60_000);
+  expect(a.owned()).toEqual([]);
+  isolated.delete("a");
+  live.set("a", clock.monotonicMs());
+  await clock.advance(15_000);
+  expect(a.owned()).toHaveLength(shareOfA); // as before: the same table
+});
+
+test("CL17 — C14, D5 all of a region isolated: each serves on what it has; one is offered every 30 s", async () => {
+  const { clock, isolate, events, join, owners } = region();
+  join("a");
+  join("b");
+  await clock.advance(20_000);
+  const shares = owners();
+  isolate("a", "b");
+  events.length = 0;
+  const unownedSamples: number[] = [];
+  for (let second = 0; second < 90; second++) {
+    await clock.advance(1_000);
+    unownedSamples.push(owners()["nobody"] ?? 0);
+  }
+  expect(owners()).toEqual(shares);
+  expect(Math.max(...unownedSamples)).toBeLessThanOrEqual(2); // one of each, for 3 s of 30
+  expect(unownedSamples.filter((count) => count > 0).length).toBeLessThanOrEqual(3 * 4 + 3);
+  expect(events.filter((event) => event === "a gives 1")).toHaveLength(3);
+});
+
+test("CL17 — D5 the only worker of a region without NATS never offers, and starts without it", async () => {
+  const { clock, live, isolate, events, join, owners } = region();
+  const a = join("a");
+  isolate("a");
+  await clock.advance(60_000);
+  expect(events).toEqual(["a +32 first"]);
+  a.stop(); // killed; its successor starts without NATS, too
+  live.clear();
+  join("a-2");
+  isolate("a-2");
+  await clock.advance(11_500);
+  expect(owners()).toEqual({ "a-2": 32 });
+});
+
+test("C15 — wall clocks that jump move no lease and no partition", async () => {
+  const { clock, moves, events, join, owners } = region();
+  join("a");
+  join("b");
+  await clock.advance(30_000);
+  const before = owners();
+  moves.length = events.length = 0;
+  for (const jumpMs of [3_600_000, -7_200_000]) {
+    clock.jumpWallClock(jumpMs);
+    await clock.advance(30_000);
+  }
+  expect([owners(), moves, events]).toEqual([before, [], []]);
 });

@@ -7,9 +7,11 @@
 //   CL11 After `abandon` no statement of this ownership is under way: one that begins anew under the
 //        same member id cannot lose its leases to it.
 //   CL9  A node that slept (SIGSTOP) notices before it does anything: `mayServe` is asked first.
+// What it takes and gives: placement.ts (CL14–CL17).
 import { assert, type Clock, type Timer } from "@carillon/kernel";
-import type { LeaseStore } from "./ports.ts";
-import { assignPartitions } from "./rendezvous.ts";
+import type { PlaceableWorker } from "./membership.ts";
+import { Placement, PLACEMENT_DEFAULTS, type PlacementLimits } from "./placement.ts";
+import type { LeaseRow, LeaseStore } from "./ports.ts";
 
 export interface AcquiredPartition {
   readonly partition: number;
@@ -28,11 +30,15 @@ export interface OwnershipOptions {
   readonly refreshEveryMs: number; // 3,000
   readonly selfStopMs: number; // 8,000, below leaseMs
   readonly checkEveryMs: number; // 1,000: how often free partitions are looked for
+  readonly placement?: Partial<PlacementLimits>;
 }
 
 export interface OwnershipDeps {
   readonly leases: LeaseStore;
-  readonly workers: () => readonly string[];
+  /** Workers that may be given partitions, itself included unless it drains. */
+  readonly placeable: () => readonly PlaceableWorker[];
+  /** Without NATS for longer than a moment (CL17). */
+  readonly isIsolated: () => boolean;
   readonly clock: Clock;
   onAcquired(partitions: readonly AcquiredPartition[]): void;
   /** Work on these must end at once; nothing may be written for them any more. */
@@ -40,7 +46,14 @@ export interface OwnershipDeps {
   /** Flushes; the lease is given back when this resolves. Bounded by the caller. */
   onRelease(partitions: readonly number[]): Promise<void>;
   onFault(cause: unknown): void;
+  /** Another member took a partition that this one gave, so long after it was unserved here. */
+  onHandedOver?(partition: number, afterMs: number): void;
 }
+
+/** While something is about to move: a partition given is taken within this (C20). */
+const CHECK_SOON_MS = 250;
+/** A drain that takes longer gives the rest at once, taken or not. */
+const DRAIN_PACED_MAX_MS = 6_000;
 
 export interface Ownership {
   start(): void;
@@ -67,7 +80,14 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
   assert(options.selfStopMs < options.leaseMs, "CL7 a node stops before its leases run out");
   const { home, memberId } = options;
   const { clock, leases } = deps;
-  const held = new Map<number, number>(); // partition → epoch
+  const held = new Map<number, { readonly epoch: number; readonly sinceMs: number }>();
+  const limits = { ...PLACEMENT_DEFAULTS, ...options.placement };
+  const unservedAtMs = new Map<number, number>(); // of those given and not taken yet
+  const placement = new Placement(memberId, limits, (partition) => {
+    const sinceMs = unservedAtMs.get(partition);
+    unservedAtMs.delete(partition);
+    if (sinceMs !== undefined) deps.onHandedOver?.(partition, clock.monotonicMs() - sinceMs);
+  });
   const releasing = new Set<number>();
   let phase: "idle" | "running" | "draining" | "stopped" = "idle";
   let refreshedAtMs = clock.monotonicMs();
@@ -99,10 +119,12 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
         lease.epoch,
       ]),
     );
-    const isFenced = ([partition, epoch]: [number, number]): boolean =>
-      held.get(partition) === epoch && still.get(partition) !== epoch;
+    const fenced = [...before].filter(
+      ([partition, { epoch }]) =>
+        held.get(partition)?.epoch === epoch && still.get(partition) !== epoch,
+    );
     lose(
-      [...before].filter(isFenced).map(([partition]) => partition),
+      fenced.map(([partition]) => partition),
       "fenced",
     );
     refreshedAtMs = Math.max(refreshedAtMs, askedAtMs);
@@ -113,36 +135,38 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
     if (strays.length > 0) await giveBack(strays);
   };
 
-  const acquire = async (wanted: ReadonlySet<number>): Promise<void> => {
-    const rows = await leases.list(home);
-    const free = rows.filter(
-      (row) => wanted.has(row.partition) && !held.has(row.partition) && row.isExpired,
-    );
-    if (free.length === 0) return;
-    const isFirstOwner = new Set(free.filter((row) => row.epoch === 0).map((row) => row.partition));
+  const acquire = async (
+    partitions: readonly number[],
+    rows: readonly LeaseRow[],
+  ): Promise<void> => {
+    if (partitions.length === 0) return;
+    const firstOwned = new Set(rows.flatMap((row) => (row.epoch === 0 ? [row.partition] : [])));
     const askedAtMs = clock.monotonicMs();
-    const partitions = free.map((row) => row.partition);
     const taken = await leases.acquire({ home, memberId, partitions, leaseMs: options.leaseMs });
     if (isStopped()) {
       await giveBack(taken.map(({ partition }) => partition)); // CL11
       return;
     }
     if (held.size === 0) refreshedAtMs = askedAtMs;
-    for (const { partition, epoch } of taken) held.set(partition, epoch);
+    const sinceMs = clock.monotonicMs();
+    for (const { partition, epoch } of taken) held.set(partition, { epoch, sinceMs });
     if (taken.length === 0) return;
-    deps.onAcquired(
-      taken.map((lease) => ({ ...lease, isFirst: isFirstOwner.has(lease.partition) })),
-    );
+    deps.onAcquired(taken.map((lease) => ({ ...lease, isFirst: firstOwned.has(lease.partition) })));
   };
 
-  const handOver = async (partitions: readonly number[]): Promise<void> => {
+  const handOver = async (partitions: readonly number[], isOffer = false): Promise<void> => {
     if (partitions.length === 0) return;
-    for (const partition of partitions) releasing.add(partition);
+    const startedAtMs = clock.monotonicMs();
+    for (const partition of partitions) {
+      releasing.add(partition);
+      unservedAtMs.set(partition, startedAtMs);
+    }
     try {
       await deps.onRelease(partitions);
       const ours = partitions.filter((partition) => held.has(partition)); // CL8: not lost meanwhile
       for (const partition of ours) held.delete(partition);
       await giveBack(ours);
+      placement.given(ours, clock.monotonicMs(), isOffer);
     } finally {
       for (const partition of partitions) releasing.delete(partition);
     }
@@ -152,14 +176,37 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
     mayServe();
     const isRefreshDue = clock.monotonicMs() - refreshedAtMs >= options.refreshEveryMs;
     if (held.size > 0 && isRefreshDue) await refresh();
-    const workers = deps.workers();
-    if (phase !== "running" || !workers.includes(memberId)) return;
-    const table = assignPartitions(workers, options.partitionCount);
-    const wanted = new Set(
-      table.flatMap((owner, partition) => (owner === memberId ? [partition] : [])),
+    if (phase !== "running") return;
+    const rows = await leases.list(home);
+    if (isStopped()) return;
+    const decision = placement.decide({
+      nowMs: clock.monotonicMs(),
+      partitionCount: options.partitionCount,
+      rows,
+      placeable: deps.placeable(),
+      isIsolated: deps.isIsolated(),
+      held,
+    });
+    await acquire(decision.take, rows);
+    await handOver(
+      decision.give.filter((partition) => held.has(partition)),
+      decision.isOffer,
     );
-    await handOver([...held.keys()].filter((n) => !wanted.has(n) && !releasing.has(n)));
-    await acquire(wanted);
+    if (decision.isWaiting && phase === "running") arm(CHECK_SOON_MS);
+  };
+
+  /** Group by group, each when the one before was taken: no partition waits long for its next owner. */
+  const handOverAll = async (): Promise<void> => {
+    const startedAtMs = clock.monotonicMs();
+    while (held.size > 0 && !isStopped()) {
+      const isPaced = clock.monotonicMs() - startedAtMs < DRAIN_PACED_MAX_MS;
+      const hasHeirs = deps.placeable().some((one) => one.memberId !== memberId && !one.isSuspect);
+      const groupMax = isPaced && hasHeirs ? limits.groupMax : held.size;
+      await handOver([...held.keys()].slice(0, groupMax));
+      if (!hasHeirs) continue;
+      while (placement.isPending(await leases.list(home), clock.monotonicMs()))
+        await clock.sleep(CHECK_SOON_MS / 5);
+    }
   };
 
   const check = (): void => {
@@ -173,11 +220,14 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
       });
   };
 
-  const tick = (): void => {
-    if (phase === "stopped") return;
-    timer = clock.setTimer(options.checkEveryMs, tick);
-    mayServe();
-    check();
+  const arm = (delayMs: number): void => {
+    timer?.cancel();
+    timer = clock.setTimer(delayMs, () => {
+      if (isStopped()) return;
+      arm(options.checkEveryMs);
+      mayServe();
+      check();
+    });
   };
 
   const stop = (): void => {
@@ -190,14 +240,15 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
     start() {
       if (phase !== "idle") return;
       phase = "running";
-      tick();
+      arm(options.checkEveryMs);
+      check();
     },
     async drain() {
       if (phase !== "running") return;
       phase = "draining";
       await checking;
       try {
-        await handOver([...held.keys()]);
+        await handOverAll();
       } catch (cause) {
         deps.onFault(cause); // the leases run out by themselves
       }
@@ -213,8 +264,8 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
     },
     mayServe,
     leaseAgeMs: () => (held.size === 0 ? 0 : clock.monotonicMs() - refreshedAtMs),
-    epochOf: (partition) => held.get(partition),
-    owned: () => [...held],
+    epochOf: (partition) => held.get(partition)?.epoch,
+    owned: () => [...held].map(([partition, { epoch }]) => [partition, epoch]),
     check,
   };
 }

@@ -104,9 +104,7 @@ async function enter(region: string, url: string): Promise<Router> {
   const membership = createMembership(
     {
       self: { memberId, region, roles: ["ingest"], build: "test" },
-      beatEveryMs: 200,
-      lostAfterMs: LOST_AFTER_MS,
-      lostAfterRemoteMs: LOST_AFTER_MS,
+      limits: { beatEveryMs: 200, pauseMs: LOST_AFTER_MS, pauseRemoteMs: LOST_AFTER_MS },
     },
     { bus, clock, scheduler: systemScheduler, onMalformed: () => undefined },
   );

@@ -41,9 +41,7 @@ async function run(options: RouteWorkerOptions): Promise<void> {
   const membership = createMembership(
     {
       self: { memberId, region, roles: ["worker"], build: "test" },
-      beatEveryMs: 200,
-      lostAfterMs,
-      lostAfterRemoteMs: lostAfterMs,
+      limits: { beatEveryMs: 200, pauseMs: lostAfterMs, pauseRemoteMs: lostAfterMs },
     },
     { bus, clock, scheduler: systemScheduler, onMalformed: () => undefined },
   );

@@ -125,8 +125,14 @@ export interface AdminNode {
   readonly isDraining: boolean;
   readonly build: string;
   readonly ownedCount: number;
-  readonly home: string;
-  readonly standing: string;
+  readonly home?: string | undefined; // that it serves, or waits to
+  readonly standing?: string | undefined;
+  /** As the node that was asked sees it: alive, draining or suspect. */
+  readonly state?: string | undefined;
+  readonly phi?: number | undefined; // how unlikely its silence is, as −log10
+  readonly silentMs?: number | undefined; // since its last beat
+  readonly load?: number | undefined; // of its thread, 0 to 1
+  readonly weight?: number | undefined;
 }
 export interface AdminProcesses {
   readonly processes: readonly (ProcessView & { readonly node: string })[];

@@ -11,6 +11,7 @@ import {
   regionAudienceSchema,
 } from "./notification.ts";
 
+/** The second token of every subject is the region, or the home, that it belongs to. */
 export const subjects = {
   /** Relay: notifications for a target region. Queue group `ingest`; request → RelayReply. */
   regionNotify: (region: string) => `region.${region}.notify`,
@@ -28,21 +29,30 @@ export const subjects = {
   regionStatus: (region: string) => `region.${region}.status`,
   /** A page of one recipient's inbox, from its home region. Queue group `ingest`. */
   regionInbox: (region: string) => `region.${region}.inbox`,
-  /** Heartbeat of a member, heard in every region. */
+  /** Heartbeat of a member, heard in every region: every third one, and each that tells a change. */
   beat: (region: string, memberId: string) => `beat.${region}.${memberId}`,
   beats: "beat.*.*",
+  /** The heartbeats between, heard in the member's own region only. Same message. */
+  nearBeat: (region: string, memberId: string) => `beat-near.${region}.${memberId}`,
+  nearBeats: (region: string) => `beat-near.${region}.*`,
   /** New ledger entries and directory changes for partitions that this worker owns. */
-  memberPoke: (memberId: string) => `member.${memberId}.poke`,
+  memberPoke: (memberId: string) => ofMember(memberId, "poke"),
   /** Notifications for sessions of this gateway. */
-  memberDeliver: (memberId: string) => `member.${memberId}.deliver`,
+  memberDeliver: (memberId: string) => ofMember(memberId, "deliver"),
   /** What runs in a node, for operators: AdminRequest → AdminReply. */
-  memberAdmin: (memberId: string) => `member.${memberId}.admin`,
+  memberAdmin: (memberId: string) => ofMember(memberId, "admin"),
   /** For recipients whose partitions this worker owns: RoutedMessage → RouteReply (calls only). */
-  memberRoute: (memberId: string) => `member.${memberId}.route`,
+  memberRoute: (memberId: string) => ofMember(memberId, "route"),
   /** Sessions of one partition, to its owner: open (request) and report (publish). */
-  partitionSessions: (home: string, partition: number) => `home.${home}.part.${partition}`,
+  partitionSessions: (home: string, partition: number | "*") => `home.${home}.part.${partition}`,
 } as const;
 export const INGEST_QUEUE = "ingest";
+
+/** A member's id begins with its region and a dash: permissions of NATS name the region. */
+function ofMember(memberId: string, what: string): string {
+  const [region] = memberId.split("-", 1);
+  return `member.${region}.${memberId}.${what}`;
+}
 
 // --- relay between regions -------------------------------------------------------------------
 
@@ -133,16 +143,23 @@ export const ROLES = ["ingest", "worker", "gateway"] as const;
 export type Role = (typeof ROLES)[number];
 
 /**
- * Heartbeat, once a second. `memberId` is new at every start of a node: it is the incarnation.
- * `owned` lists [partition, epoch] per home region; `links` tells each gateway the last `seq` that
- * this owner has sent it, so that a lost delivery is noticed within a beat.
+ * Heartbeat: once a second in the member's region, every third one everywhere. `memberId` is new at
+ * every start of a node: it is the incarnation. `owned` lists [partition, epoch] per home region;
+ * `links` tells each gateway the last `seq` that this owner has sent it, so that a lost delivery is
+ * noticed within a beat.
  */
 export const beatSchema = z.object({
   memberId: z.string(),
   region: z.string(),
   roles: z.array(z.enum(ROLES)),
   isDraining: z.boolean(),
+  /** The last beat of this member: it has stopped in order, and its id never comes back (C13). */
+  hasLeft: z.boolean().optional(),
   build: z.string(),
+  /** Share of the last second that its thread was busy, 0 to 1. */
+  load: z.number().optional(),
+  /** Its share of partitions, relative to other members; absent: 1. */
+  weight: z.number().positive().optional(),
   owned: z.record(z.string(), z.array(z.tuple([z.number(), z.number()]))),
   links: z.record(z.string(), z.number()),
   /** The home region whose partitions it may own; absent: `region` (ADR 0017). */

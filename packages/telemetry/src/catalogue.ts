@@ -68,6 +68,15 @@ export const CATALOGUE = {
   partitionsLost: counter("carillon_worker_partitions_lost_total", "Partitions given up", [
     "reason",
   ]),
+  partitionMoves: counter(
+    "carillon_worker_partition_moves_total",
+    "Partitions taken, and given to other members in order",
+    ["direction"],
+  ),
+  handovers: histogram(
+    "carillon_worker_handover_seconds",
+    "A partition's time from its last owner's end to its next owner's lease",
+  ),
   sessions: gauge("carillon_worker_sessions_count", "Sessions known to owners"),
   recipients: gauge("carillon_worker_recipients_count", "Recipients in the indexes"),
   openEntries: gauge("carillon_worker_open_entries_count", "Ledger rows with somebody pending"),
@@ -142,6 +151,14 @@ export const CATALOGUE = {
     "carillon_home_replay_lag_seconds",
     "How far a copy is behind, when last known",
   ),
+  // membership
+  members: gauge("carillon_members_count", "Members of all regions as seen here", ["state"]),
+  memberChanges: counter(
+    "carillon_member_changes_total",
+    "Members that joined, left, were suspect, returned or were forgotten",
+    ["change"],
+  ),
+  isolated: gauge("carillon_node_isolated_count", "1 while without NATS for 8 s or longer"),
   // router
   routeSends: counter(
     "carillon_route_sends_total",
@@ -158,7 +175,11 @@ export const CATALOGUE = {
     ["outcome"],
   ),
   // bus
-  busEvents: counter("carillon_bus_events_total", "Reconnects, refused publishes …", ["event"]),
+  busEvents: counter(
+    "carillon_bus_events_total",
+    "Reconnects, refusals; peer_silent, link_silent: unanswered",
+    ["event"],
+  ),
   busConnected: gauge("carillon_bus_connected_count", "1 while the connection stands"),
   // discovery
   discoveryCandidates: gauge(

@@ -5,6 +5,8 @@
 //   DV10 What ends unasked is started again on the same port; what was stopped stays stopped.
 //   DV11 `stop` is bounded, runs in the order nodes → nats-servers → Postgres, and leaves nothing.
 import { EventEmitter } from "node:events";
+import { readFileSync } from "node:fs";
+import type { NatsCredentials } from "@carillon/bus";
 import { reapLeftovers } from "@carillon/local";
 import {
   assert,
@@ -153,6 +155,12 @@ export class DevCluster {
 
   natsUrl(region: string): string {
     return this.#servers.natsUrl(region);
+  }
+
+  /** Of a user without limits, for a look into NATS from outside of the nodes. */
+  get natsCredentials(): NatsCredentials {
+    const seedFile = this.#servers.secrets.nats.seedFiles.visitor;
+    return { kind: "nkey", seed: readFileSync(seedFile, "utf8").trim() };
   }
 
   /** The region's process as it runs now, or as soon as it runs again. Fault `not_running`. */

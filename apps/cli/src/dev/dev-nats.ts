@@ -1,6 +1,8 @@
 // apps/cli/src/dev/dev-nats.ts
-// One nats-server per region, with gateways to all the others; loopback only, so without logins.
-import { renderNatsConf } from "@carillon/cluster";
+// One nats-server per region, with gateways to all the others. Loopback only, so without TLS; users
+// and their rights are those of production, so that a right that is missing shows here.
+import { natsUsersOf, renderNatsConf } from "@carillon/cluster";
+import type { DevNatsKeys } from "./dev-secrets.ts";
 
 export interface NatsPlan {
   readonly region: string;
@@ -9,7 +11,16 @@ export interface NatsPlan {
   readonly natsGatewayPort: number;
 }
 
-export function natsConfOf(plan: NatsPlan, all: readonly NatsPlan[], pidFile: string): string {
+export function natsConfOf(
+  plan: NatsPlan,
+  all: readonly NatsPlan[],
+  { keys, pidFile }: { readonly keys: DevNatsKeys; readonly pidFile: string },
+): string {
+  const { visitor, ingest, worker, gateway, node } = keys.publicKeys;
+  const users = natsUsersOf(
+    { ingest: [ingest], worker: [worker], gateway: [gateway], node: [node] },
+    { region: plan.region, homes: all.map(({ region }) => region) },
+  );
   return renderNatsConf({
     serverName: `${plan.region}-a`,
     region: plan.region,
@@ -22,5 +33,6 @@ export function natsConfOf(plan: NatsPlan, all: readonly NatsPlan[], pidFile: st
       urls: [`nats://127.0.0.1:${natsGatewayPort}`],
     })),
     pidFile,
+    auth: { kind: "users", users: [...users, { nkey: visitor }] },
   });
 }

@@ -4,7 +4,9 @@
 import { generateKeyPairSync } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Random } from "@carillon/kernel";
+import { createNatsKey, natsPublicKeyOf } from "@carillon/bus";
+import { ROLES } from "@carillon/contracts";
+import { assert, type Random } from "@carillon/kernel";
 import { writePrivately } from "./data-folder.ts";
 
 export interface DevSecrets {
@@ -15,7 +17,19 @@ export interface DevSecrets {
   readonly keyPepperFile: string;
   readonly tokenPrivateKeyFile: string; // Ed25519 JWK
   readonly tokenPublicKeysFile: string; // JWKS
+  readonly nats: DevNatsKeys;
 }
+
+/** The same in all regions of this machine; what they may do differs by region. */
+export interface DevNatsKeys {
+  /** U…, by the user that has it. */
+  readonly publicKeys: Readonly<Record<DevNatsUser, string>>;
+  readonly seedFiles: Readonly<Record<DevNatsUser, string>>;
+}
+
+/** `visitor`: may do everything, for tests and for looking in. */
+const NATS_USERS = [...ROLES, "node", "visitor"] as const;
+export type DevNatsUser = (typeof NATS_USERS)[number];
 
 /** Idempotent. What is missing is made, whatever is there is kept. */
 export function readOrCreateSecrets(folder: string, random: Random): DevSecrets {
@@ -41,6 +55,23 @@ export function readOrCreateSecrets(folder: string, random: Random): DevSecrets 
     keyPepperFile,
     tokenPrivateKeyFile,
     tokenPublicKeysFile,
+    nats: readOrCreateNatsKeys(folder),
+  };
+}
+
+function readOrCreateNatsKeys(folder: string): DevNatsKeys {
+  const all = NATS_USERS.map((user) => {
+    const seedFile = join(folder, `nats-${user}.seed`);
+    createOnce(seedFile, () => createNatsKey().seed);
+    const publicKey = natsPublicKeyOf(readFileSync(seedFile, "utf8").trim());
+    assert(publicKey, `DV3 ${seedFile} holds the seed of a NATS user`);
+    return { user, seedFile, publicKey };
+  });
+  const byUser = (value: (one: (typeof all)[number]) => string) =>
+    Object.fromEntries(all.map((one) => [one.user, value(one)])) as Record<DevNatsUser, string>;
+  return {
+    publicKeys: byUser(({ publicKey }) => publicKey),
+    seedFiles: byUser(({ seedFile }) => seedFile),
   };
 }
 

@@ -166,6 +166,10 @@ export class DevServers {
     this.#options.events.emit("exit", { component, region, ...exit, isRestarting: false });
   }
 
+  get secrets(): DevSecrets {
+    return this.#options.secrets;
+  }
+
   get pids(): readonly number[] {
     const kept = [this.postgres, ...this.#nats.values(), ...this.#nodes.values()];
     const running = [...kept.map((one) => one.running), ...this.#extraWorkers];
@@ -186,7 +190,10 @@ export class DevServers {
 
   #startNats(plan: RegionPlan): Promise<NatsServer> {
     const folder = this.#options.folder.nats;
-    const configText = natsConfOf(plan, this.plans, join(folder, `${plan.region}.pid`));
+    const configText = natsConfOf(plan, this.plans, {
+      keys: this.#options.secrets.nats,
+      pidFile: join(folder, `${plan.region}.pid`),
+    });
     return startNatsServer({ folder, name: plan.region, configText });
   }
 

@@ -1,7 +1,7 @@
 // apps/cli/src/dev/node-env.ts
 // The environment of one local region node: its configuration and nothing else.
 import type { Role } from "@carillon/contracts";
-import type { DevSecrets } from "./dev-secrets.ts";
+import type { DevNatsUser, DevSecrets } from "./dev-secrets.ts";
 
 export interface NodeEnvOptions {
   readonly region: string;
@@ -27,6 +27,7 @@ export function nodeEnv(options: NodeEnvOptions): Record<string, string> {
     CARILLON_NODE_ROLES: roles.join(","),
     CARILLON_NODE_HOST: "127.0.0.1",
     CARILLON_NODE_NATS_URLS: options.natsUrl,
+    CARILLON_NODE_NATS_SEED_FILE: secrets.nats.seedFiles[natsUserOf(roles)],
     CARILLON_NODE_STORE_URL: options.storeUrl,
     CARILLON_NODE_GATEWAY_DRAIN_MS: "200", // a person waits for Ctrl-C
     ...(isIngest && {
@@ -41,4 +42,9 @@ export function nodeEnv(options: NodeEnvOptions): Record<string, string> {
     ...(isGateway && { CARILLON_NODE_GATEWAY_PORT: String(options.gatewayPort) }),
     ...options.more,
   };
+}
+
+function natsUserOf(roles: readonly Role[]): DevNatsUser {
+  const [only] = roles;
+  return roles.length === 1 && only !== undefined ? only : "node";
 }

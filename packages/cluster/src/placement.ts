@@ -1,0 +1,251 @@
+// packages/cluster/src/placement.ts
+// What one member takes and gives now, from what it sees of members and lease rows. No I/O; time is
+// passed in. It remembers only what it has seen free and what it has given.
+//   CL14 A held partition is given only when this member has held it for 10 s, and to one that has
+//        been alive for 10 s: a flapping member moves nothing, and no partition moves twice in 10 s
+//        but for failures (C21).
+//   CL15 Partitions are given in groups; the next group when the last one was taken, and when nothing
+//        else waits for an owner (C20). What nobody took in 2 s is taken back, and kept for 5 min.
+//   CL16 Members that see each other differently leave nothing unowned: what nobody takes for 5 s is
+//        taken by whoever sees it. And they move nothing: who holds leases is there, suspect or not.
+//   CL17 Isolated from NATS, a member takes nothing that others may take, and offers one of its
+//        partitions: when somebody takes it, it gives them all; when nobody does, it takes it back
+//        and goes on serving (C14, ADR 0014).
+import { assert } from "@carillon/kernel";
+import type { PlaceableWorker } from "./membership.ts";
+import type { LeaseRow } from "./ports.ts";
+import { assignPartitions, type WeightedMember } from "./rendezvous.ts";
+
+export interface PlacementLimits {
+  readonly settleMs: number;
+  readonly holdMs: number;
+  readonly groupMax: number;
+  readonly takenMaxMs: number;
+  readonly orphanAfterMs: number;
+  readonly orphanAfterIsolatedMs: number;
+  readonly offerMs: number;
+  readonly offerEveryMs: number;
+  readonly spurnedMs: number;
+}
+
+export const PLACEMENT_DEFAULTS: PlacementLimits = {
+  settleMs: 10_000, // CL14, C21
+  holdMs: 10_000, // CL14, C21
+  groupMax: 32, // an eighth: their flush and load take some 100 ms
+  takenMaxMs: 2_000, // CL15
+  spurnedMs: 300_000, // CL15: others see the members differently, and may for long
+  orphanAfterMs: 5_000, // CL16: longer than members need to agree
+  orphanAfterIsolatedMs: 15_000, // CL17: longer than those with NATS need
+  offerMs: 3_000, // CL17: those with NATS look four times a second
+  offerEveryMs: 30_000, // CL17: one of 256 is unserved for 3 s in 30 s
+};
+
+export interface PlacementView {
+  readonly nowMs: number;
+  readonly partitionCount: number;
+  /** Of all partitions of the home, in any order. */
+  readonly rows: readonly LeaseRow[];
+  readonly placeable: readonly PlaceableWorker[];
+  readonly isIsolated: boolean;
+  /** Partitions that this member serves, with the time since which it does. */
+  readonly held: ReadonlyMap<number, { readonly sinceMs: number }>;
+}
+
+export interface PlacementDecision {
+  readonly take: readonly number[];
+  /** To be flushed and released together; tell `given` when it is done. */
+  readonly give: readonly number[];
+  /** Of `give`: nobody may be there to take it (CL17). */
+  readonly isOffer: boolean;
+  /** Something is about to move: look again soon. */
+  readonly isWaiting: boolean;
+}
+
+interface Given {
+  readonly atMs: number;
+  readonly isOffer: boolean;
+}
+
+const NOTHING: PlacementDecision = { take: [], give: [], isOffer: false, isWaiting: false };
+
+export class Placement {
+  readonly #memberId: string;
+  readonly #limits: PlacementLimits;
+  readonly #onTaken: (partition: number, afterMs: number) => void;
+  readonly #freeSinceMs = new Map<number, number>();
+  readonly #given = new Map<number, Given>(); // not taken by anybody yet
+  readonly #keptUntilMs = new Map<number, number>();
+  #isRelieved = false; // somebody took what was offered
+  #nextOfferAtMs = Number.NEGATIVE_INFINITY;
+
+  /** `onTaken`: another member has a partition that this one gave. */
+  constructor(
+    memberId: string,
+    limits: PlacementLimits,
+    onTaken: (partition: number, afterMs: number) => void = () => undefined,
+  ) {
+    assert(limits.groupMax > 0, "CL15 a group has a size");
+    this.#memberId = memberId;
+    this.#limits = limits;
+    this.#onTaken = onTaken;
+  }
+
+  /** Decides nothing (and says so) for a member that is not placeable itself: it drains. */
+  decide(view: PlacementView): PlacementDecision {
+    this.#see(view);
+    const alive = view.placeable.filter(({ isSuspect }) => !isSuspect);
+    const self = alive.find(({ memberId }) => memberId === this.#memberId);
+    if (self === undefined) return NOTHING;
+    if (view.isIsolated && !this.#isAlone(view)) return this.#decideIsolated(view);
+    const table = assignPartitions(alive, view.partitionCount);
+    const stableTable = assignPartitions(this.#stable(view), view.partitionCount);
+    const mine = new Set<number>();
+    for (const owners of this.#isSettled(self) ? [table, stableTable] : [table])
+      owners.forEach((owner, partition) => owner === this.#memberId && mine.add(partition));
+    const spurned = this.#takeSpurned(view.nowMs);
+    const free = this.#free(view);
+    const take = free.filter(
+      (partition) =>
+        mine.has(partition) ||
+        spurned.includes(partition) || // CL15
+        this.#isFreeFor(partition, this.#limits.orphanAfterMs, view), // CL16
+    );
+    const mayGive = free.length === 0 && !this.#isPending(view.nowMs);
+    const give = mayGive ? this.#surplus(view, alive, stableTable) : [];
+    const isWanting = [...mine].some((partition) => !view.held.has(partition));
+    const isWaiting = isWanting || give.length > 0 || this.#given.size > 0;
+    return { take, give, isOffer: false, isWaiting };
+  }
+
+  /** They were flushed and released just now. */
+  given(partitions: readonly number[], nowMs: number, isOffer: boolean): void {
+    for (const partition of partitions) this.#given.set(partition, { atMs: nowMs, isOffer });
+  }
+
+  /** Of a group given before, some are still nobody's, and for not too long (CL15). */
+  isPending(rows: readonly LeaseRow[], nowMs: number): boolean {
+    this.#settleGiven(rows, nowMs);
+    return this.#isPending(nowMs);
+  }
+
+  #decideIsolated(view: PlacementView): PlacementDecision {
+    const { offerMs, offerEveryMs, orphanAfterIsolatedMs, groupMax } = this.#limits;
+    const { nowMs, held } = view;
+    const refused = [...this.#given].flatMap(([partition, { atMs, isOffer }]) =>
+      isOffer && nowMs - atMs >= offerMs ? [partition] : [],
+    );
+    for (const partition of refused) this.#given.delete(partition); // CL17: it goes on serving
+    const orphans = this.#free(view).filter((partition) =>
+      this.#isFreeFor(partition, orphanAfterIsolatedMs, view),
+    );
+    const take = [...new Set([...refused, ...orphans])];
+    if (take.length > 0) {
+      this.#isRelieved = false; // whoever took them is gone, or there is nobody
+      this.#nextOfferAtMs = nowMs + offerEveryMs;
+    }
+    const isDue = this.#isRelieved || nowMs >= this.#nextOfferAtMs;
+    if (take.length > 0 || held.size === 0 || this.#given.size > 0 || !isDue)
+      return { ...NOTHING, take, isWaiting: this.#given.size > 0 };
+    this.#nextOfferAtMs = nowMs + offerEveryMs;
+    const give = [...held.keys()].slice(0, this.#isRelieved ? groupMax : 1);
+    return { take, give, isOffer: !this.#isRelieved, isWaiting: true };
+  }
+
+  /** No other worker is known, by beats or by leases. */
+  #isAlone({ placeable, rows }: PlacementView): boolean {
+    return (
+      placeable.every(({ memberId, isSuspect }) => memberId === this.#memberId || isSuspect) &&
+      rows.every(({ ownerId, isExpired }) => isExpired || ownerId === this.#memberId)
+    );
+  }
+
+  #isSettled({ aliveForMs }: PlaceableWorker): boolean {
+    return aliveForMs >= this.#limits.settleMs;
+  }
+
+  /** Who has been there for a while, and who holds leases, heard by this member or not (CL16). */
+  #stable({ placeable, rows }: PlacementView): WeightedMember[] {
+    const owners = new Set(rows.flatMap((row) => (row.isExpired ? [] : [row.ownerId ?? ""])));
+    const known = placeable.filter(
+      (one) =>
+        one.memberId === this.#memberId ||
+        owners.has(one.memberId) ||
+        (!one.isSuspect && this.#isSettled(one)),
+    );
+    for (const { memberId } of placeable) owners.delete(memberId);
+    const unheard = [...owners].map((memberId) => ({ memberId, weight: 1 }));
+    return [...known, ...unheard];
+  }
+
+  #surplus(
+    { held, nowMs }: PlacementView,
+    alive: readonly PlaceableWorker[],
+    stableTable: readonly string[],
+  ): number[] {
+    const { holdMs, groupMax } = this.#limits;
+    const heirs = new Set(
+      alive.filter((one) => this.#isSettled(one)).map(({ memberId }) => memberId),
+    );
+    heirs.delete(this.#memberId);
+    return [...held]
+      .filter(([partition]) => heirs.has(stableTable[partition] ?? ""))
+      .filter(([, { sinceMs }]) => nowMs - sinceMs >= holdMs) // CL14
+      .filter(([partition]) => nowMs >= (this.#keptUntilMs.get(partition) ?? 0)) // CL15
+      .map(([partition]) => partition)
+      .slice(0, groupMax);
+  }
+
+  /** What this member gave and nobody took (CL15). */
+  #takeSpurned(nowMs: number): number[] {
+    const spurned = [...this.#given].flatMap(([partition, { atMs }]) =>
+      nowMs - atMs >= this.#limits.takenMaxMs ? [partition] : [],
+    );
+    for (const partition of spurned) {
+      this.#given.delete(partition);
+      this.#keptUntilMs.set(partition, nowMs + this.#limits.spurnedMs);
+    }
+    return spurned;
+  }
+
+  #see({ rows, nowMs, isIsolated }: PlacementView): void {
+    if (!isIsolated) {
+      this.#isRelieved = false;
+      this.#nextOfferAtMs = Number.NEGATIVE_INFINITY;
+    }
+    for (const { partition, isExpired } of rows) {
+      if (!isExpired) this.#freeSinceMs.delete(partition);
+      else if (!this.#freeSinceMs.has(partition)) this.#freeSinceMs.set(partition, nowMs);
+    }
+    this.#settleGiven(rows, nowMs);
+  }
+
+  #settleGiven(rows: readonly LeaseRow[], nowMs: number): void {
+    if (this.#given.size === 0) return;
+    for (const { partition, ownerId, isExpired } of rows) {
+      const given = this.#given.get(partition);
+      if (given === undefined) continue;
+      if (!isExpired) {
+        this.#given.delete(partition);
+        if (ownerId === this.#memberId) continue;
+        this.#onTaken(partition, nowMs - given.atMs);
+        if (given.isOffer) this.#isRelieved = true; // CL17
+      }
+    }
+  }
+
+  #isPending(nowMs: number): boolean {
+    return [...this.#given.values()].some(({ atMs }) => nowMs - atMs < this.#limits.takenMaxMs);
+  }
+
+  #free({ rows, held }: PlacementView): number[] {
+    return rows
+      .filter(({ partition, isExpired }) => isExpired && !held.has(partition))
+      .map(({ partition }) => partition)
+      .filter((partition) => !this.#given.has(partition));
+  }
+
+  #isFreeFor(partition: number, ms: number, { nowMs }: PlacementView): boolean {
+    const sinceMs = this.#freeSinceMs.get(partition);
+    return sinceMs !== undefined && nowMs - sinceMs >= ms;
+  }
+}
