@@ -304,7 +304,3 @@ function servesHomeOf(beat: Beat, self: MembershipOptions["self"]): boolean {
 function homeOf({ home, region }: { readonly home?: string | undefined; region: string }): string {
   return home ?? region;
 }
-
-function ownerKey(home: string, partition: number): string {
-  return `${home}/${partition}`;
-}
