@@ -94,7 +94,9 @@ describe.skipIf(missing !== undefined)("declared failover", { timeout: 300_000 }
     const returned = await world.region(["failover", "fra", "--to", "fra"]);
     expect([returned.code, returned.json]).toMatchObject([0, { host: "fra", epoch: 3 }]);
     await isStanding("par", "fenced");
-    const backTitles = (await back.stop()).map(({ title }) => title);
+    const backPosted = await back.stop();
+    for (const { id } of backPosted) await world.lon.api.finished(id); // nothing is open after this
+    const backTitles = backPosted.map(({ title }) => title);
     const expected = [...thereTitles, ...backTitles].toSorted();
     for (const log of [ann, bob]) {
       await log.has(expected.length);
