@@ -13,6 +13,7 @@ import { membersCommand } from "./members-command.ts";
 import { natsKeyCommand } from "./nats-key-command.ts";
 import { runNodeCommand } from "./node-command.ts";
 import { processCommand } from "./process-command.ts";
+import { regionCommand } from "./region-command.ts";
 import { createTerminal } from "./terminal.ts";
 
 const BUILD = packageJson.version;
@@ -119,6 +120,15 @@ program.addCommand(
 program.addCommand(
   processCommand({
     terminal: createTerminal(process.stdout),
+    defaultDataFolder: DEFAULT_DATA_FOLDER,
+    env: process.env,
+  }),
+);
+
+program.addCommand(
+  regionCommand({
+    terminal: createTerminal(process.stdout),
+    progress: (line) => void process.stderr.write(`${line}\n`),
     defaultDataFolder: DEFAULT_DATA_FOLDER,
     env: process.env,
   }),

@@ -3,7 +3,8 @@
 import type { AdminNode } from "@carillon/contracts";
 import { Command } from "commander";
 import { countText, textTable } from "./clients/text-table.ts";
-import { apiOf, type ProcessContext, USAGE_EXIT_CODE, UsageError } from "./process-command.ts";
+import { type OperatorContext, USAGE_EXIT_CODE, UsageError } from "./admin-api.ts";
+import { apiOf } from "./process-command.ts";
 
 interface MembersOptions {
   readonly url?: string;
@@ -11,7 +12,7 @@ interface MembersOptions {
   readonly json: boolean;
 }
 
-export function membersCommand(context: ProcessContext): Command {
+export function membersCommand(context: OperatorContext): Command {
   return new Command("members")
     .description("show who is there, as one node sees it: state, phi, load, partitions")
     .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : USAGE_EXIT_CODE))
@@ -21,7 +22,7 @@ export function membersCommand(context: ProcessContext): Command {
     .action(async (options: MembersOptions) => process.exit(await run(options, context)));
 }
 
-async function run(options: MembersOptions, context: ProcessContext): Promise<number> {
+async function run(options: MembersOptions, context: OperatorContext): Promise<number> {
   const { terminal } = context;
   const refuse = (reason: string, exitCode: number): number => {
     terminal.line(options.json ? JSON.stringify({ error: reason }) : `carillon members: ${reason}`);

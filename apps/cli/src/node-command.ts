@@ -15,7 +15,7 @@ import { DEFAULT_RUNTIME_LIMITS, Pulse, startWatchdog, type Watchdog } from "@ca
 import type { LastWordsData } from "@carillon/store";
 import { createLogger, createMetrics, type Logger, type Metrics } from "@carillon/telemetry";
 import { reasonOf } from "./node-telemetry.ts";
-import { readRegionNodeConfig, type RegionNodeConfig } from "./region-node-config.ts";
+import { homeOf, readRegionNodeConfig, type RegionNodeConfig } from "./region-node-config.ts";
 import { createRegionNode, newMemberId } from "./region-node.ts";
 
 export interface NodeCommandOptions {
@@ -107,7 +107,7 @@ function watchThisNode(
   { config, log, metrics }: { config: RegionNodeConfig; log: Logger; metrics: Metrics },
 ): Watchdog {
   const url = config.CARILLON_NODE_STORE_URL?.reveal();
-  const home = config.CARILLON_NODE_REGION;
+  const home = homeOf(config);
   return startWatchdog({
     clock: systemClock,
     pulse,

@@ -2,27 +2,25 @@
 // `carillon process`: what runs in the nodes, and what operators do about it (spec O8).
 //   PC1  Exit 0: done or shown. 1: not found, not reachable, or nothing to end. 64: not to be run so.
 //   PC2  With --json every answer is JSON, refusals too.
-import { resolve } from "node:path";
 import {
   type AdminNode,
   type AdminProcesses,
   adminReplySchema,
   type ProcessAddress,
 } from "@carillon/contracts";
-import { systemClock } from "@carillon/kernel";
 import { Command } from "commander";
+import {
+  adminApiOf,
+  type Asked,
+  KEY_VARIABLE,
+  type OperatorContext,
+  USAGE_EXIT_CODE,
+  UsageError,
+} from "./admin-api.ts";
 import { count } from "./arguments.ts";
-import { ApiClient, type ApiRequest } from "./clients/api-client.ts";
-import { dataFolderAt } from "./dev/data-folder.ts";
-import { readDevState } from "./dev/dev-state.ts";
+import type { ApiRequest } from "./clients/api-client.ts";
 import { processLines, processTable, treeLines } from "./process-view.ts";
 import type { Terminal } from "./terminal.ts";
-
-export interface ProcessContext {
-  readonly terminal: Terminal;
-  readonly defaultDataFolder: string;
-  readonly env: Readonly<Record<string, string | undefined>>;
-}
 
 interface CommonOptions {
   readonly url?: string;
@@ -33,18 +31,9 @@ interface CommonOptions {
   readonly limit?: number;
 }
 
-const KEY_VARIABLE = "CARILLON_OPERATOR_KEY";
-export const USAGE_EXIT_CODE = 64;
-const REQUEST_MAX_MS = 15_000;
 const LIST_MAX = 1_000;
 
-type Asked =
-  | { readonly kind: "body"; readonly body: unknown }
-  | { readonly kind: "failed"; readonly reason: string };
-
-export class UsageError extends Error {}
-
-export function processCommand(context: ProcessContext): Command {
+export function processCommand(context: OperatorContext): Command {
   const command = new Command("process")
     .description(
       "look at the processes of running nodes, and let those that were stopped run again",
@@ -53,7 +42,7 @@ export function processCommand(context: ProcessContext): Command {
   const add = (
     usage: string,
     description: string,
-    act: (api: AdminApi, options: CommonOptions, argument: string) => Promise<number>,
+    act: (api: ProcessApi, options: CommonOptions, argument: string) => Promise<number>,
   ): Command =>
     command
       .command(usage)
@@ -96,10 +85,10 @@ export function processCommand(context: ProcessContext): Command {
 }
 
 async function run(
-  act: (api: AdminApi, options: CommonOptions, argument: string) => Promise<number>,
+  act: (api: ProcessApi, options: CommonOptions, argument: string) => Promise<number>,
   options: CommonOptions,
   argument: string,
-  context: ProcessContext,
+  context: OperatorContext,
 ): Promise<number> {
   try {
     return await act(apiOf(options, context), options, argument);
@@ -114,47 +103,21 @@ async function run(
   }
 }
 
-export interface AdminApi {
+interface ProcessApi {
   readonly terminal: Terminal;
   readonly isJson: boolean;
   ask(request: ApiRequest): Promise<Asked>;
 }
 
 export function apiOf(
-  { url, data, json }: Pick<CommonOptions, "url" | "data" | "json">,
-  { terminal, env }: ProcessContext,
-): AdminApi {
-  const state = url === undefined ? readDevState(dataFolderAt(resolve(data))) : undefined;
-  const baseUrl = url ?? state?.regions[0]?.ingestUrl;
-  if (baseUrl === undefined)
-    throw new UsageError(`no carillon dev is up in ${resolve(data)}; name a node with --url`);
-  if (!/^https?:\/\//u.test(baseUrl) || !URL.canParse(baseUrl))
-    throw new UsageError(`--url must be an address such as http://host:8080, not ${baseUrl}`);
-  const operatorKey = state?.operatorKey ?? env[KEY_VARIABLE];
-  if (operatorKey === undefined || operatorKey === "")
-    throw new UsageError(`the operator key is expected in ${KEY_VARIABLE}`);
-  if (!/^[\x21-\x7e]+$/u.test(operatorKey))
-    throw new UsageError(`${KEY_VARIABLE} holds characters that no key has`);
-  const client = new ApiClient({ baseUrl, apiKey: operatorKey, connectionsMax: 4 }, systemClock);
-  return {
-    terminal,
-    isJson: json,
-    async ask(request) {
-      const outcome = await client.send({ timeoutMs: REQUEST_MAX_MS, ...request });
-      if (outcome.kind === "failed")
-        return { kind: "failed", reason: `${baseUrl}: ${outcome.reason}` };
-      const body = parsedJson(outcome.text);
-      if (body === undefined) {
-        const reason = `${baseUrl}: answered ${outcome.status}, and not as Carillon does`;
-        return { kind: "failed", reason };
-      }
-      if (outcome.status < 300) return { kind: "body", body };
-      return { kind: "failed", reason: reasonOf(outcome.status, body) };
-    },
-  };
+  options: Pick<CommonOptions, "url" | "data" | "json">,
+  context: OperatorContext,
+): ProcessApi {
+  const api = adminApiOf(options, context);
+  return { terminal: context.terminal, isJson: options.json, ask: (request) => api.ask(request) };
 }
 
-async function tree(api: AdminApi, options: CommonOptions): Promise<number> {
+async function tree(api: ProcessApi, options: CommonOptions): Promise<number> {
   const nodes = await api.ask({ method: "GET", path: "/v1/admin/nodes" });
   if (nodes.kind === "failed") return failed(api, nodes.reason);
   const all = (nodes.body as { nodes: AdminNode[] }).nodes;
@@ -188,7 +151,7 @@ async function tree(api: AdminApi, options: CommonOptions): Promise<number> {
 }
 
 async function list(
-  api: AdminApi,
+  api: ProcessApi,
   options: CommonOptions,
   isQuarantinedOnly: boolean,
 ): Promise<number> {
@@ -204,7 +167,7 @@ async function list(
   return found.unreachable.length === 0 ? 0 : 1;
 }
 
-async function inspect(api: AdminApi, options: CommonOptions, key: string): Promise<number> {
+async function inspect(api: ProcessApi, options: CommonOptions, key: string): Promise<number> {
   const query = new URLSearchParams(addressOf(key, options));
   const answer = await api.ask({ method: "GET", path: `/v1/admin/process?${String(query)}` });
   if (answer.kind === "failed") return failed(api, answer.reason);
@@ -215,7 +178,7 @@ async function inspect(api: AdminApi, options: CommonOptions, key: string): Prom
   return 0;
 }
 
-async function reset(api: AdminApi, options: CommonOptions, key: string): Promise<number> {
+async function reset(api: ProcessApi, options: CommonOptions, key: string): Promise<number> {
   const body = JSON.stringify(addressOf(key, options));
   const answer = await api.ask({ method: "POST", path: "/v1/admin/process/reset", body });
   return tell(api, answer, {
@@ -224,14 +187,14 @@ async function reset(api: AdminApi, options: CommonOptions, key: string): Promis
   });
 }
 
-async function resume(api: AdminApi, options: CommonOptions, table: string): Promise<number> {
+async function resume(api: ProcessApi, options: CommonOptions, table: string): Promise<number> {
   const body = JSON.stringify({ table, node: options.node });
   const answer = await api.ask({ method: "POST", path: "/v1/admin/tables/resume", body });
   return tell(api, answer, { done: `${table} goes on`, nothing: `${table} was not paused` });
 }
 
 function tell(
-  api: AdminApi,
+  api: ProcessApi,
   answer: Asked,
   words: { readonly done: string; readonly nothing: string },
 ): number {
@@ -252,26 +215,7 @@ function addressOf(
   return node === undefined ? { table, key } : { table, key, node };
 }
 
-function failed(api: AdminApi, reason: string): number {
+function failed(api: ProcessApi, reason: string): number {
   api.terminal.line(api.isJson ? JSON.stringify({ error: reason }) : `carillon process: ${reason}`);
   return 1;
-}
-
-function parsedJson(text: string): object | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null ? value : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function reasonOf(status: number, body: unknown): string {
-  const { title, detail, errors } = body as {
-    title?: string;
-    detail?: string;
-    errors?: { field: string; message: string }[];
-  };
-  const fields = errors?.map(({ field, message }) => `${field} ${message}`).join("; ");
-  return [`${status} ${title ?? ""}`, detail, fields].filter(Boolean).join(". ");
 }

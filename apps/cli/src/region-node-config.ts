@@ -29,7 +29,16 @@ const REGION = {
 const CLAIM = { pattern: /^\S+$/, expected: "text without spaces", fallback: "" };
 
 export const REGION_NODE_TABLE = {
-  CARILLON_NODE_REGION: text("the home region that this node serves", REGION),
+  CARILLON_NODE_REGION: text("the region that this node runs in", REGION),
+  CARILLON_NODE_HOME: text("the home region that it serves, or waits to; none: its own region", {
+    ...REGION,
+    fallback: "",
+  }),
+  CARILLON_NODE_HOME_ASK_MS: int("before it serves, others are asked for so long if none answers", {
+    min: 0,
+    max: 60_000,
+    fallback: 2_000,
+  }),
   CARILLON_NODE_REGIONS: list("all regions; the same list everywhere", {
     ...REGION,
     fallback: DEFAULT_REGIONS,
@@ -165,8 +174,16 @@ export function readRegionNodeConfig(env: Environment): RegionNodeConfig {
   problems.push(...missingForRoles(env));
   if (config !== undefined && !config.CARILLON_NODE_REGIONS.includes(config.CARILLON_NODE_REGION))
     problems.push("CARILLON_NODE_REGION must be one of CARILLON_NODE_REGIONS");
+  const { CARILLON_NODE_HOME: home = "", CARILLON_NODE_REGIONS: regions = [] } = config ?? {};
+  if (home !== "" && !regions.includes(home))
+    problems.push("CARILLON_NODE_HOME must be one of CARILLON_NODE_REGIONS");
   if (config === undefined || problems.length > 0) throw new ConfigError(problems);
   return config;
+}
+
+/** Whose database and partitions it serves (ADR 0015). */
+export function homeOf(config: RegionNodeConfig): string {
+  return config.CARILLON_NODE_HOME || config.CARILLON_NODE_REGION;
 }
 
 export function rolesOf(config: RegionNodeConfig): Role[] {

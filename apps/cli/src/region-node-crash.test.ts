@@ -115,7 +115,7 @@ describe("a region node whose parts crash", { timeout: TEST_MAX_MS }, () => {
       sockets.every(({ heard }) => heard.some((text) => text.includes("After it"))),
     );
     expect(sockets.flatMap(({ closeCodes }) => closeCodes)).toEqual([]);
-    expect(restartsOf(node)).toEqual({ store: 0, bus: 0, membership: 0, roles: 0 });
+    expect(restartsOf(node)).toEqual({ store: 0, bus: 0, home: 0, membership: 0, roles: 0 });
     const { text } = await metrics.render();
     const labels = 'supervisor="worker",child="processes",region="fra"';
     expect(text).toContain(`carillon_supervisor_restarts_total{${labels}} 1\n`);
@@ -133,7 +133,7 @@ describe("a region node whose parts crash", { timeout: TEST_MAX_MS }, () => {
     await until("it has crashed", () => told("supervisor.child_exited").length);
     await until("all runs again", () => restartsOf(node)["roles"] === 1);
     expect(told("supervisor.child_exited")).toEqual(["node/membership"]);
-    expect(restartsOf(node)).toEqual({ store: 0, bus: 0, membership: 1, roles: 1 });
+    expect(restartsOf(node)).toEqual({ store: 0, bus: 0, home: 0, membership: 1, roles: 1 });
     expect(lines.find(({ event }) => event === "node.member_renewed")).toMatchObject({
       memberId: expect.not.stringMatching(memberId) as string,
     });
@@ -191,6 +191,7 @@ describe("a region node whose parts crash", { timeout: TEST_MAX_MS }, () => {
       "worker/processes",
       "roles/worker",
       "node/membership",
+      "node/home",
       "node/bus",
       "node/store",
     ]);

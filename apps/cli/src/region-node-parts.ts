@@ -15,9 +15,11 @@ import {
 } from "@carillon/process";
 import { createStore, type Store } from "@carillon/store";
 import type { Logger, Metrics } from "@carillon/telemetry";
+import { HomeKeeper } from "./home/home-keeper.ts";
+import { serveHomeSteps } from "./home/home-steps.ts";
 import { natsOptionsOf } from "./node-nats.ts";
 import { busEventObserver, memberObserver } from "./node-telemetry.ts";
-import { type RegionNodeConfig, rolesOf } from "./region-node-config.ts";
+import { homeOf, type RegionNodeConfig, rolesOf } from "./region-node-config.ts";
 
 export interface RegionNodeDeps {
   readonly config: RegionNodeConfig;
@@ -47,6 +49,8 @@ export class Foundation {
   #store: Store | undefined;
   #bus: Bus | undefined;
   #incarnation: Incarnation | undefined;
+  /** Undefined: this node serves no home, it has no role that needs the database. */
+  home: HomeKeeper | undefined;
 
   get store(): Store {
     assert(this.#store, "RN2 the store runs before what needs it");
@@ -95,6 +99,7 @@ export function foundationChildren(deps: RegionNodeDeps, foundation: Foundation)
   return [
     ...(isStoreNeeded ? [storeChild(deps, foundation)] : []),
     busChild(deps, foundation),
+    ...(isStoreNeeded ? [homeChild(deps, foundation)] : []),
     membershipChild(deps, foundation),
   ];
 }
@@ -122,14 +127,46 @@ function storeChild(deps: RegionNodeDeps, foundation: Foundation): ChildSpec {
         statementTimeoutMs: config.CARILLON_NODE_STORE_STATEMENT_MS,
       });
       try {
-        await store.migrate();
-        await store.ensureHome(config.CARILLON_NODE_REGION);
+        await prepareUnlessKept(store, homeOf(config));
       } catch (cause) {
         await store.close();
         throw cause;
       }
       foundation.store = store;
       return { stop: () => store.close() };
+    },
+  });
+}
+
+/** A copy cannot be written, and what a fenced database holds is evidence: both are left as they are. */
+async function prepareUnlessKept(store: Store, home: string): Promise<void> {
+  const { isInRecovery, state } = await store.home.look(home);
+  if (isInRecovery || state === "fenced") return;
+  await store.migrate();
+  await store.ensureHome(home);
+}
+
+/** Before the membership: what a node says of itself in its first beat is so. */
+function homeChild(deps: RegionNodeDeps, foundation: Foundation): ChildSpec {
+  const { config, memberId, clock, metrics } = deps;
+  const options = {
+    home: homeOf(config),
+    place: config.CARILLON_NODE_REGION,
+    regions: config.CARILLON_NODE_REGIONS,
+    askMaxMs: config.CARILLON_NODE_HOME_ASK_MS,
+  };
+  return ownChild({
+    id: "home",
+    ...stopLimits(deps),
+    startMaxMs: MIGRATE_MAX_MS,
+    start: async (run) => {
+      const { store, bus } = foundation;
+      const log = deps.log.child("home");
+      const keeper = new HomeKeeper(options, { store, bus, clock, log, metrics }, run);
+      await keeper.start();
+      serveHomeSteps({ ...options, memberId, keeper, store, bus, log }, run);
+      foundation.home = keeper;
+      return { stop: () => undefined };
     },
   });
 }
@@ -173,6 +210,7 @@ function membershipChild(deps: RegionNodeDeps, foundation: Foundation): ChildSpe
           self: {
             memberId,
             region: config.CARILLON_NODE_REGION,
+            home: homeOf(config),
             roles: rolesOf(config),
             build,
             weight: config.CARILLON_NODE_WEIGHT,
@@ -187,11 +225,17 @@ function membershipChild(deps: RegionNodeDeps, foundation: Foundation): ChildSpe
           clock: ownClock(run, deps.clock),
           scheduler: ownScheduler(run, deps.scheduler),
           onMalformed: () => metrics.messagesMalformed.inc({ subject: "beat" }),
+          ...(foundation.home !== undefined && { homes: () => foundation.home?.told() ?? {} }),
           onChange: memberObserver({ log: log.child("membership"), metrics }),
           onOverslept: () => run.crashed(new Fault("slept for too long", OVERSLEPT)), // RN7
           ...(deps.load && { load: deps.load }),
         },
       );
+      const { home } = foundation;
+      if (home !== undefined) {
+        run.onOver(membership.onBeat(run.guarded(({ homes }) => home.hear(homes))));
+        run.onOver(home.onChange(() => membership.beatNow()));
+      }
       membership.start();
       foundation.incarnation = { memberId, membership, end: run.crashed };
       return { stop: () => membership.stop() };

@@ -29,7 +29,7 @@ import {
 import { serveProcessAdmin } from "./process-admin.ts";
 import { publishProcessStats } from "./process-metrics.ts";
 import { processHandlers } from "./process-routes.ts";
-import { rolesOf } from "./region-node-config.ts";
+import { homeOf, rolesOf } from "./region-node-config.ts";
 import { type Foundation, type RegionNodeDeps, stopLimits } from "./region-node-parts.ts";
 
 export type Supervision = Pick<SupervisorOptions, "onReport" | "restartDelayMs">;
@@ -44,6 +44,8 @@ export class Roles {
   readonly #supervision: Supervision;
   readonly #tree: () => TreeNode;
   #worker: Worker | undefined;
+  #workerMemberId = "";
+  #supervisor: Supervisor | undefined;
   #gateway: Gateway | undefined;
   #gatewayPort: number | undefined;
   #ingest: IngestSupervisor | undefined;
@@ -85,6 +87,9 @@ export class Roles {
         const { membership } = this.#foundation.incarnation;
         // First of all at the end: others give this member nothing new while it goes (CL6).
         context.signal.addEventListener("abort", () => membership.drain(), { once: true });
+        const unfollow = this.#foundation.home?.onChange(() => this.#followHome());
+        if (unfollow !== undefined)
+          context.signal.addEventListener("abort", unfollow, { once: true });
         return roles.start(context);
       },
     };
@@ -92,7 +97,7 @@ export class Roles {
 
   #create(onExit: (exit: Exit) => void): Supervisor {
     const roles = rolesOf(this.#deps.config);
-    return new Supervisor({
+    this.#supervisor = new Supervisor({
       id: "roles",
       clock: this.#deps.clock,
       ...RESTARTS,
@@ -106,21 +111,34 @@ export class Roles {
         this.#statsChild(),
       ],
     });
+    return this.#supervisor;
+  }
+
+  /** The worker runs while the home is served here, and anew when other tenants are withheld. */
+  #followHome(): void {
+    const supervisor = this.#supervisor;
+    if (supervisor === undefined || !rolesOf(this.#deps.config).includes("worker")) return;
+    void supervisor.terminateChild("worker");
+    void supervisor.restartChild("worker");
   }
 
   #workerChild(): ChildSpec {
     const { config, log } = this.#deps;
     const stopMaxMs = config.CARILLON_NODE_STOP_MAX_MS;
-    return supervisorChild({
+    const worker = supervisorChild({
       id: "worker",
       shutdown: stopMaxMs,
       create: (onExit) => {
-        const { store, bus, incarnation } = this.#foundation;
+        const { store, bus, incarnation, home } = this.#foundation;
         const { memberId, membership } = incarnation;
+        const firstSeqs = this.#workerMemberId === memberId ? this.#worker?.lastSeqs : undefined;
+        this.#workerMemberId = memberId;
         this.#worker = createWorker(
           {
-            home: config.CARILLON_NODE_REGION,
+            home: homeOf(config),
             memberId,
+            ...(firstSeqs && { firstSeqs }),
+            withholds: (tenantId) => home?.withholds(tenantId) ?? false,
             limits: {
               graceMs: config.CARILLON_NODE_SESSION_GRACE_MS,
               ackMaxMs: config.CARILLON_NODE_ACK_MAX_MS,
@@ -145,6 +163,11 @@ export class Roles {
         return this.#worker;
       },
     });
+    return {
+      ...worker,
+      start: (context) =>
+        this.#foundation.home?.standing === "serving" ? worker.start(context) : "ignore",
+    };
   }
 
   #gatewayChild(): ChildSpec {
@@ -226,12 +249,12 @@ export class Roles {
       shutdown: config.CARILLON_NODE_STOP_MAX_MS,
       create: (onExit) => {
         assert(pepper && privateJwk && publicJwks, "RN1 the role ingest has its secrets");
-        const { store, bus, incarnation } = this.#foundation;
+        const { store, bus, incarnation, home: keeper } = this.#foundation;
         const { membership } = incarnation;
         this.#ingestPort = this.#ingest?.port ?? this.#ingestPort;
         this.#ingest = createIngestSupervisor({
           config: {
-            region: config.CARILLON_NODE_REGION,
+            region: homeOf(config),
             regions: config.CARILLON_NODE_REGIONS,
             host: config.CARILLON_NODE_HOST,
             port: this.#ingestPort ?? config.CARILLON_NODE_INGEST_PORT,
@@ -251,6 +274,7 @@ export class Roles {
           random,
           events: createEvents(log.child("ingest"), metrics, clock),
           metricsText: () => metrics.render(),
+          ...(keeper && { home: keeper }),
           supervision: { ...this.#supervision, onExit },
         });
         return this.#ingest;
@@ -279,7 +303,7 @@ export class Roles {
   }
 
   async #forgetQuarantine(table: string, slot: number): Promise<void> {
-    const home = this.#deps.config.CARILLON_NODE_REGION;
+    const home = homeOf(this.#deps.config);
     const [of, partition] = table.split("/");
     if (of !== home || partition === undefined) return; // the gateway's tables
     await this.#foundation.store.quarantine.remove(home, Number(partition), slot);

@@ -1,7 +1,7 @@
 // apps/cli/src/region-node.ts
 // One process of one region with the roles it is given: the unit of production and of `carillon dev`.
 // Its parts are children of a supervisor, drawn in docs/architecture.md ("Supervision").
-//   RN2  Start: store (where a role needs it) → bus → membership → worker → gateway → ingest; nobody
+//   RN2  Start: store (where a role needs it) → bus → home → membership → worker → gateway → ingest; nobody
 //        is let in before what serves him runs. Stop in reverse, each step bounded: no new
 //        partitions, no new writes, sockets told to go elsewhere, partitions handed over, then NATS
 //        and the database.

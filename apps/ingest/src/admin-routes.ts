@@ -73,7 +73,7 @@ export function adminRoutesOf(deps: AdminDeps): Route<Operator>[] {
   ];
 }
 
-function operatorAuth(
+export function operatorAuth(
   operatorKey: string | undefined,
 ): (authorization: string | undefined) => Promise<Authenticated<Operator>> {
   const expected = operatorKey === undefined ? undefined : sha256(operatorKey);
@@ -93,6 +93,8 @@ function nodesOf({ members }: AdminDeps): AdminNode[] {
       roles,
       isDraining,
       build,
+      home: seen.home ?? region,
+      standing: seen.standing ?? "serving",
       state: seen.state,
       phi: seen.phi,
       silentMs: seen.silentMs,

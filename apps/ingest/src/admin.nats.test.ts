@@ -172,6 +172,8 @@ test("O8 — nodes, a node's tree and processes are asked in any region and answ
         load: 0.5,
         weight: 2,
         ownedCount: 1,
+        home: "lon",
+        standing: "serving",
       },
       {
         memberId: SILENT,
@@ -183,6 +185,8 @@ test("O8 — nodes, a node's tree and processes are asked in any region and answ
         phi: 9.5,
         silentMs: 5_000,
         ownedCount: 0,
+        home: "lon",
+        standing: "serving",
       },
     ],
   });

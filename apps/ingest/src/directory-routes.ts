@@ -71,6 +71,8 @@ export function createDirectoryRoutes(deps: DirectoryRoutesDeps): DirectoryRoute
       const change = changeOf(id.recipientId, parsed.data);
       const written = await writer.write(choice.home, tenantId, [change]);
       if (written.kind === "unreachable") return unreachable();
+      if (written.kind === "withheld")
+        return problem("tenant_withheld", { headers: { "retry-after": "60" } });
       const read = await readAt(choice.home, tenantId, id.recipientId, deps);
       if (read.kind !== "recipient") return unreachable(); // stored; a PUT may be repeated
       const status = written.created > 0 ? 201 : 200;

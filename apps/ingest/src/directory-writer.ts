@@ -18,7 +18,9 @@ import type { Relay } from "./relay.ts";
 
 export type WriteOutcome =
   | { readonly kind: "stored"; readonly created: number; readonly updated: number }
-  | { readonly kind: "unreachable" };
+  | { readonly kind: "unreachable" }
+  /** The tenant may not be served where that home is hosted now (IN36). */
+  | { readonly kind: "withheld" };
 
 export type HomeChoice =
   | { readonly kind: "home"; readonly home: string }
@@ -78,6 +80,7 @@ export function createDirectoryWriter(
     for (const chunk of chunksOf(encoded, bus.payloadMaxBytes)) {
       const text = `{"tenantId":${JSON.stringify(tenantId)},"changes":[${chunk.join(",")}]}`;
       const reply = await ask(bus, subjects.regionDirectory(home), text, options.requestTimeoutMs);
+      if (reply?.kind === "failed" && reply.code === "tenant_withheld") return { kind: "withheld" };
       if (reply?.kind !== "stored") return { kind: "unreachable" };
       created += reply.created;
       updated += reply.updated;

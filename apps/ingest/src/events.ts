@@ -14,7 +14,7 @@ export interface IngestEvents {
   readonly called: (outcome: CallRouteOutcome<unknown>["kind"]) => void;
   readonly callsOpen: (openCount: number) => void;
   readonly relayed: (
-    outcome: "committed" | "failed" | "refused" | "left_behind",
+    outcome: "committed" | "failed" | "refused" | "left_behind" | "withheld",
     itemCount: number,
   ) => void;
   readonly linkChanged: (target: string, state: "direct" | "backlog") => void;

@@ -6,6 +6,7 @@ import type { Bus } from "@carillon/bus";
 import type { Clock } from "@carillon/kernel";
 import type { Store } from "@carillon/store";
 import { type Answer, ok, problem } from "./answer.ts";
+import { type HomeGate, refusalOf } from "./home-gate.ts";
 
 export interface Health {
   live(): Promise<Answer>;
@@ -19,6 +20,7 @@ export function createHealth(deps: {
   readonly bus: Bus;
   readonly clock: Clock;
   readonly isDraining: () => boolean;
+  readonly home: HomeGate;
 }): Health {
   const { store, bus, clock } = deps;
   let asked: { readonly atMs: number; readonly isUp: Promise<boolean> } | undefined;
@@ -40,6 +42,8 @@ export function createHealth(deps: {
     live: () => Promise.resolve(ok(200, { status: "live" })),
     async ready() {
       if (deps.isDraining()) return problem("draining");
+      const refusal = refusalOf(deps.home);
+      if (refusal !== undefined) return refusal;
       if (!(await isDatabaseUp())) return problem("store_unavailable");
       const busState = bus.isConnected ? "connected" : "disconnected";
       return ok(200, { status: "ready", database: "connected", bus: busState });

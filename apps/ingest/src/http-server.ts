@@ -217,6 +217,8 @@ function problemOfError(
   if (isDestroyed && !isComplete) return problem("bad_request"); // the client went; nobody reads it
   if (error instanceof Fault && error.code === "overloaded")
     return problem("overloaded", { headers: { "retry-after": "1" } });
+  if (error instanceof Fault && error.code === "home_fenced")
+    return problem("home_fenced", { headers: { "retry-after": "5" } }); // before this node knew it
   if (error instanceof Fault && error.isRetryable) {
     options.onFailure("store.unavailable", error);
     return problem("store_unavailable", { headers: { "retry-after": "1" } });

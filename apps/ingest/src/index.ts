@@ -14,5 +14,6 @@ export {
 export type { HttpParts, IngestHttp } from "./ingest-http.ts";
 export { createServices } from "./ingest-services.ts";
 export type { IngestConfig, IngestDeps } from "./ingest-options.ts";
+export type { HomeGate } from "./home-gate.ts";
 export { INGEST_LIMITS, type IngestLimits } from "./limits.ts";
 export { publicJwkOf, TOKEN_ALGORITHM, type TokenKeys } from "./tokens.ts";

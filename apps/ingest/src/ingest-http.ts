@@ -8,6 +8,7 @@ import { type Acceptor, createAcceptor } from "./accept.ts";
 import { createApiKeys } from "./api-keys.ts";
 import { createDirectoryRoutes } from "./directory-routes.ts";
 import { createHealth } from "./health.ts";
+import { ALWAYS_SERVING } from "./home-gate.ts";
 import { addRoutes, createHttpServer, type HttpServerOptions } from "./http-server.ts";
 import type { IngestDeps } from "./ingest-options.ts";
 import { createServices, type Services } from "./ingest-services.ts";
@@ -59,7 +60,8 @@ export async function startHttp(
     onAnswer: events.answered,
   };
   const app = createHttpServer(httpOptions);
-  const health = createHealth({ store, bus, clock, isDraining: () => isDraining });
+  const gate = deps.home ?? ALWAYS_SERVING;
+  const health = createHealth({ store, bus, clock, home: gate, isDraining: () => isDraining });
   const router = createRouter({
     bus,
     clock,
@@ -154,6 +156,7 @@ async function routeDepsOf(
       homes,
       members: parts.members,
     },
+    home: parts.home ?? ALWAYS_SERVING,
     health: made.health,
     metricsText: parts.metricsText,
   };

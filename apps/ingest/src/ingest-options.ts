@@ -7,11 +7,13 @@ import type { OwnRun, SupervisorOptions } from "@carillon/process";
 import type { Store } from "@carillon/store";
 import type { KnownMember } from "./admin-routes.ts";
 import type { IngestEvents } from "./events.ts";
+import type { HomeGate } from "./home-gate.ts";
 import type { HttpParts, IngestHttp } from "./ingest-http.ts";
 import type { IngestLimits } from "./limits.ts";
 import type { TokenKeys } from "./tokens.ts";
 
 export interface IngestConfig {
+  /** The home region that it serves, wherever it runs. */
   readonly region: string;
   readonly regions: readonly string[]; // this one included
   readonly host: string;
@@ -33,6 +35,8 @@ export interface IngestDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly events: IngestEvents; // createEvents joins them to log and metrics
+  /** What it may do for its home now. Default: everything, always. */
+  readonly home?: HomeGate;
   /** Body of /metrics. */
   readonly metricsText: () => Promise<{ readonly contentType: string; readonly text: string }>;
   /** Opens the API for one run. Default: HTTP on `config.port`; the simulation has another. */

@@ -4,6 +4,7 @@
 //   intake  requests of other regions
 //   http    the API, with what waits for a group commit
 // Store, bus and cluster are the caller's; they outlive it.
+// The relay and the intake run only while the home is served here (IN35).
 //   IN34 A part that crashes is made anew alone, on the port it had; the others serve on.
 import { ownBus } from "@carillon/bus";
 import {
@@ -16,6 +17,7 @@ import {
   type TreeNode,
 } from "@carillon/process";
 import { type HttpParts, type IngestHttp, startHttp } from "./ingest-http.ts";
+import { ALWAYS_SERVING, type HomeGate } from "./home-gate.ts";
 import type { IngestDeps } from "./ingest-options.ts";
 import { createServices } from "./ingest-services.ts";
 import { createIntake, type Intake } from "./intake.ts";
@@ -88,14 +90,17 @@ class SupervisedIngest implements IngestSupervisor {
   readonly id = "ingest";
   readonly #parts: HttpParts;
   readonly #limits: IngestLimits;
+  readonly #home: HomeGate;
   readonly #supervisor: Supervisor;
   #http: IngestHttp | undefined;
   #intake: Intake | undefined;
+  #unfollow: (() => void) | undefined;
 
   constructor(deps: IngestDeps) {
     const { config, bus, events, clock, supervision } = deps;
     const { region, regions } = config;
     this.#limits = config.limits ?? INGEST_LIMITS;
+    this.#home = deps.home ?? ALWAYS_SERVING;
     const { onExit: _ownExit, ...forRelay } = supervision ?? {};
     const relay = createRelay(
       {
@@ -117,8 +122,10 @@ class SupervisedIngest implements IngestSupervisor {
       ...RESTARTS,
       ...supervision,
       children: [
-        supervisorChild({ id: "relay", create: (onExit) => relay.createSupervisor(onExit) }),
-        this.#intakeChild(),
+        this.#whileServing(
+          supervisorChild({ id: "relay", create: (onExit) => relay.createSupervisor(onExit) }),
+        ),
+        this.#whileServing(this.#intakeChild()),
         this.#httpChild(),
       ],
     });
@@ -136,13 +143,36 @@ class SupervisedIngest implements IngestSupervisor {
     };
   }
 
-  readonly start: AnySupervisor["start"] = () => this.#supervisor.start();
-  readonly stop: AnySupervisor["stop"] = (exit) => this.#supervisor.stop(exit);
-  readonly kill: AnySupervisor["kill"] = (exit) => this.#supervisor.kill(exit);
+  readonly start: AnySupervisor["start"] = () => {
+    this.#unfollow ??= this.#home.onChange(() => this.#follow());
+    return this.#supervisor.start();
+  };
+  readonly stop: AnySupervisor["stop"] = (exit) => {
+    this.#unfollow?.();
+    return this.#supervisor.stop(exit);
+  };
+  readonly kill: AnySupervisor["kill"] = (exit) => {
+    this.#unfollow?.();
+    this.#supervisor.kill(exit);
+  };
   readonly tree: AnySupervisor["tree"] = (childrenMax) => this.#supervisor.tree(childrenMax);
 
   async drain(): Promise<void> {
     await Promise.all([this.#http?.drain(), this.#intake?.drain()]);
+  }
+
+  /** IN35. A child that is not needed now is no failure. */
+  #whileServing(spec: ChildSpec): ChildSpec {
+    return {
+      ...spec,
+      start: (context) => (this.#home.standing === "serving" ? spec.start(context) : "ignore"),
+    };
+  }
+
+  #follow(): void {
+    const isServing = this.#home.standing === "serving";
+    for (const id of isServing ? ["relay", "intake"] : ["intake", "relay"])
+      void (isServing ? this.#supervisor.restartChild(id) : this.#supervisor.terminateChild(id));
   }
 
   #intakeChild(): ChildSpec {
@@ -164,7 +194,8 @@ class SupervisedIngest implements IngestSupervisor {
         });
         const services = createServices({ ...this.#parts, bus, clock: ownClock(run, clock) });
         const { region } = config;
-        serveRegion({ region, intake, store, poker, ...services, onOddity: events.odd });
+        const withholds = (tenantId: string): boolean => this.#home.withholds(tenantId);
+        serveRegion({ region, intake, store, poker, withholds, ...services, onOddity: events.odd });
         this.#intake = intake;
         // What it had taken is answered all the same; its subscriptions are gone with the run.
         return { stop: () => intake.drain(), abandon: () => undefined };

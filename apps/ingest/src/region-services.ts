@@ -12,9 +12,12 @@ import {
   relayBatchSchema,
   type RelayItem,
   type RelayReply,
+  type StatusReply,
   statusRequestSchema,
   subjects,
+  zeroCounts,
 } from "@carillon/contracts";
+import { Fault } from "@carillon/kernel";
 import type { RelayResult, Store } from "@carillon/store";
 import type { DirectoryWriter } from "./directory-writer.ts";
 import type { Inbox } from "./inbox.ts";
@@ -30,18 +33,32 @@ export interface RegionServicesDeps {
   readonly writer: DirectoryWriter;
   readonly statuses: Statuses;
   readonly inbox: Inbox;
+  /** IN36: the tenant's residency does not allow the region that hosts this home now. */
+  readonly withholds: (tenantId: string) => boolean;
   /** Ids that two regions made at once, or rows that cannot be stored: a person should look. */
   readonly onOddity: (event: "homes.conflict" | "relay.unstorable", count: number) => void;
 }
 
 export function serveRegion(deps: RegionServicesDeps): void {
   const { region, intake, store, poker } = deps;
+  const served = (tenantId: string): void => {
+    if (!deps.withholds(tenantId)) return;
+    throw new Fault("the tenant is withheld", { code: "tenant_withheld", isRetryable: true });
+  };
 
   intake.serve(subjects.regionNotify(region), relayBatchSchema, async ({ items }) => {
-    const results = await store.notifications.acceptRelayed(region, items);
-    poker.notifications(pokesOf(items, results));
+    const withheld = items.flatMap(({ notification }, at) =>
+      deps.withholds(notification.tenantId) ? at : [],
+    );
+    const taken = withheld.length === 0 ? items : items.filter((_, at) => !withheld.includes(at));
+    const results =
+      taken.length === 0 ? [] : await store.notifications.acceptRelayed(region, taken);
+    poker.notifications(pokesOf(taken, results));
     const unstorableCount = results.filter(({ kind }) => kind === "unstorable").length;
-    if (unstorableCount === 0) return { kind: "committed" } satisfies RelayReply;
+    if (unstorableCount === 0)
+      return withheld.length === 0
+        ? ({ kind: "committed" } satisfies RelayReply)
+        : ({ kind: "partly", withheld } satisfies RelayReply);
     deps.onOddity("relay.unstorable", unstorableCount);
     return { kind: "failed", code: "store_rejected" } satisfies RelayReply;
   });
@@ -68,31 +85,34 @@ export function serveRegion(deps: RegionServicesDeps): void {
   intake.serve(
     subjects.regionDirectory(region),
     directoryRequestSchema,
-    async ({ tenantId, changes }) => ({
-      kind: "stored",
-      ...(await deps.writer.writeHere(tenantId, changes)),
-    }),
+    async ({ tenantId, changes }) => {
+      served(tenantId);
+      return { kind: "stored", ...(await deps.writer.writeHere(tenantId, changes)) };
+    },
   );
 
   intake.serve(
     subjects.regionRecipient(region),
     recipientReadRequestSchema,
-    async ({ tenantId, recipientId }) => ({
-      recipient: (await store.directory.read(tenantId, recipientId)) ?? null,
-    }),
+    async ({ tenantId, recipientId }) => {
+      served(tenantId);
+      return { recipient: (await store.directory.read(tenantId, recipientId)) ?? null };
+    },
   );
 
   intake.serve(
     subjects.regionStatus(region),
     statusRequestSchema,
-    async ({ tenantId, notificationId }) => await deps.statuses.readHere(tenantId, notificationId),
+    async ({ tenantId, notificationId }) =>
+      deps.withholds(tenantId)
+        ? ({ state: "withheld", counts: zeroCounts() } satisfies StatusReply)
+        : await deps.statuses.readHere(tenantId, notificationId),
   );
 
-  intake.serve(
-    subjects.regionInbox(region),
-    inboxRequestSchema,
-    async (request) => await deps.inbox.readHere(request),
-  );
+  intake.serve(subjects.regionInbox(region), inboxRequestSchema, async (request) => {
+    served(request.tenantId);
+    return await deps.inbox.readHere(request);
+  });
 }
 
 function pokesOf(items: readonly RelayItem[], results: readonly RelayResult[]) {

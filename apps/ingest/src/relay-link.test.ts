@@ -8,7 +8,7 @@ import { expect, test } from "vitest";
 import { INGEST_LIMITS } from "./limits.ts";
 import { type RelayEntry, RelayLink, type RelayLimits } from "./relay-link.ts";
 
-type Script = "committed" | "silent" | { readonly failed: string };
+type Script = "committed" | "silent" | { readonly failed: string } | { withheld: number[] };
 
 function start(limits: Partial<RelayLimits> = {}) {
   const clock = new FakeClock();
@@ -17,6 +17,7 @@ function start(limits: Partial<RelayLimits> = {}) {
   const [bus, there] = [network.connect("fra"), network.connect("lon")];
   const rows: RelayEntry[] = []; // due in Postgres
   const done: number[] = [];
+  const deferred: number[] = [];
   const heard: { atMs: number; ids: number[] }[] = [];
   const answers = { script: "committed" as Script | ((ids: number[]) => Script) };
   const states: string[] = [];
@@ -33,7 +34,11 @@ function start(limits: Partial<RelayLimits> = {}) {
       const answer = typeof answers.script === "function" ? answers.script(ids) : answers.script;
       if (answer === "silent") return;
       const reply =
-        answer === "committed" ? { kind: answer } : { kind: "failed", code: answer.failed };
+        answer === "committed"
+          ? { kind: answer }
+          : "withheld" in answer
+            ? { kind: "partly", ...answer }
+            : { kind: "failed", code: answer.failed };
       message.reply(encodeMessage(reply));
     });
   const link = new RelayLink(
@@ -49,6 +54,9 @@ function start(limits: Partial<RelayLimits> = {}) {
       async markDone(ids) {
         done.push(...ids);
       },
+      async defer(ids) {
+        deferred.push(...ids);
+      },
       onOutcome: () => undefined,
       onFault: (operation) => faults.push(operation),
       onState: (_target, state) => states.push(state),
@@ -56,7 +64,7 @@ function start(limits: Partial<RelayLimits> = {}) {
     },
     { bus, clock, random },
   );
-  return { clock, link, rows, done, heard, answers, states, faults, claims };
+  return { clock, link, rows, done, deferred, heard, answers, states, faults, claims };
 }
 
 function entries(...ids: number[]): RelayEntry[] {
@@ -127,6 +135,18 @@ test("a row that the target refuses for good holds up nobody and is not done", a
   await clock.advance(0);
   expect(heard.map(({ ids }) => ids)).toEqual([[1, 2, 3], [1], [2], [3]]);
   expect([done, states]).toEqual([[1, 3], ["direct"]]);
+  await link.stop();
+});
+
+test("IN36 — rows that the target withholds wait in the database; the others are done", async () => {
+  const { clock, link, done, deferred, heard, answers, states } = start();
+  link.start();
+  await clock.advance(0);
+  answers.script = { withheld: [1] };
+  link.offer(entries(1, 2, 3));
+  await clock.advance(0);
+  expect(heard.map(({ ids }) => ids)).toEqual([[1, 2, 3]]);
+  expect([done, deferred, states]).toEqual([[1, 3], [2], ["direct"]]);
   await link.stop();
 });
 

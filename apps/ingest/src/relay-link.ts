@@ -30,7 +30,7 @@ export interface RelayLimits {
   readonly sweepEveryMs: number; // finds what a dead node left behind
 }
 
-export type RelayOutcome = "committed" | "failed" | "refused" | "left_behind";
+export type RelayOutcome = "committed" | "failed" | "refused" | "left_behind" | "withheld";
 
 export interface RelayLinkOptions {
   readonly from: string;
@@ -39,6 +39,8 @@ export interface RelayLinkOptions {
   /** Rows that are due, oldest first; kept from other nodes for a while. Throws Fault. */
   readonly claim: (target: string, limitCount: number) => Promise<RelayEntry[]>;
   readonly markDone: (outboxIds: readonly number[]) => Promise<void>;
+  /** The target keeps them waiting, others not (ADR 0015): due again later. Throws Fault. */
+  readonly defer: (outboxIds: readonly number[]) => Promise<void>;
   readonly onOutcome: (outcome: RelayOutcome, itemCount: number) => void;
   readonly onFault: (operation: string, cause: unknown) => void;
   readonly onState: (target: string, state: "direct" | "backlog") => void;
@@ -53,6 +55,13 @@ const RETRY_FACTOR = 2;
 const RETRY_JITTER_SHARE = 0.5;
 /** Codes that the same bytes will meet again: such a row must not hold up the others. */
 const REFUSALS: ReadonlySet<string> = new Set(["malformed", "store_rejected", "too_large"]);
+
+type RequestResult =
+  | "committed"
+  | "failed"
+  | "refused"
+  /** Committed but for those at these places. */
+  | { readonly withheld: readonly number[] };
 
 export class RelayLink {
   readonly #options: RelayLinkOptions;
@@ -228,6 +237,7 @@ export class RelayLink {
 
   async #deliver(batch: readonly RelayEntry[]): Promise<"committed" | "failed"> {
     const result = await this.#request(batch);
+    if (typeof result === "object") return await this.#deliverPartly(batch, result.withheld);
     if (result === "refused" && batch.length > 1) {
       for (const entry of batch) if ((await this.#deliver([entry])) === "failed") return "failed";
       return "committed";
@@ -245,7 +255,23 @@ export class RelayLink {
     return "committed"; // refused alone: its row stays in the outbox, for a person to look at
   }
 
-  async #request(batch: readonly RelayEntry[]): Promise<"committed" | "failed" | "refused"> {
+  async #deliverPartly(batch: readonly RelayEntry[], withheld: readonly number[]) {
+    const kept = new Set(withheld);
+    const idsOf = (isKept: boolean): number[] =>
+      batch.flatMap((entry, at) => (kept.has(at) === isKept ? entry.outboxId : []));
+    this.#options.onOutcome("committed", idsOf(false).length);
+    this.#options.onOutcome("withheld", idsOf(true).length);
+    try {
+      await this.#options.markDone(idsOf(false));
+      await this.#options.defer(idsOf(true));
+    } catch (cause) {
+      if (!(cause instanceof Fault)) throw cause;
+      this.#options.onFault("outbox.defer", cause); // both are asked again later
+    }
+    return "committed" as const;
+  }
+
+  async #request(batch: readonly RelayEntry[]): Promise<RequestResult> {
     const { from, target, limits } = this.#options;
     const body = batch.map((entry) => entry.json).join(",");
     const isHomes = batch[0]?.kind === "homes";
@@ -258,6 +284,7 @@ export class RelayLink {
     const decoded = decodeMessage(relayReplySchema, outcome.data);
     if (decoded.kind === "malformed") return "failed";
     if (decoded.message.kind === "committed") return "committed";
+    if (decoded.message.kind === "partly") return { withheld: decoded.message.withheld };
     return REFUSALS.has(decoded.message.code) ? "refused" : "failed";
   }
 

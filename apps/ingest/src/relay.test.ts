@@ -35,6 +35,7 @@ async function start() {
       return rows[target]!.splice(0).map((id) => ({ id, kind: "notification", item }) as Row);
     },
     async markDone() {},
+    async defer() {},
   };
   const relay = createRelay(
     {

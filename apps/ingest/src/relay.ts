@@ -19,6 +19,8 @@ import { type RelayEntry, type RelayLimits, RelayLink, type RelayOutcome } from 
 
 /** Rows that a node has claimed come back to the others after this, if it dies. */
 const CLAIM_RETRY_MS = 5_000;
+/** Rows of a tenant that the target withholds: asked again so often until the home is back. */
+const WITHHELD_RETRY_MS = 15_000;
 
 export interface Relay {
   offer(target: string, entries: readonly RelayEntry[]): void;
@@ -41,7 +43,7 @@ export interface RelayOptions {
 }
 
 export interface RelayDeps {
-  readonly store: { readonly outbox: Pick<Store["outbox"], "claim" | "markDone"> };
+  readonly store: { readonly outbox: Pick<Store["outbox"], "claim" | "markDone" | "defer"> };
   readonly bus: Bus;
   readonly clock: Clock;
   readonly random: Random;
@@ -151,6 +153,7 @@ class SupervisedRelay implements Relay {
         claim: async (region, limitCount) =>
           (await store.outbox.claim(region, limitCount, CLAIM_RETRY_MS)).map(entryOfRow),
         markDone: (outboxIds) => store.outbox.markDone(outboxIds),
+        defer: (outboxIds) => store.outbox.defer(outboxIds, WITHHELD_RETRY_MS),
         onOutcome,
         onFault,
         onState,

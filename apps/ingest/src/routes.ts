@@ -6,6 +6,8 @@ import { ok } from "./answer.ts";
 import type { KeyCaller, Scope } from "./api-keys.ts";
 import type { DirectoryRoutes } from "./directory-routes.ts";
 import type { Health } from "./health.ts";
+import { gated, type HomeGate } from "./home-gate.ts";
+import { homeRoutesOf } from "./home-routes.ts";
 import type { Authenticated, Route } from "./http-server.ts";
 import { importRecipients, type ImportDeps } from "./import.ts";
 import type { Inbox } from "./inbox.ts";
@@ -25,6 +27,7 @@ export interface RoutesDeps {
   readonly inbox: Inbox;
   readonly health: Health;
   readonly admin: AdminDeps;
+  readonly home: HomeGate;
   readonly metricsText: () => Promise<{ readonly contentType: string; readonly text: string }>;
 }
 
@@ -34,7 +37,9 @@ export type AnyRoute = Route<KeyCaller> | Route<Employee> | Route<Operator> | Ro
 const anybody: Authenticate<null> = () => Promise.resolve({ kind: "caller", caller: null });
 
 export function routesOf(deps: RoutesDeps): AnyRoute[] {
-  const { keyed, employee, acceptor, directory, statuses, inbox, health } = deps;
+  const { acceptor, directory, statuses, inbox, health } = deps;
+  const keyed = (scope: Scope): Authenticate<KeyCaller> => gated(deps.home, deps.keyed(scope));
+  const employee = gated(deps.home, deps.employee);
   const withKey: Route<KeyCaller>[] = [
     {
       method: "POST",
@@ -98,7 +103,13 @@ export function routesOf(deps: RoutesDeps): AnyRoute[] {
       },
     },
   ];
-  return [...withKey, ...withToken, ...adminRoutesOf(deps.admin), ...open];
+  return [
+    ...withKey,
+    ...withToken,
+    ...adminRoutesOf(deps.admin),
+    ...homeRoutesOf(deps.admin),
+    ...open,
+  ];
 }
 
 function reading(path: string) {

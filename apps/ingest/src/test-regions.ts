@@ -25,6 +25,7 @@ import {
   type IngestLimits,
 } from "./index.ts";
 import type { KnownMember } from "./admin-routes.ts";
+import type { HomeGate } from "./home-gate.ts";
 import { INGEST_LIMITS } from "./limits.ts";
 
 export const TENANT = "acme";
@@ -52,6 +53,8 @@ export interface NodeOptions {
   readonly ownerOf?: (home: string, partition: number) => string | undefined;
   readonly members?: () => readonly KnownMember[];
   readonly operatorKey?: string;
+  /** Default: the home is served here, always. */
+  readonly home?: HomeGate;
   readonly databaseUrl?: string;
   readonly statementTimeoutMs?: number;
 }
@@ -163,6 +166,7 @@ export async function startRegions(
         random: systemRandom,
         events: recordInto(events, createEvents(log, metrics, systemClock)),
         metricsText: () => metrics.render(),
+        ...(nodeOptions.home && { home: nodeOptions.home }),
       });
       const { port } = await ingest.start();
       closes.push(() => ingest.stop());

@@ -11,6 +11,10 @@ export interface WorkerOptions {
   readonly home: string;
   readonly memberId: string;
   readonly limits?: Partial<DeliveryLimits>;
+  /** Its residency keeps the tenant from being served here (ADR 0015). Default: nobody's does. */
+  readonly withholds?: (tenantId: string) => boolean;
+  /** Of a worker that ran before under the same member id (ADR 0006). */
+  readonly firstSeqs?: Readonly<Record<string, number>>;
   /** Of handing partitions over, at the stop. Default 15,000. */
   readonly stopMaxMs?: number;
   /** When partitions move; for tests, and for who knows why. */

@@ -39,6 +39,8 @@ export interface ProcessesRun {
   readonly onFenced: () => void;
 }
 
+/** A tenant that is withheld: its sessions wait, as for an owner that is busy. */
+const ASK_AGAIN: OpenReply["results"][number] = { kind: "refused", code: "overloaded" };
 const NOTHING: BeatSource = { owned: () => ({}), links: () => ({}) };
 
 export function startProcesses(
@@ -132,8 +134,14 @@ export function startProcesses(
       delivery.report(partition, request);
       return;
     }
-    const reply = (answer: OpenReply): void => message.reply(encodeMessage(answer));
-    run.watch(delivery.open(partition, request, reply));
+    const isServed = request.sessions.map(({ tenantId }) => options.withholds?.(tenantId) !== true);
+    const sessions = request.sessions.filter((_, at) => isServed[at]);
+    const reply = (answer: OpenReply): void => {
+      const opened = answer.results.values();
+      const results = isServed.map((is) => (is ? opened.next().value : undefined) ?? ASK_AGAIN);
+      message.reply(encodeMessage({ ...answer, results }));
+    };
+    run.watch(delivery.open(partition, { ...request, sessions }, reply));
   };
 
   const onPoke = (message: Message): void => {

@@ -30,6 +30,8 @@ import type { WorkerDeps, WorkerOptions } from "./worker-options.ts";
 export interface Worker extends AnySupervisor {
   /** Hands all partitions over; bounded by the release limit of delivery. Safe to call twice. */
   drain(): Promise<void>;
+  /** Last message to each gateway: whoever runs next under this member id goes on from there. */
+  readonly lastSeqs: Readonly<Record<string, number>>;
   /** Partitions served here now. */
   readonly servedCount: number;
   /** Of the processes that run now. */
@@ -58,11 +60,12 @@ class SupervisedWorker implements Worker {
   #flusherRun: OwnRun | undefined;
   #ownership: Ownership | undefined;
   /** Last message to each gateway, over all runs: they know this node by one id (ADR 0006). */
-  #lastSeqs: Readonly<Record<string, number>> = {};
+  #lastSeqs: Readonly<Record<string, number>>;
 
   constructor(options: WorkerOptions, deps: WorkerDeps) {
     this.#options = options;
     this.#deps = deps;
+    this.#lastSeqs = options.firstSeqs ?? {};
     this.#supervisor = new Supervisor({
       id: this.id,
       clock: deps.clock,
@@ -71,6 +74,10 @@ class SupervisedWorker implements Worker {
       ...deps.supervision,
       children: [this.#processesChild(), this.#flusher(), this.#leases(), this.#stats()],
     });
+  }
+
+  get lastSeqs(): Readonly<Record<string, number>> {
+    return this.#lastSeqs;
   }
 
   get servedCount(): number {

@@ -57,6 +57,7 @@ export {
 export {
   type BeatSource,
   createMembership,
+  type HomeSource,
   type MemberChange,
   type Membership,
   MEMBERSHIP_DEFAULTS,
@@ -64,6 +65,7 @@ export {
   type MembershipOptions,
   type PlaceableWorker,
 } from "./membership.ts";
+export { HomeClaims, standingOf } from "./home-standing.ts";
 export {
   type NatsClientAuth,
   type NatsConfOptions,

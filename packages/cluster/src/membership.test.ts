@@ -285,3 +285,36 @@ test("CL5 — a listener that was removed hears no more, and the others do", asy
   await clock.advance(1_000);
   expect(new Set(heard)).toEqual(new Set(["second"]));
 });
+
+test("HS3 — workers are those of one home at one place, while they say that they serve it", async () => {
+  const clock = new FakeClock();
+  const nats = createMemoryNetwork({ clock, scheduler: clock });
+  const join = (memberId: string, region: string, home?: string) => {
+    let standing: "serving" | "standby" = "standby";
+    const membership = createMembership(
+      {
+        self: { memberId, region, roles: ["worker"], build: "test", ...(home && { home }) },
+      },
+      {
+        bus: nats.connect(memberId),
+        clock,
+        scheduler: clock,
+        onMalformed: () => undefined,
+        ...(home && { homes: () => ({ standing, homes: { fra: { epoch: 2, host: "par" } } }) }),
+      },
+    );
+    membership.start();
+    return { membership, serve: () => void (standing = "serving") };
+  };
+  const own = join("par-own", "par");
+  const hosting = join("par-for-fra", "par", "fra");
+  const old = join("fra-old", "fra");
+  await clock.advance(1_000);
+  const workers = () => [own, hosting, old].map(({ membership }) => membership.workers());
+  expect(workers()).toEqual([["par-own"], [], ["fra-old"]]);
+  hosting.serve();
+  await clock.advance(1_000);
+  expect(workers()).toEqual([["par-own"], ["par-for-fra"], ["fra-old"]]);
+  const told = own.membership.members().find(({ memberId }) => memberId === "par-for-fra");
+  expect(told).toMatchObject({ home: "fra", standing: "serving", homes: { fra: { epoch: 2 } } });
+});

@@ -48,6 +48,8 @@ export interface MembershipOptions {
     readonly region: string;
     readonly roles: readonly Role[];
     readonly build: string;
+    /** The home whose partitions it may own (ADR 0015). Default: its region. */
+    readonly home?: string;
     /** Share of partitions, relative to others; default 1. */
     readonly weight?: number;
   };
@@ -59,6 +61,9 @@ export interface BeatSource {
   owned(): Beat["owned"];
   links(): Beat["links"];
 }
+
+/** What a member says of homes; asked anew for each beat. */
+export type HomeSource = () => Pick<Beat, "standing" | "homes">;
 
 export interface Membership {
   start(): void;
@@ -72,7 +77,10 @@ export interface Membership {
   beatNow(): void;
   /** The owner of a partition as far as known here. */
   ownerOf(home: string, partition: number): string | undefined;
-  /** Workers of this member's region, itself included, that may be given partitions; sorted. */
+  /**
+   * Workers of this member's home, at its place, itself included, that may be
+   * given partitions; sorted.
+   */
   workers(): readonly string[];
   /** The same and suspects, with what placing partitions needs to know. */
   placeable(): readonly PlaceableWorker[];
@@ -109,6 +117,7 @@ export interface MembershipDeps {
   readonly onOverslept?: () => void;
   /** Share of the last second that the thread was busy, 0 to 1. */
   readonly load?: () => number;
+  readonly homes?: HomeSource;
 }
 
 export function createMembership(options: MembershipOptions, deps: MembershipDeps): Membership {
@@ -171,6 +180,8 @@ export function createMembership(options: MembershipOptions, deps: MembershipDep
     links: source.links(),
     ...(deps.load !== undefined && { load: deps.load() }),
     ...(self.weight !== undefined && { weight: self.weight }),
+    ...(self.home !== undefined && { home: self.home }),
+    ...deps.homes?.(),
     ...more,
   });
 
@@ -220,6 +231,7 @@ export function createMembership(options: MembershipOptions, deps: MembershipDep
   const placeable = (): PlaceableWorker[] =>
     members()
       .filter(({ region, roles }) => region === self.region && roles.includes("worker"))
+      .filter((member) => servesHomeOf(member, self)) // HS3
       .filter(({ isDraining: isGoing }) => !isGoing) // CL6
       .map(({ memberId, weight = 1, aliveForMs, state }) => {
         return { memberId, weight, aliveForMs, isSuspect: state === "suspect" };
@@ -281,4 +293,14 @@ class Listeners<Told> {
   tell(told: Told): void {
     for (const entry of [...this.#entries]) entry.tell(told);
   }
+}
+
+/** Nobody is given partitions of a home that its own database does not say it serves. */
+function servesHomeOf(beat: Beat, self: MembershipOptions["self"]): boolean {
+  return homeOf(beat) === homeOf(self) && (beat.standing ?? "serving") === "serving";
+}
+
+/** A member of an older build serves the region it is in. */
+function homeOf({ home, region }: { readonly home?: string | undefined; region: string }): string {
+  return home ?? region;
 }

@@ -11,16 +11,20 @@ test("NP1, NP2 — ingest: asks every region, answers for its home, pokes owners
     publish: [
       "beat-near.fra.*",
       "beat.fra.*",
+      "home.*.at.*",
       "member.*.*.admin",
       "member.*.*.poke",
       "member.*.*.route",
+      "place.*.homes",
       ...ASKED.map((what) => `region.*.${what}`),
     ],
     subscribe: [
       "_INBOX.fra.ingest.>",
       "beat-near.fra.*",
       "beat.*.*",
+      "home.fra.at.*",
       "member.fra.*.admin",
+      "place.fra.homes",
       ...ASKED.map((what) => `region.fra.${what}`),
     ],
     mayReply: true,
@@ -29,15 +33,23 @@ test("NP1, NP2 — ingest: asks every region, answers for its home, pokes owners
 
 test("NP1, NP2 — worker: hears pokes and sessions of its home, delivers to any gateway", () => {
   expect(natsPermissionsOf(["worker"], FRA)).toEqual({
-    publish: ["beat-near.fra.*", "beat.fra.*", "member.*.*.deliver", "member.*.*.route"],
+    publish: [
+      "beat-near.fra.*",
+      "beat.fra.*",
+      "member.*.*.deliver",
+      "member.*.*.route",
+      "place.*.homes",
+    ],
     subscribe: [
       "_INBOX.fra.worker.>",
       "beat-near.fra.*",
       "beat.*.*",
+      "home.fra.at.*",
       "home.fra.part.*",
       "member.fra.*.admin",
       "member.fra.*.poke",
       "member.fra.*.route",
+      "place.fra.homes",
     ],
     mayReply: true,
   });
@@ -81,7 +93,9 @@ test("NP2 — a region that may take another's home over is asked and heard for 
   const place = { region: "lon", homes: ["lon", "fra"] };
   const worker = natsPermissionsOf(["worker"], place);
   expect(worker.subscribe.filter((subject) => subject.startsWith("home."))).toEqual([
+    "home.fra.at.*",
     "home.fra.part.*",
+    "home.lon.at.*",
     "home.lon.part.*",
   ]);
   expect(worker.subscribe).toContain("member.lon.*.poke");

@@ -8,7 +8,7 @@
 // What NATS cannot express for a user that several members share: "its own member id only". A worker
 // may hear the pokes of other workers of its region; it has their database anyway. A beat tells the
 // region truly, not the member.
-import { ROLES, subjects } from "@carillon/contracts";
+import { homeSubjects, ROLES, subjects } from "@carillon/contracts";
 import { assert } from "@carillon/kernel";
 
 /** `agent`: discovery on a NATS machine. It hears who is there and says nothing. */
@@ -50,7 +50,7 @@ const ofIngest = (pattern: string): Row => ({
   subscribe: { ingest: "homes" },
 });
 
-const ROWS: Readonly<Record<keyof typeof subjects, Row>> = {
+const ROWS: Readonly<Record<keyof typeof subjects | keyof typeof homeSubjects, Row>> = {
   regionNotify: ofIngest(subjects.regionNotify("*")),
   regionHomes: ofIngest(subjects.regionHomes("*")),
   regionLocate: ofIngest(subjects.regionLocate("*")),
@@ -95,6 +95,16 @@ const ROWS: Readonly<Record<keyof typeof subjects, Row>> = {
     pattern: subjects.partitionSessions("*", "*"),
     publish: { gateway: "anywhere" },
     subscribe: { worker: "homes" },
+  },
+  homeAt: {
+    pattern: homeSubjects.homeAt("*", "*"),
+    publish: { ingest: "anywhere" },
+    subscribe: { ingest: "homes", worker: "homes" },
+  },
+  homesKnown: {
+    pattern: homeSubjects.homesKnown("*"),
+    publish: { ingest: "anywhere", worker: "anywhere" },
+    subscribe: { ingest: "region", worker: "region" },
   },
 };
 

@@ -125,6 +125,8 @@ export interface AdminNode {
   readonly isDraining: boolean;
   readonly build: string;
   readonly ownedCount: number;
+  readonly home?: string | undefined; // that it serves, or waits to
+  readonly standing?: string | undefined;
   /** As the node that was asked sees it: alive, draining or suspect. */
   readonly state?: string | undefined;
   readonly phi?: number | undefined; // how unlikely its silence is, as −log10

@@ -43,6 +43,22 @@ export const ERROR_CODES = {
     title: "The recipient's home region cannot be reached",
     level: "warn",
   },
+  home_standby: {
+    status: 503,
+    title: "This node waits beside a copy of its home region; use another node",
+    level: "info",
+  },
+  home_fenced: {
+    status: 503,
+    title: "This home region is served by another region now; use one of its nodes",
+    level: "warn",
+  },
+  tenant_withheld: {
+    status: 503,
+    title: "The tenant's residency does not allow it to be served in this region",
+    level: "info",
+  },
+  failover_refused: { status: 409, title: "The step cannot be done as things are", level: "warn" },
   node_unreachable: { status: 503, title: "The node does not answer", level: "warn" },
   store_unavailable: { status: 503, title: "The database cannot be reached", level: "error" },
   internal: { status: 500, title: "Something broke here", level: "error" },

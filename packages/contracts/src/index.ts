@@ -5,6 +5,7 @@ export * from "./audience.ts";
 export * from "./close-codes.ts";
 export * from "./error-codes.ts";
 export * from "./hash.ts";
+export * from "./homes.ts";
 export * from "./inbox.ts";
 export * from "./limits.ts";
 export * from "./messages.ts";

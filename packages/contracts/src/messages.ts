@@ -3,6 +3,7 @@
 // does not know (STYLE §5): hence z.object, which strips, and never z.strictObject.
 import { z } from "zod";
 import { attributesSchema } from "./audience.ts";
+import { HOME_STANDINGS, homeClaimsSchema } from "./homes.ts";
 import {
   countsSchema,
   notificationSchema,
@@ -68,9 +69,13 @@ export const homesBatchSchema = z.object({
 });
 export type HomesBatch = z.infer<typeof homesBatchSchema>;
 
-/** `committed`: rows are durable in the target region, or were there already. */
+/**
+ * `committed`: rows are durable in the target region, or were there already. `partly`: all but those
+ * at `withheld`, whose tenants may not be served where the home is hosted now; they are kept.
+ */
 export const relayReplySchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("committed") }),
+  z.object({ kind: z.literal("partly"), withheld: z.array(z.number()) }),
   z.object({ kind: z.literal("failed"), code: z.string() }),
 ]);
 export type RelayReply = z.infer<typeof relayReplySchema>;
@@ -125,7 +130,7 @@ export const statusSummarySchema = z.object({
 export type StatusSummary = z.infer<typeof statusSummarySchema>;
 
 export const statusReplySchema = z.object({
-  state: z.enum(["waiting", "planned", "delivering", "finished"]),
+  state: z.enum(["waiting", "planned", "delivering", "finished", "withheld"]),
   counts: countsSchema,
   /** Null or absent: this region holds no copy. */
   summary: statusSummarySchema.nullish(),
@@ -157,6 +162,12 @@ export const beatSchema = z.object({
   weight: z.number().positive().optional(),
   owned: z.record(z.string(), z.array(z.tuple([z.number(), z.number()]))),
   links: z.record(z.string(), z.number()),
+  /** The home region whose partitions it may own; absent: `region` (ADR 0015). */
+  home: z.string().optional(),
+  /** What it does for its home; absent: it serves. */
+  standing: z.enum(HOME_STANDINGS).optional(),
+  /** The highest epoch of each home that it heard of. */
+  homes: homeClaimsSchema.optional(),
 });
 export type Beat = z.infer<typeof beatSchema>;
 

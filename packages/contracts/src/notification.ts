@@ -124,13 +124,17 @@ export const TERMINAL_COUNT_NAMES = [
   "failed",
 ] as const satisfies readonly (keyof Counts)[];
 
-/** State of a notification in one region. `waiting`: the region has not confirmed its copy yet. */
+/**
+ * State of a notification in one region. `waiting`: the region has not confirmed its copy yet.
+ * `withheld`: the home is hosted where the tenant's residency does not allow it; it goes on later.
+ */
 export const REGION_STATES = [
   "waiting",
   "planned",
   "delivering",
   "finished",
   "unreachable",
+  "withheld",
 ] as const;
 export type RegionState = (typeof REGION_STATES)[number];
 

@@ -4,6 +4,8 @@ export type { RegionProgress } from "./counts.ts";
 export type { RecipientPlace, SqlDirectory, StoredRecipient } from "./directory.ts";
 export type { UpsertRequest, UpsertResult } from "./directory-upsert.ts";
 export type { StoreFaultCode } from "./faults.ts";
+export type { SqlHome, StoredHome } from "./home.ts";
+export type { ReportPage, SqlHomeReport } from "./home-report.ts";
 export type { InboxItem, InboxPage, InboxPlace } from "./inbox.ts";
 export type { LastWordsData } from "./last-words.ts";
 export type { Lease, LeaseRow, SqlLeases } from "./leases.ts";

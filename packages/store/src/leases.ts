@@ -30,9 +30,11 @@ export class SqlLeases {
     this.#pool = pool;
   }
 
-  /** Creates the 256 rows of a home region. Idempotent. */
+  /** Creates the 256 rows of a home region, hosted at home. Idempotent. */
   async ensureHome(home: string): Promise<void> {
     await this.#pool.run("leases.ensureHome", async (sql) => {
+      await sql`
+        insert into home (home, host_region) values (${home}, ${home}) on conflict do nothing`;
       const { count } = await sql`
         insert into partition (home, n)
         select ${home}, n from generate_series(0, ${LIMITS.partitionCount - 1}::int) as n

@@ -3,6 +3,8 @@
 //   ST9   Reads that name many partitions are one statement, however many there are.
 //   ST10  A page of the directory never ends inside a version: `version > last` reads on without a
 //         gap.
+//   HM6   Of tenants that are withheld (ADR 0015) no recipient is read, and their rows read as closed
+//         and empty: offsets stay without gaps, nothing of them is worked on, nothing is written.
 import type { RegionAudience, Notification } from "@carillon/contracts";
 import { intsOf } from "./arrays.ts";
 import { flushRows, type LedgerUpdate, type WriteOutcome } from "./ledger-flush.ts";
@@ -44,9 +46,15 @@ const DIRECTORY_PAGE_COUNT = 5_000;
 export class SqlLedger {
   readonly #pool: Pool;
   readonly #quarantine: SqlQuarantine;
+  #withheldTenants: readonly string[] = [];
   constructor(pool: Pool, quarantine: SqlQuarantine) {
     this.#pool = pool;
     this.#quarantine = quarantine;
+  }
+
+  /** HM6. From the next read on; set before owners load, since what they have they keep. */
+  withhold(tenantIds: readonly string[]): void {
+    this.#withheldTenants = [...tenantIds];
   }
 
   /** In order of partition. */
@@ -81,14 +89,15 @@ export class SqlLedger {
   }
 
   /** Rows of many partitions that are not closed, ascending by partition and offset. */
-  readUnclosedRows(home: string, partitions: readonly number[]): Promise<LedgerRow[]> {
-    return this.#readLedger(
+  async readUnclosedRows(home: string, partitions: readonly number[]): Promise<LedgerRow[]> {
+    const rows = await this.#readLedger(
       "ledger.readUnclosedRows",
       (sql) => sql<LedgerRecord[]>`
       select * from ledger l
       where l.home = ${home} and l.partition = any(${intsOf(partitions)}::int[]) and l.state <> 2
       order by l.partition, l.offset`,
     );
+    return rows.filter(({ state }) => state !== "closed"); // HM6
   }
 
   /** The newest `limitCount` rows of each partition, ascending by partition and offset. */
@@ -140,6 +149,7 @@ export class SqlLedger {
           select ${sql.unsafe(DIRECTORY_COLUMNS)} from recipient r
           where r.home = ${home} and r.partition = ${partition}::int
             and r.version > ${options.afterVersion}::bigint
+            and r.tenant_id <> all(${this.#withheldTenants}::text[])
           order by r.version
           fetch first (${options.limitCount}::int) rows with ties
         ) page order by version, index`),
@@ -182,6 +192,7 @@ export class SqlLedger {
       select r.partition, ${sql.unsafe(DIRECTORY_COLUMNS)} from recipient r
       where r.home = ${home} and r.partition = any(${intsOf(partitions)}::int[])
         and (r.partition, r.idx) > (${after.partition}::int, ${after.index}::int)
+        and r.tenant_id <> all(${this.#withheldTenants}::text[])
       order by r.partition, r.idx limit ${DIRECTORY_PAGE_COUNT}`,
     );
   }
@@ -190,9 +201,36 @@ export class SqlLedger {
     operation: string,
     read: (sql: Statements) => PromiseLike<LedgerRecord[]>,
   ): Promise<LedgerRow[]> {
-    return this.#pool.run(operation, async (sql) => (await read(sql)).map(ledgerRowOf));
+    return this.#pool.run(operation, async (sql) => {
+      const rows = (await read(sql)).map(ledgerRowOf);
+      if (this.#withheldTenants.length === 0 || rows.length === 0) return rows;
+      const withheld = await withheldOf(sql, rows, this.#withheldTenants);
+      return rows.map((row) => (withheld.has(row.notificationId) ? emptied(row) : row));
+    });
   }
 }
 
 const DIRECTORY_COLUMNS = `r.idx as index, r.tenant_id as "tenantId",
   r.recipient_id as "recipientId", r.locale, r.attributes, r.version`;
+
+/** Ids of those notifications that belong to one of the tenants. */
+async function withheldOf(
+  sql: Statements,
+  rows: readonly LedgerRow[],
+  tenantIds: readonly string[],
+): Promise<Set<string>> {
+  const ids = [...new Set(rows.map(({ notificationId }) => notificationId))];
+  const found = await sql<{ id: string }[]>`
+    select id from notification where id = any(${ids}::uuid[])
+      and tenant_id = any(${tenantIds}::text[])`;
+  return new Set(found.map(({ id }) => id));
+}
+
+function emptied(row: LedgerRow): LedgerRow {
+  const sets = Object.fromEntries(
+    Object.keys(row.sets).map((name) => [name, NOBODY]),
+  ) as unknown as LedgerRow["sets"];
+  return { ...row, members: null, state: "closed", sets };
+}
+
+const NOBODY = new Uint8Array();

@@ -71,6 +71,20 @@ export class SqlOutbox {
     );
   }
 
+  /** The target keeps them waiting (ADR 0015): due again later. */
+  async defer(ids: readonly number[], forMs: number): Promise<void> {
+    if (ids.length === 0) return;
+    await this.#pool.run(
+      "outbox.defer",
+      (sql) => sql`
+      with later as materialized (
+        select id from outbox where id = any(${intsOf(ids)}::bigint[]) order by id for update
+      )
+      update outbox set next_attempt_at = now() + ${forMs}::float8 * interval '1 ms'
+      from later where outbox.id = later.id`,
+    );
+  }
+
   /** Age of the oldest row that is not done, by target region or over all; null: none. */
   oldestAgeMs(targetRegion?: string): Promise<number | null> {
     return this.#pool.run("outbox.oldestAgeMs", async (sql) => {

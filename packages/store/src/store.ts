@@ -1,6 +1,8 @@
 // packages/store/src/store.ts
 // One region's database, whole. Locks, and why nobody waits for the wrong thing: README.md.
 import { SqlDirectory } from "./directory.ts";
+import { SqlHome } from "./home.ts";
+import { SqlHomeReport } from "./home-report.ts";
 import { SqlLeases } from "./leases.ts";
 import { SqlLedger } from "./ledger.ts";
 import { migrate } from "./migrate.ts";
@@ -18,11 +20,13 @@ export interface Store {
   readonly outbox: SqlOutbox;
   readonly tenants: SqlTenants;
   readonly quarantine: SqlQuarantine;
+  readonly home: SqlHome;
+  readonly homeReport: SqlHomeReport;
   /** Operations now: for gauges. */
   readonly load: { readonly runningCount: number; readonly waitingCount: number };
   /** Brings the schema up to date; idempotent, safe for several nodes at once. Names applied. */
   migrate(): Promise<string[]>;
-  /** Creates the 256 partition rows of a home region; idempotent. */
+  /** Creates the 256 partition rows of a home region, and the row of its host; idempotent. */
   ensureHome(home: string): Promise<void>;
   /** One round trip. Errors: Fault `store_unavailable`. */
   ping(): Promise<void>;
@@ -43,6 +47,8 @@ export function createStore(options: StoreOptions): Store {
     outbox: new SqlOutbox(pool),
     tenants: new SqlTenants(pool, options.random),
     quarantine,
+    home: new SqlHome(pool),
+    homeReport: new SqlHomeReport(pool),
     get load() {
       return { runningCount: pool.runningCount, waitingCount: pool.waitingCount };
     },

@@ -140,6 +140,17 @@ export const CATALOGUE = {
     "carillon_gateway_reports_waiting_count",
     "Acks, receipts and closed sessions that owners were not told yet",
   ),
+  // home
+  homeEpoch: gauge("carillon_home_epoch_count", "Epoch of the home in this node's database"),
+  homeServing: gauge("carillon_home_serving_count", "1 while this node serves its home"),
+  homeStreaming: gauge(
+    "carillon_home_streaming_count",
+    "1 while this node's database follows its primary; 0 also where it is the primary",
+  ),
+  homeReplayLag: gauge(
+    "carillon_home_replay_lag_seconds",
+    "How far a copy is behind, when last known",
+  ),
   // membership
   members: gauge("carillon_members_count", "Members of all regions as seen here", ["state"]),
   memberChanges: counter(

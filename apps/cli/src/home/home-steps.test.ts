@@ -1,0 +1,107 @@
+// Goal: HP1 and HP2. Method: steps asked over a network in memory, of a row in memory.
+import type { HomeReply } from "@carillon/contracts";
+import { expect, test } from "vitest";
+import { homeAt } from "./test-home.ts";
+
+const COPY = { isInRecovery: true } as const;
+const FENCED_COPY = { ...COPY, state: "fenced", movingTo: "par", fenceLsn: "0/10" } as const;
+const codeOf = (reply: HomeReply): string => (reply.kind === "refused" ? reply.code : reply.kind);
+
+test("HP1 — a copy is taken with a higher epoch; said again it is so already", async () => {
+  const { answerFromLon, start, step, calls } = homeAt("par", COPY);
+  answerFromLon({ fra: { epoch: 1, host: "fra" } });
+  await start();
+  const taken = await step({ kind: "take", fenceLsn: null });
+  expect(taken).toMatchObject({
+    kind: "look",
+    standing: "serving",
+    claim: { epoch: 2, host: "par" },
+  });
+  expect(codeOf(await step({ kind: "take", fenceLsn: null }))).toBe("look");
+  expect(calls).toEqual(["promote", "declare 2 par unplanned", "migrate"]);
+});
+
+test("HP1 — planned: only with the fence that was asked for", async () => {
+  const { answerFromLon, start, step, calls, stored } = homeAt("par", COPY);
+  answerFromLon({});
+  await start();
+  expect(codeOf(await step({ kind: "take", fenceLsn: "0/10" }))).toBe("not_fenced");
+  Object.assign(stored, FENCED_COPY);
+  expect(codeOf(await step({ kind: "take", fenceLsn: "0/20" }))).toBe("not_fenced");
+  expect(calls).toEqual([]);
+  expect(await step({ kind: "take", fenceLsn: "0/10" })).toMatchObject({ standing: "serving" });
+  expect(calls).toEqual(["promote", "declare 2 par planned", "migrate"]);
+});
+
+test("HP1 — a copy of who was the host before is not promoted, nor a database that is no copy", async () => {
+  const stale = homeAt("par", COPY);
+  stale.answerFromLon({ fra: { epoch: 3, host: "dub" } });
+  await stale.start();
+  expect(codeOf(await stale.step({ kind: "take", fenceLsn: null }))).toBe("superseded");
+  const empty = homeAt("par", { ...COPY, claim: null, state: null });
+  empty.answerFromLon({});
+  await empty.start();
+  expect(codeOf(await empty.step({ kind: "take", fenceLsn: null }))).toBe("not_standby");
+  expect([...stale.calls, ...empty.calls]).toEqual([]);
+});
+
+test("HP1 — it died between promotion and declaration: the step said again declares", async () => {
+  const { answerFromLon, start, step, calls, keeper } = homeAt("par", {
+    ...FENCED_COPY,
+    isInRecovery: false,
+  });
+  answerFromLon({});
+  await start();
+  expect(keeper.standing).toBe("undeclared");
+  await step({ kind: "take", fenceLsn: "0/10" });
+  expect([keeper.standing, calls]).toEqual(["serving", ["declare 2 par planned", "migrate"]]);
+});
+
+test("HP1 — Postgres does not end recovery: told, and nothing is declared", async () => {
+  const { answerFromLon, start, step, calls, database, keeper } = homeAt("par", COPY);
+  answerFromLon({});
+  database.promotes = false;
+  await start();
+  expect(codeOf(await step({ kind: "take", fenceLsn: null }))).toBe("promotion_failed");
+  expect([keeper.standing, calls]).toEqual(["standby", ["promote"]]);
+});
+
+test("HP1, HP2 — drain, fence and resume where the home is; each a line in the log, once", async () => {
+  const { answerFromLon, start, step, calls, lines, database, keeper } = homeAt("fra");
+  answerFromLon({});
+  await start();
+  expect(codeOf(await step({ kind: "fence", to: "par" }))).toBe("busy");
+  for (const standing of ["draining", "draining"])
+    expect(await step({ kind: "drain", to: "par" })).toMatchObject({ standing });
+  expect(codeOf(await step({ kind: "drain", to: "dub" }))).toBe("busy");
+  for (const fenceLsn of ["0/10", "0/10"])
+    expect(await step({ kind: "fence", to: "par" })).toMatchObject({ fenceLsn });
+  expect(codeOf(await step({ kind: "residency", tenantId: "demo", failoverTo: [] }))).toBe(
+    "not_host",
+  );
+  expect(await step({ kind: "resume" })).toMatchObject({ claim: { epoch: 2, host: "fra" } });
+  expect(codeOf(await step({ kind: "residency", tenantId: "demo", failoverTo: ["par"] }))).toBe(
+    "done",
+  );
+  expect(codeOf(await step({ kind: "residency", tenantId: "no", failoverTo: [] }))).toBe(
+    "not_found",
+  );
+  expect(keeper.standing).toBe("serving");
+  expect(calls.filter((call) => call === "resume 2").length).toBe(1);
+  const audit = lines.filter((line) => line["audit"] === true);
+  expect(audit.map((line) => line["step"])).toEqual(["drain", "fence", "resume", "residency"]);
+  database.isBroken = true;
+  expect(codeOf(await step({ kind: "look" }))).toBe("store_unavailable");
+});
+
+test("HP1 — a home that was superseded is not resumed, and a copy is not drained", async () => {
+  const old = homeAt("fra");
+  old.answerFromLon({ fra: { epoch: 2, host: "par" } });
+  await old.start();
+  expect(codeOf(await old.step({ kind: "resume" }))).toBe("superseded");
+  expect(codeOf(await old.step({ kind: "drain", to: "par" }))).toBe("superseded");
+  const copy = homeAt("par", COPY);
+  await copy.start();
+  expect(codeOf(await copy.step({ kind: "drain", to: "fra" }))).toBe("not_host");
+  expect(codeOf(await copy.step({ kind: "resume" }))).toBe("not_host");
+});

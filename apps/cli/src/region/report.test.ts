@@ -1,0 +1,164 @@
+// Goal: FO4. Method: two places that answer from lists, in pages.
+import type { HomeLook, HomeRequest, ReportRow, ReportTable } from "@carillon/contracts";
+import { FakeClock } from "@carillon/testkit";
+import { expect, test } from "vitest";
+import type { HomeApi, StepAnswer } from "./home-api.ts";
+import { reportLoss } from "./report.ts";
+
+const row = (key: string[], digest = "", about: ReportRow["about"] = {}): ReportRow => ({
+  key,
+  digest,
+  about,
+});
+const notification = (id: string, isAcceptedHere: boolean, more: ReportRow["about"] = {}) =>
+  row([id], "", {
+    tenantId: "acme",
+    acceptedRegion: isAcceptedHere ? "fra" : "lon",
+    isAcceptedHere,
+    targetRegions: "fra,lon,par",
+    unsentTo: null,
+    ...more,
+  });
+
+function look(place: string, standing: HomeLook["standing"]): HomeLook {
+  return {
+    kind: "look",
+    home: "fra",
+    place,
+    memberId: `${place}-1`,
+    standing,
+    isInRecovery: false,
+    claim: { epoch: standing === "serving" ? 2 : 1, host: place },
+    state: standing === "serving" ? "serving" : "fenced",
+    movingTo: null,
+    fenceLsn: null,
+    supersededBy: null,
+    replica: null,
+    since:
+      standing === "serving"
+        ? { isPlanned: false, replayedLsn: "0/10", replayedAt: "then", snapshot: "5:9:7" }
+        : null,
+    leasedCount: 0,
+    withheldTenants: [],
+  };
+}
+
+function apiOf(
+  old: Partial<Record<ReportTable, ReportRow[]>>,
+  taken: Partial<Record<ReportTable, ReportRow[]>>,
+  places = [look("fra", "fenced"), look("par", "serving")],
+) {
+  const asked: HomeRequest[] = [];
+  const answerTo = (request: HomeRequest): StepAnswer => {
+    asked.push(request);
+    if (request.kind === "report") {
+      const all = old[request.table] ?? [];
+      const from =
+        request.after === null ? 0 : all.findIndex(({ key }) => key[0] === request.after?.[0]) + 1;
+      const rows = all.slice(from, from + request.limit);
+      return {
+        kind: "reply",
+        reply: { kind: "report", rows, isLast: rows.length < request.limit },
+      };
+    }
+    if (request.kind !== "compare") return { kind: "refused", reason: "409" };
+    const there = new Map(
+      (taken[request.table] ?? []).map(({ key, digest }) => [key.join(), digest]),
+    );
+    const missing = request.rows.flatMap(({ key }, at) => (there.has(key.join()) ? [] : at));
+    const different = request.rows.flatMap(({ key, digest }, at) =>
+      there.has(key.join()) && there.get(key.join()) !== digest ? at : [],
+    );
+    return { kind: "reply", reply: { kind: "compared", missing, different } };
+  };
+  const api: HomeApi = {
+    clock: new FakeClock(),
+    homes: async () => [{ home: "fra", claim: { epoch: 2, host: "par" }, places }],
+    step: async (_home, _place, request) => answerTo(request),
+  };
+  return { api, asked };
+}
+
+test("FO4 — by kind: lost here, told committed, with who has it; outcomes and changes apart", async () => {
+  const old = {
+    notification: [
+      notification("n1", true, { unsentTo: "par" }),
+      notification("n2", false),
+      notification("n3", true), // both have it
+    ],
+    ledger: [row(["n1", "7"], "a", { offset: 3 }), row(["n3", "8"], "old", { offset: 1 })],
+    recipient: [row(["acme", "ann"], "x"), row(["acme", "bob"], "y")],
+    outbox: [
+      row(["1"], "", { targetRegion: "par", kind: "notification", notificationId: "n1" }),
+      row(["2"], "", { targetRegion: "par", kind: "notification", notificationId: "n3" }), // sent since
+      row(["3"], "", { targetRegion: "par", kind: "homes", notificationId: null }),
+    ],
+  };
+  const taken = {
+    notification: [notification("n3", true)],
+    ledger: [row(["n3", "8"], "new")],
+    recipient: [row(["acme", "bob"], "before")],
+  };
+  const { api, asked } = apiOf(old, taken);
+  const outcome = await reportLoss(api, "fra");
+  expect(outcome).toEqual({
+    kind: "report",
+    report: {
+      home: "fra",
+      from: { place: "fra", epoch: 1 },
+      to: { place: "par", epoch: 2 },
+      isPlanned: false,
+      replayedLsn: "0/10",
+      replayedAt: "then",
+      counts: { accepted: 1, relayedIn: 1, ledgerRows: 1, outcomes: 1, recipients: 2, outbox: 1 },
+      lost: {
+        accepted: [
+          {
+            id: "n1",
+            tenantId: "acme",
+            acceptedRegion: "fra",
+            targetRegions: ["fra", "lon", "par"],
+            confirmedBy: ["lon"],
+          },
+        ],
+        relayedIn: [
+          {
+            id: "n2",
+            tenantId: "acme",
+            acceptedRegion: "lon",
+            targetRegions: ["fra", "lon", "par"],
+            confirmedBy: [],
+          },
+        ],
+        ledgerRows: [{ notificationId: "n1", partition: 7, offset: 3 }],
+        outcomes: [{ notificationId: "n3", partition: 8, offset: 1 }],
+        recipients: [
+          { tenantId: "acme", recipientId: "ann", isNew: true },
+          { tenantId: "acme", recipientId: "bob", isNew: false },
+        ],
+        outbox: [{ notificationId: "n1", targetRegion: "par" }],
+      },
+    },
+  });
+  expect(new Set(asked.flatMap((one) => (one.kind === "report" ? one.snapshot : [])))).toEqual(
+    new Set(["5:9:7"]),
+  );
+});
+
+test("FO4 — more than a page: each row once", async () => {
+  const many = Array.from({ length: 1_250 }, (_, at) => notification(`n${at}`, true));
+  const { api } = apiOf({ notification: many }, { notification: many.slice(0, 600) });
+  const outcome = await reportLoss(api, "fra");
+  if (outcome.kind !== "report") throw new Error(outcome.reason);
+  expect(outcome.report.lost.accepted.map(({ id }) => id)).toEqual(
+    many.slice(600).map(({ key }) => key[0]),
+  );
+});
+
+test("FO4 — without a fenced database, or a host, there is nothing to compare: refused", async () => {
+  const noOld = apiOf({}, {}, [look("par", "serving")]);
+  expect(await reportLoss(noOld.api, "fra")).toMatchObject({ kind: "refused" });
+  const noHost = apiOf({}, {}, [look("fra", "fenced")]);
+  expect(await reportLoss(noHost.api, "fra")).toMatchObject({ kind: "refused" });
+  expect(await reportLoss(noHost.api, "ber")).toMatchObject({ kind: "refused" });
+});

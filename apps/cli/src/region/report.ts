@@ -1,0 +1,182 @@
+// apps/cli/src/region/report.ts
+// What a fenced database of a home holds that the new host's does not (ADR 0015): counts and ids, nothing
+// of what rows say.
+//   FO4  The report names what is missing, after comparing row by row, and guesses nothing.
+import type { HomeLook, ReportRow, ReportTable } from "@carillon/contracts";
+import { ApiFault, type HomeApi } from "./home-api.ts";
+
+export interface LossReport {
+  readonly home: string;
+  readonly from: { readonly place: string; readonly epoch: number };
+  readonly to: { readonly place: string; readonly epoch: number };
+  readonly isPlanned: boolean;
+  readonly replayedLsn: string | null;
+  readonly replayedAt: string | null;
+  readonly counts: Readonly<Record<keyof Lost, number>>;
+  readonly lost: Lost;
+}
+
+export interface Lost {
+  /** Answered 202 in this home, or before in another region of which it is the home. */
+  readonly accepted: readonly LostNotification[];
+  /** Accepted elsewhere, and answered `committed` here: its sender will not send it again. */
+  readonly relayedIn: readonly LostNotification[];
+  readonly ledgerRows: readonly { notificationId: string; partition: number; offset: number }[];
+  /** The row is there, with other outcomes: recorded after the copy, or there since. */
+  readonly outcomes: readonly { notificationId: string; partition: number; offset: number }[];
+  readonly recipients: readonly { tenantId: string; recipientId: string; isNew: boolean }[];
+  /** For other regions, of lost notifications, and not confirmed by them. */
+  readonly outbox: readonly { notificationId: string; targetRegion: string }[];
+}
+
+interface LostNotification {
+  readonly id: string;
+  readonly tenantId: string;
+  readonly acceptedRegion: string;
+  readonly targetRegions: readonly string[];
+  /** Of the targets: they confirmed their copies, and have delivered. */
+  readonly confirmedBy: readonly string[];
+}
+
+export type ReportOutcome =
+  | { readonly kind: "report"; readonly report: LossReport }
+  | { readonly kind: "refused"; readonly reason: string };
+
+const PAGE_COUNT = 500;
+
+/** Throws ApiFault when a node does not answer on the way. */
+export async function reportLoss(api: HomeApi, home: string): Promise<ReportOutcome> {
+  const seen = (await api.homes()).find((one) => one.home === home);
+  if (seen === undefined) return { kind: "refused", reason: `there is no home region ${home}` };
+  const to = seen.places.find(({ standing }) => standing === "serving");
+  const from = seen.places.find(({ standing }) => standing === "fenced");
+  if (to === undefined)
+    return { kind: "refused", reason: `home ${home} is served by nobody who answers` };
+  if (from === undefined)
+    return {
+      kind: "refused",
+      reason: `no fenced database of home ${home} answers; start a node beside it, before it is made a copy again`,
+    };
+  const lost = await lossOf(api, { home, from, to });
+  const counts = Object.fromEntries(
+    Object.entries(lost).map(([name, rows]) => [name, (rows as unknown[]).length]),
+  ) as LossReport["counts"];
+  const placeOf = ({ place, claim }: HomeLook) => ({ place, epoch: claim?.epoch ?? 0 });
+  const { since } = to;
+  return {
+    kind: "report",
+    report: {
+      home,
+      from: placeOf(from),
+      to: placeOf(to),
+      isPlanned: since?.isPlanned ?? false,
+      replayedLsn: since?.replayedLsn ?? null,
+      replayedAt: since?.replayedAt ?? null,
+      counts,
+      lost,
+    },
+  };
+}
+
+interface Sides {
+  readonly home: string;
+  readonly from: HomeLook;
+  readonly to: HomeLook;
+}
+
+async function lossOf(api: HomeApi, sides: Sides): Promise<Lost> {
+  const notifications = (await differenceOf(api, sides, "notification")).missing;
+  const ledger = await differenceOf(api, sides, "ledger");
+  const recipients = await differenceOf(api, sides, "recipient");
+  const outbox = await differenceOf(api, sides, "outbox");
+  const lostIds = new Set(notifications.map(({ key }) => key[0]));
+  const named = notifications.map((row) => [row, notificationOf(row)] as const);
+  const isAcceptedHere = ({ about }: ReportRow): boolean => about["isAcceptedHere"] === true;
+  return {
+    accepted: named.flatMap(([row, one]) => (isAcceptedHere(row) ? one : [])),
+    relayedIn: named.flatMap(([row, one]) => (isAcceptedHere(row) ? [] : one)),
+    ledgerRows: ledger.missing.map(ledgerOf),
+    outcomes: ledger.different.map(ledgerOf),
+    recipients: [
+      ...recipients.missing.map((row) => recipientOf(row, true)),
+      ...recipients.different.map((row) => recipientOf(row, false)),
+    ],
+    // A row that the new host has sent is gone there, and not lost: its notification is the witness.
+    outbox: [...outbox.missing, ...outbox.different].flatMap(({ about }) => {
+      const notificationId = textOf(about["notificationId"]);
+      if (!lostIds.has(notificationId)) return [];
+      return { notificationId, targetRegion: textOf(about["targetRegion"]) };
+    }),
+  };
+}
+
+async function differenceOf(
+  api: HomeApi,
+  { home, from, to }: Sides,
+  table: ReportTable,
+): Promise<{ missing: ReportRow[]; different: ReportRow[] }> {
+  const missing: ReportRow[] = [];
+  const different: ReportRow[] = [];
+  const snapshot = to.since?.snapshot ?? null;
+  for (let after: readonly string[] | null = null; ;) {
+    const page = await stepOf(api, home, from.place, {
+      kind: "report",
+      table,
+      snapshot,
+      after: after === null ? null : [...after],
+      limit: PAGE_COUNT,
+    });
+    if (page.kind !== "report") throw new ApiFault(`${from.place} answered ${page.kind}`);
+    const { rows, isLast } = page;
+    if (rows.length > 0) {
+      const compared = await stepOf(api, home, to.place, { kind: "compare", table, rows });
+      if (compared.kind !== "compared") throw new ApiFault(`${to.place} answered ${compared.kind}`);
+      const at = (places: readonly number[]) => places.flatMap((place) => rows[place] ?? []);
+      missing.push(...at(compared.missing));
+      different.push(...at(compared.different));
+    }
+    after = rows.at(-1)?.key ?? after;
+    if (isLast) return { missing, different };
+  }
+}
+
+async function stepOf(
+  api: HomeApi,
+  home: string,
+  place: string,
+  request: Parameters<HomeApi["step"]>[2],
+) {
+  const answer = await api.step(home, place, request);
+  if (answer.kind === "reply") return answer.reply;
+  throw new ApiFault(`${place}: ${answer.reason}`);
+}
+
+function notificationOf({ key, about }: ReportRow): LostNotification {
+  const listOf = (name: string): string[] => textOf(about[name]).split(",").filter(Boolean);
+  const targetRegions = listOf("targetRegions");
+  const unsent = listOf("unsentTo");
+  const acceptedRegion = textOf(about["acceptedRegion"]);
+  const remotes = targetRegions.filter((region) => region !== acceptedRegion);
+  return {
+    id: key[0] ?? "",
+    tenantId: textOf(about["tenantId"]),
+    acceptedRegion,
+    targetRegions,
+    confirmedBy:
+      about["isAcceptedHere"] === true ? remotes.filter((region) => !unsent.includes(region)) : [],
+  };
+}
+
+function ledgerOf({ key, about }: ReportRow) {
+  const [notificationId = "", partition] = key;
+  return { notificationId, partition: Number(partition), offset: Number(about["offset"]) };
+}
+
+function recipientOf({ key }: ReportRow, isNew: boolean) {
+  const [tenantId = "", recipientId = ""] = key;
+  return { tenantId, recipientId, isNew };
+}
+
+function textOf(value: ReportRow["about"][string] | undefined): string {
+  return typeof value === "string" ? value : "";
+}

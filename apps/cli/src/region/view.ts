@@ -1,0 +1,66 @@
+// apps/cli/src/region/view.ts
+// What `carillon region` shows to people.
+import type { AdminHome, HomeLook } from "@carillon/contracts";
+import { textTable } from "../clients/text-table.ts";
+import type { FailoverOutcome } from "./failover.ts";
+import type { LossReport } from "./report.ts";
+
+const IDS_SHOWN_MAX = 20;
+
+export function statusLines(homes: readonly AdminHome[]): string[] {
+  const rows = homes.flatMap(({ home, claim, places }) =>
+    places.length === 0
+      ? [[home, claim === null ? "" : String(claim.epoch), "", "nobody answers", "", ""]]
+      : places.map((look) => [
+          home,
+          String(look.claim?.epoch ?? ""),
+          look.place,
+          look.standing,
+          String(look.leasedCount),
+          notesOf(look),
+        ]),
+  );
+  return [textTable(["home", "epoch", "place", "standing", "leases", ""], rows)];
+}
+
+function notesOf({ replica, movingTo, supersededBy, withheldTenants, standing }: HomeLook): string {
+  const notes: string[] = [];
+  if (replica !== null)
+    notes.push(
+      replica.isStreaming
+        ? `follows, ${replica.lagMs ?? "?"} ms behind`
+        : `DOES NOT FOLLOW, at ${replica.replayedAt ?? "?"}`,
+    );
+  if (movingTo !== null) notes.push(`moving to ${movingTo}`);
+  if (supersededBy !== null)
+    notes.push(`superseded by epoch ${supersededBy.epoch} in ${supersededBy.host}`);
+  if (standing === "serving" && withheldTenants.length > 0)
+    notes.push(`withheld: ${withheldTenants.slice(0, IDS_SHOWN_MAX).join(", ")}`);
+  return notes.join("; ");
+}
+
+export function doneLines(done: Extract<FailoverOutcome, { kind: "done" }>): string[] {
+  const { home, host, epoch, isChanged, isPlanned, replayedAt, replayedLsn, durationMs } = done;
+  const what = `home ${home} is hosted by ${host}, epoch ${epoch}`;
+  if (!isChanged) return [`${what}; it was already`];
+  const lines = [`${what}, after ${(durationMs / 1_000).toFixed(1)} s`];
+  if (isPlanned === true) lines.push("planned: nothing was lost");
+  if (isPlanned === false)
+    lines.push(
+      `unplanned: what was committed after ${replayedAt ?? "an unknown time"} (${replayedLsn ?? "?"}) ` +
+        `is not here. When the old database is back, fenced: carillon region report ${home}`,
+    );
+  if (!done.isServed) lines.push("not every partition has an owner yet: are there workers?");
+  return lines;
+}
+
+export function reportLines({ home, from, to, counts, lost, replayedAt }: LossReport): string[] {
+  const what = `home ${home}: in ${from.place} (epoch ${from.epoch}) and not in ${to.place} (epoch ${to.epoch})`;
+  const ids = lost.accepted.map(({ id }) => id);
+  return [
+    `${what}, replayed up to ${replayedAt ?? "an unknown time"}`,
+    ...Object.entries(counts).map(([name, number]) => `  ${name.padEnd(12)} ${number}`),
+    ...ids.slice(0, IDS_SHOWN_MAX).map((id) => `  accepted and lost: ${id}`),
+    ...(ids.length > IDS_SHOWN_MAX ? ["  … all of them with --out or --json"] : []),
+  ];
+}

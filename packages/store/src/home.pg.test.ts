@@ -1,0 +1,240 @@
+// Goal: HM1–HM4 and HM6 on one real database. With a real copy of it: test/e2e/failover.test.ts.
+import { afterAll, beforeAll, expect, test } from "vitest";
+import {
+  acceptItem,
+  directTo,
+  HOME,
+  register,
+  startTestPostgres,
+  TENANT,
+  type TestPostgres,
+} from "./test-database.ts";
+
+let postgres: TestPostgres;
+beforeAll(async () => {
+  postgres = await startTestPostgres();
+});
+afterAll(() => postgres.stop());
+
+const codeOf = (work: Promise<unknown>): Promise<string> =>
+  work.then(
+    () => "written",
+    (cause: { code: string }) => cause.code,
+  );
+
+test("HM1 — after the fence every write is refused in its own statement, and reads go on", async () => {
+  const { store, sql } = await postgres.newDatabase();
+  await store.tenants.create(TENANT, "Acme");
+  await register(store, ["a"]);
+  await store.notifications.accept(HOME, [acceptItem(directTo("a"))]);
+  const leased = { home: HOME, memberId: "w1", partitions: [1, 2], leaseMs: 60_000 };
+  await store.leases.acquire(leased);
+  await store.home.fence(HOME, { epoch: 2, host: "par" });
+  const writes: Record<string, () => Promise<unknown>> = {
+    accept: () => store.notifications.accept(HOME, [acceptItem(directTo("a"))]),
+    relayed: () =>
+      store.notifications.acceptRelayed(HOME, [
+        { notification: acceptItem(null).notification, audience: directTo("a") },
+      ]),
+    directory: () => register(store, ["b"]),
+    claim: () => store.directory.claimHomes(TENANT, new Map([["c", HOME]])),
+    learn: () =>
+      store.directory.learnHomes({
+        from: "lon",
+        tenants: [{ tenantId: TENANT, recipientIds: ["d"] }],
+      }),
+    acquire: () => store.leases.acquire({ ...leased, partitions: [3] }),
+    refresh: () => store.leases.refresh(leased),
+    release: () => store.leases.release(leased),
+    flush: () => sql`update ledger set state = 2`,
+    outbox: () => store.outbox.claim("lon", 10, 1_000),
+    done: () => store.outbox.markDone([1]),
+    tenant: () => store.tenants.create("other", "Other"),
+    key: () => store.tenants.createApiKey({ tenantId: TENANT, scopes: ["read"], pepper: "pepper" }),
+    quarantine: () => store.quarantine.remove(HOME, 1, 1),
+    truncate: () => sql`truncate ledger`,
+  };
+  const codes: Record<string, string> = {};
+  for (const [name, write] of Object.entries(writes)) codes[name] = await codeOf(write());
+  const raw = { flush: "CRF01", truncate: "CRF01" }; // the driver's own error
+  const fenced = Object.keys(writes).map((name) => [name, "home_fenced"]);
+  expect(codes).toEqual({ ...Object.fromEntries(fenced), ...raw });
+  expect((await store.directory.read(TENANT, "a"))?.recipientId).toBe("a");
+  expect(await store.home.look(HOME)).toMatchObject({
+    state: "fenced",
+    claim: { epoch: 1, host: HOME },
+    supersededBy: { epoch: 2, host: "par" },
+    fenceLsn: expect.stringMatching(/^[0-9A-F]+\/[0-9A-F]+$/) as string,
+  });
+});
+
+test("HM1 — the fence waits for a write under way, and lies behind it", async () => {
+  const { store, sql } = await postgres.newDatabase();
+  const held = await sql.reserve();
+  await held`begin`;
+  await held`update partition set next_index = 7 where n = 3`;
+  let isFenced = false;
+  const fence = store.home.fence(HOME, null).then(() => (isFenced = true));
+  // Refused from the first moment, while the older write is still under way.
+  await expect
+    .poll(async () => codeOf(store.outbox.markDone([1])), { timeout: 10_000 })
+    .toBe("home_fenced");
+  expect(isFenced).toBe(false);
+  const [row] = await held<{ lsn: string }[]>`
+    update partition set next_index = 8 where n = 3 returning pg_current_wal_insert_lsn()::text as lsn`.catch(
+    (cause: { code: string }) => [{ lsn: cause.code }],
+  );
+  expect(row?.lsn).toBe("CRF01"); // its second statement sees the fence; what it wrote is rolled back
+  await held`rollback`;
+  held.release();
+  await fence;
+  const { fenceLsn } = await store.home.look(HOME);
+  await store.home.fence(HOME, null);
+  expect((await store.home.look(HOME)).fenceLsn).toBe(fenceLsn); // a repeat changes nothing
+});
+
+test("HM1 — a writer that does not end leaves the fence incomplete; a repeat completes it", async () => {
+  const { store, sql } = await postgres.newDatabase();
+  const held = await sql.reserve();
+  await held`begin`;
+  await held`update partition set next_index = 7 where n = 3`;
+  expect(await codeOf(store.home.fence(HOME, null))).toBe("store_unavailable");
+  expect(await store.home.look(HOME)).toMatchObject({ state: "fenced", fenceLsn: null });
+  await held`commit`;
+  held.release();
+  await store.home.fence(HOME, null);
+  expect((await store.home.look(HOME)).fenceLsn).not.toBe(null);
+});
+
+test("HM2, HM3, HM4 — a declared epoch: served by its host, leases free, ledger epochs new", async () => {
+  const { store, sql } = await postgres.newDatabase();
+  await store.leases.acquire({ home: HOME, memberId: "w1", partitions: [1], leaseMs: 60_000 });
+  const before = await sql<{ n: number; ledger_epoch: string }[]>`
+    select n, ledger_epoch from partition order by n`;
+  const how = { isPlanned: false, replayed: "0/3000060", snapshot: "10:12:10,11" };
+  await store.home.declare(HOME, { epoch: 2, host: "par" }, how);
+  expect(await store.home.look(HOME)).toMatchObject({
+    state: "serving",
+    claim: { epoch: 2, host: "par" },
+    leasedCount: 0,
+    since: { isPlanned: false, replayedLsn: "0/3000060", snapshot: "10:12:10,11" },
+  });
+  const after = await sql<{ n: number; ledger_epoch: string; epoch: number }[]>`
+    select n, ledger_epoch, epoch from partition order by n`;
+  expect(after.filter((row, at) => row.ledger_epoch === before[at]!.ledger_epoch)).toEqual([]);
+  expect(new Set(after.map(({ epoch }) => epoch))).toEqual(new Set([2 * 2 ** 32]));
+  const taken = await store.leases.acquire({
+    home: HOME,
+    memberId: "w2",
+    partitions: [1],
+    leaseMs: 60_000,
+  });
+  expect(taken).toEqual([{ partition: 1, epoch: 2 * 2 ** 32 + 1 }]);
+  await store.home.declare(
+    HOME,
+    { epoch: 3, host: HOME },
+    { isPlanned: true, replayed: null, snapshot: null },
+  );
+  const planned = await sql<{ ledger_epoch: string }[]>`
+    select ledger_epoch from partition order by n`;
+  expect(planned).toEqual(after.map(({ ledger_epoch }) => ({ ledger_epoch })));
+});
+
+test("HM2 — draining is for one target; taking it back begins a new epoch; what was heard stays", async () => {
+  const { store } = await postgres.newDatabase();
+  expect(await store.home.drain(HOME, "par")).toBe(true);
+  expect(await store.home.drain(HOME, "par")).toBe(true);
+  expect(await store.home.drain(HOME, "dub")).toBe(false);
+  await store.home.fence(HOME, null);
+  await store.home.resume(HOME, { epoch: 2, host: HOME });
+  expect(await store.home.look(HOME)).toMatchObject({
+    state: "serving",
+    claim: { epoch: 2, host: HOME },
+    movingTo: null,
+    fenceLsn: null,
+  });
+  await store.home.hear("lon", { epoch: 3, host: "par" });
+  await store.home.hear("lon", { epoch: 2, host: "dub" });
+  await store.home.hear("lon", { epoch: 3, host: "zrh" });
+  expect(await store.home.heard()).toEqual(new Map([["lon", { epoch: 3, host: "par" }]]));
+});
+
+test("HM6 — a withheld tenant: nobody is read, its rows are closed and empty, offsets have no gap", async () => {
+  const { store } = await postgres.newDatabase();
+  for (const tenantId of [TENANT, "strict"]) {
+    await store.tenants.create(tenantId, tenantId);
+    await store.directory.upsert({
+      home: HOME,
+      tenantId,
+      changes: [{ recipientId: "a", locale: null, timeZone: null, attributes: {} }],
+      otherRegions: [],
+    });
+    const item = acceptItem({ kind: "broadcast" });
+    await store.notifications.accept(HOME, [
+      { ...item, notification: { ...item.notification, tenantId } },
+    ]);
+  }
+  await store.home.setResidency(TENANT, ["par"]);
+  const how = { isPlanned: true, replayed: null, snapshot: null };
+  await store.home.declare(HOME, { epoch: 2, host: "par" }, how);
+  const { withheldTenants } = await store.home.look(HOME);
+  expect(withheldTenants).toEqual(["strict"]);
+  store.ledger.withhold(withheldTenants);
+  const rows = await store.ledger.readRows(HOME, 5, { afterOffset: 0, limitCount: 10 });
+  expect(rows.map(({ offset, state }) => [offset, state])).toEqual([
+    [1, "planned"],
+    [2, "closed"],
+  ]);
+  const unclosed = await store.ledger.readUnclosedRows(HOME, [5]);
+  expect(unclosed.map(({ offset }) => offset)).toEqual([1]);
+  const tenants = new Set<string>();
+  await store.ledger.streamDirectory(
+    HOME,
+    Array.from({ length: 256 }, (_, n) => n),
+    (page) => page.forEach(({ row }) => tenants.add(row.tenantId)),
+  );
+  expect([...tenants]).toEqual([TENANT]);
+  await store.home.declare(HOME, { epoch: 3, host: HOME }, how);
+  expect((await store.home.look(HOME)).withheldTenants).toEqual([]);
+});
+
+test("HM5 — the report names what another database lacks or has otherwise, and nothing else", async () => {
+  const old = await postgres.newDatabase();
+  const taken = await postgres.newDatabase();
+  for (const { store } of [old, taken]) {
+    await store.tenants.create(TENANT, "Acme");
+    await register(store, ["both"]);
+  }
+  const both = acceptItem(directTo("both"));
+  for (const { store } of [old, taken]) await store.notifications.accept(HOME, [both]);
+  const [seen] = await old.sql<{ snapshot: string }[]>`
+    select pg_current_snapshot()::text as snapshot`;
+  const lost = acceptItem(directTo("both"), {
+    remotes: [{ region: "lon", audience: { kind: "broadcast" } }],
+  });
+  await old.store.notifications.accept(HOME, [lost]);
+  await register(old.store, ["new"]);
+  for (const snapshot of [seen!.snapshot, null]) {
+    const found: Record<string, unknown> = {};
+    const looked: number[] = [];
+    for (const table of ["notification", "ledger", "recipient", "outbox"] as const) {
+      const page = { home: HOME, table, snapshot, after: null, limit: 1_000 };
+      const rows = await old.store.homeReport.read(page);
+      const { missing, different } = await taken.store.homeReport.compare(HOME, table, rows);
+      found[table] = [
+        missing.map((at) => rows[at]!.key.at(table === "ledger" ? 0 : -1)),
+        different.length,
+      ];
+      looked.push(rows.length);
+      const after = rows.at(-1)!.key;
+      expect(await old.store.homeReport.read({ ...page, after })).toEqual([]);
+    }
+    expect(looked).toEqual(snapshot === null ? [2, 2, 2, 1] : [1, 1, 1, 1]);
+    expect(found).toEqual({
+      notification: [[lost.notification.id], 0],
+      ledger: [[lost.notification.id], 0],
+      recipient: [["new"], 0],
+      outbox: [["1"], 0],
+    });
+  }
+});
