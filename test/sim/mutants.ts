@@ -42,9 +42,8 @@ export const MUTANTS: readonly Mutant[] = [
   }),
   simulated("early-committed", "a relayed batch is confirmed before it is committed", {
     file: "apps/ingest/src/region-services.ts",
-    from: "const results = await store.notifications.acceptRelayed(region, items);",
-    to: `void store.notifications.acceptRelayed(region, items).catch(() => undefined);
-    const results: RelayResult[] = [];`,
+    from: "taken.length === 0 ? [] : await store.notifications.acceptRelayed(region, taken);",
+    to: `((store.notifications.acceptRelayed(region, taken).catch(() => undefined), []) as RelayResult[]);`,
     seed: 1,
   }),
   simulated("early-outbox", "an outbox row is deleted before the target has confirmed it", {
