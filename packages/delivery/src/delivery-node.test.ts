@@ -435,6 +435,36 @@ test("LP4 — of many partitions the first serve while the others load; one that
   node.stop();
 });
 
+test("D4, DN4 — what waits to be committed for an ownership that is over is not written with the next one's", async () => {
+  const { clock, store, node, poke, events } = start();
+  for (const partition of [1, 2]) store.epochs.set(partition, 1);
+  node.acquire([1, 2].map((partition) => ({ partition, epoch: 1, isFirst: true })));
+  const ada = store.addRecipient(0, "ada");
+  await clock.advance(10);
+  const slow = Promise.withResolvers<void>();
+  const write = store.writeRows.bind(store);
+  store.writeRows = async (...asked) => {
+    await slow.promise;
+    return await write(...asked);
+  };
+  const broadcast = (n: number, partition: number): void =>
+    poke(store.plan(partition, notificationOf({ id: idOf(n) }), { kind: "broadcast" }));
+  broadcast(1, 1);
+  await clock.advance(5);
+  broadcast(2, 2); // both lanes are slow now
+  await clock.advance(5);
+  broadcast(3, 0); // waits, under epoch 1
+  await clock.advance(5);
+  node.lose([0]);
+  store.epochs.set(0, 2);
+  node.acquire([{ partition: 0, epoch: 2, isFirst: true }]); // hands the same row again
+  await clock.advance(500);
+  slow.resolve();
+  await clock.advance(2_000);
+  expect(events.filter((event) => event.startsWith("fault"))).toEqual([]);
+  expect([store.setOf(0, 1, "noDevice"), store.fencedCount]).toEqual([[ada], 0]);
+});
+
 test("RE1, S41 — a process that crashes comes back with what is open; the poison is given up", async () => {
   const { clock, store, events, taken, poke, open, ack } = start();
   const ada = store.addRecipient(0, "ada");

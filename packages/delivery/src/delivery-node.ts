@@ -400,11 +400,17 @@ export class DeliveryNode {
     return isCommitted;
   }
 
-  async #commitExpansions(updates: readonly LedgerUpdate[]): Promise<boolean[]> {
+  /** False for what was not written: refused, or of an ownership that ended while it waited. */
+  async #commitExpansions(queued: readonly LedgerUpdate[]): Promise<boolean[]> {
+    const isHeld = ({ partition, epoch }: LedgerUpdate): boolean =>
+      this.#held.get(partition) === epoch;
+    const updates = queued.filter(isHeld); // two epochs of one partition are no statement (D4)
+    if (updates.length === 0) return queued.map(() => false);
+    const written = new Set(updates);
     const { fencedPartitions } = await this.#deps.store.writeRows(this.#options.home, updates);
     this.#fenced(refusedOf(updates, fencedPartitions));
     const fenced = new Set(fencedPartitions);
-    return updates.map(({ partition }) => !fenced.has(partition));
+    return queued.map((update) => written.has(update) && !fenced.has(update.partition));
   }
 
   /** A refusal that comes late is about an ownership that is over: not about the one of now (DN4). */

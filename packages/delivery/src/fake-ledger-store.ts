@@ -2,7 +2,7 @@
 // A LedgerStore in memory, for tests of this package: keeps rows as bytes, as Postgres does, and
 // fences by epoch. Faults can be planted: "the n-th call fails".
 import type { Notification, RegionAudience } from "@carillon/contracts";
-import { Bitset, Fault } from "@carillon/kernel";
+import { assert, Bitset, Fault } from "@carillon/kernel";
 import { Envelope } from "./envelope.ts";
 import { LedgerEntry } from "./ledger-entry.ts";
 import {
@@ -199,6 +199,11 @@ export class FakeLedgerStore implements LedgerStore {
 
   async writeRows(_home: string, updates: readonly LedgerUpdate[]): Promise<WriteOutcome> {
     this.#mayFail();
+    const epochs = new Map(updates.map(({ partition, epoch }) => [partition, epoch]));
+    assert(
+      updates.every(({ partition, epoch }) => epochs.get(partition) === epoch),
+      "D4 one epoch per partition in a flush", // as the real one
+    );
     const fenced = new Set<number>();
     for (const update of updates) {
       const epoch = this.epochs.get(update.partition);

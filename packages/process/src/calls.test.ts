@@ -152,6 +152,19 @@ test("P23 — a call that was made in this very turn is answered when its table 
   expect([outcomes, clock.timersCount]).toEqual([["exit noconnection@0"], 0]);
 });
 
+test("P4 — a deadline that passes in the call's own slice is over at its end; a late reply does not count", async () => {
+  const { clock, runtime, table, owed, outcomes, note } = startCalls({
+    behaviour: { onCast: () => clock.block(50) },
+  });
+  note(table.call(1, say("later"), { timeoutMs: 10 }));
+  table.cast(2, say("long"));
+  await clock.settle();
+  expect(outcomes).toEqual(["timeout@50"]);
+  expect(owed[0]!.reply("too late")).toBe(false);
+  await clock.advance(100);
+  expect(runtime.stats()).toMatchObject({ callsCount: 0, lateRepliesTotal: 1, timersCount: 0 });
+});
+
 test("P4 — the remaining deadline travels with the calls a handler makes, and is never lengthened", async () => {
   const deadlines: (number | undefined)[] = [];
   const { clock, table, outcomes, note } = startCalls({

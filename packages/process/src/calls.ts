@@ -126,7 +126,7 @@ export class OpenCalls {
       this.#fresh[place] = undefined;
       if (call === undefined || !call.isOpen) continue;
       if (Number.isNaN(nowMs)) nowMs = this.#clock.monotonicMs();
-      this.#arm(call, nowMs);
+      if (!call.isExpired(nowMs)) this.#arm(call, nowMs); // P4: not a wheel's tick later
     }
     this.#freshCount = 0;
   }
