@@ -1,7 +1,6 @@
 // apps/cli/src/agent/agent-config.ts
 // Every setting of `carillon agent` and `carillon discover`, in one table (STYLE §5).
 //   AC1  All problems are told at once, each with what would be valid; those between settings too.
-import { readFileSync } from "node:fs";
 import { ADDRESS_KINDS, isAddress } from "@carillon/cluster";
 import {
   ConfigError,
@@ -13,7 +12,7 @@ import {
   readConfig,
   text,
 } from "@carillon/config";
-import { type AgentNatsOptions, parseNatsOptions } from "./agent-nats-options.ts";
+import { type AgentNatsOptions, readNatsOptions } from "./agent-nats-options.ts";
 
 const PATH = { pattern: /^\S.*$/, expected: "the path of a file" };
 const HTTP_URL = {
@@ -121,7 +120,14 @@ export interface AgentConfig {
   readonly settings: AgentSettings;
   readonly regions: readonly AgentRegion[];
   readonly staticPeers: readonly { readonly region: string; readonly address: string }[];
-  readonly nats: { readonly path: string; readonly options: AgentNatsOptions } | undefined;
+  readonly nats:
+    | {
+        readonly path: string;
+        readonly optionsPath: string;
+        /** As they were when the settings were read; the file may have others by now (AC4). */
+        readonly options: AgentNatsOptions;
+      }
+    | undefined;
 }
 
 /** Throws ConfigError naming every problem (AC1). */
@@ -188,15 +194,14 @@ function natsOf(settings: AgentSettings, problems: string[]): AgentConfig["nats"
     );
     return undefined;
   }
-  let json: string;
-  try {
-    json = readFileSync(optionsPath, "utf8");
-  } catch {
-    problems.push("CARILLON_AGENT_NATS_OPTIONS_FILE must name a file that can be read");
-    return undefined;
-  }
-  const parsed = parseNatsOptions(json);
-  if (parsed.kind === "options") return { path, options: parsed.options };
-  problems.push(...parsed.problems.map((one) => `CARILLON_AGENT_NATS_OPTIONS_FILE: ${one}`));
+  const parsed = readNatsOptions(optionsPath);
+  if (parsed.kind === "options") return { path, optionsPath, options: parsed.options };
+  problems.push(
+    ...parsed.problems.map((one) =>
+      one.startsWith("must ")
+        ? `CARILLON_AGENT_NATS_OPTIONS_FILE ${one}`
+        : `CARILLON_AGENT_NATS_OPTIONS_FILE: ${one}`,
+    ),
+  );
   return undefined;
 }
