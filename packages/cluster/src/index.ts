@@ -20,13 +20,12 @@ export {
 } from "./discovery/identity.ts";
 export {
   createNatsConfKeeper,
-  type HangUps,
   type NatsConfKeeper,
   type ReloadReport,
   writeNatsConf,
 } from "./discovery/nats-conf-keeper.ts";
 export { routesOf } from "./discovery/nats-routes.ts";
-export { createNatsServerHandle } from "./discovery/nats-server-handle.ts";
+export { createNatsServerHandle, type NatsServerHandle } from "./discovery/nats-server-handle.ts";
 export { createPoller, type Poller, type PollReport, recordAfter } from "./discovery/poller.ts";
 export {
   type DiscoverySource,

@@ -10,7 +10,7 @@ import {
   createNatsServerHandle,
   createPoller,
   type DiscoverySource,
-  type HangUps,
+  type NatsServerHandle,
   routesOf,
 } from "@carillon/cluster";
 import { assert, type Clock, Fault, type Random } from "@carillon/kernel";
@@ -18,7 +18,12 @@ import { type ChildSpec, exitText, ownChild, ownClock, Supervisor } from "@caril
 import type { Logger, Metrics } from "@carillon/telemetry";
 import { supervisorObserver } from "../node-telemetry.ts";
 import type { AgentConfig } from "./agent-config.ts";
-import { monitorUrlOf, natsConfText } from "./agent-nats-options.ts";
+import {
+  createNatsOptionsFile,
+  monitorUrlOf,
+  natsConfText,
+  type NatsOptionsFile,
+} from "./agent-nats-options.ts";
 import { pollObserver, publishBook, reloadObserver } from "./agent-telemetry.ts";
 import { startMetricsServer } from "./metrics-server.ts";
 
@@ -151,34 +156,49 @@ function natsConfChildren(deps: AgentDeps, book: CandidatesBook): ChildSpec[] {
   const { config, region, log, metrics } = deps;
   const { nats } = config;
   if (nats === undefined) return [];
-  const { path, options } = nats;
-  const hangUps: HangUps = { lastAtMs: undefined };
+  const file = createNatsOptionsFile(nats.optionsPath, nats.options); // AC4
   const child = ownChild({
     id: "nats_conf",
     ...limitsOf(deps),
     start(run) {
-      const monitorUrl = monitorUrlOf(options);
       const clock = ownClock(run, deps.clock);
+      const routesNow = (): string[] | undefined =>
+        knownRoutes(book, { region, port: file.last.clusterPort });
       const keeper = createNatsConfKeeper({
-        path,
+        path: nats.path,
         clock,
-        hangUps,
-        render: (routes) => natsConfText(options, routes),
-        server: createNatsServerHandle({
-          pidFile: options.pidFile,
-          clock,
-          ...(monitorUrl !== undefined && { monitorUrl }),
-        }),
+        render(routes, tell) {
+          const options = file.read(tell);
+          return natsConfText(options, routesNow() ?? routes); // the port may be another by now
+        },
+        server: serverOf(file, clock),
         onReport: run.guarded(reloadObserver({ log: log.child("nats_conf"), metrics })),
       });
-      const look = (): void =>
-        keeper.want(knownRoutes(book, { region, port: options.clusterPort }));
+      const look = (): void => keeper.want(routesNow());
       run.onOver(book.onChange((changed) => changed === region && look()));
       look();
       return { stop: () => keeper.stop() };
     },
   });
   return [child];
+}
+
+/** The server as the options name it now. */
+function serverOf(file: NatsOptionsFile, clock: Clock): NatsServerHandle {
+  const now = (): NatsServerHandle => {
+    const { pidFile } = file.last;
+    const monitorUrl = monitorUrlOf(file.last);
+    return createNatsServerHandle({
+      pidFile,
+      clock,
+      ...(monitorUrl !== undefined && { monitorUrl }),
+    });
+  };
+  return {
+    find: () => now().find(),
+    hangUp: (run) => now().hangUp(run),
+    loadedAtMs: () => now().loadedAtMs(),
+  };
 }
 
 /** Undefined: nothing was ever known of the region (NK5). */
