@@ -1,4 +1,4 @@
-export { CandidatesBook, type CandidatesBookOptions } from "./discovery/candidates-book.ts";
+export { CandidatesBook, type CandidatesBookOptions, type LoadOutcome } from "./discovery/candidates-book.ts";
 export {
   type Failing,
   readCandidatesFile,
@@ -26,7 +26,7 @@ export {
 } from "./discovery/nats-conf-keeper.ts";
 export { routesOf } from "./discovery/nats-routes.ts";
 export { createNatsServerHandle, type NatsServerHandle } from "./discovery/nats-server-handle.ts";
-export { createPoller, type Poller, type PollReport, recordAfter } from "./discovery/poller.ts";
+export { createPoller, pollDelayMs, type Poller, type PollReport, recordAfter } from "./discovery/poller.ts";
 export {
   type DiscoverySource,
   findWithin,

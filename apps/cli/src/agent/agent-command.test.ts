@@ -317,7 +317,7 @@ test(
       stdout: "",
       stderr:
         "carillon agent: CARILLON_AGENT_CLUSTER is required: value of the tag carillon:cluster; not to be mixed with others'\n" +
-        "carillon agent: CARILLON_AGENT_POLL_MS must be a whole number from 200 to 300000\n",
+        "carillon agent: CARILLON_AGENT_POLL_MS must be a whole number from 200 to 200000\n",
     });
     const shown = await carillon(["agent", "--print-config"], env);
     expect([shown.code, shown.stdout.includes("CARILLON_AGENT_POLL_MS=200\n")]).toEqual([0, true]);

@@ -75,7 +75,7 @@ test("AC1 — every wrong setting at once, and never its value", () => {
     "CARILLON_AGENT_CLUSTER must be 1 to 64 letters, digits, dots, hyphens or underscores",
     "CARILLON_AGENT_REGIONS must be regions such as fra=eu-central-1, separated by commas",
     "CARILLON_AGENT_SOURCE must be one of ec2-tags, static, file",
-    "CARILLON_AGENT_POLL_MS must be a whole number from 200 to 300000",
+    "CARILLON_AGENT_POLL_MS must be a whole number from 200 to 200000",
     "CARILLON_AGENT_EC2_ENDPOINT must be an address such as http://host:port",
   ]);
 });

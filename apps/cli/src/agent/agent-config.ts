@@ -66,7 +66,7 @@ export const AGENT_TABLE = {
   }),
   CARILLON_AGENT_POLL_MS: int("a region is asked every so often, ± 50 %", {
     min: 200,
-    max: 300_000,
+    max: 200_000, // + 50 %: the longest that a poll waits after failures, too
     fallback: 30_000,
   }),
   CARILLON_AGENT_EC2_ENDPOINT: text("EC2 API; none: the AWS region's own", {
