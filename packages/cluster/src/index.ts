@@ -1,4 +1,8 @@
-export { CandidatesBook, type CandidatesBookOptions, type LoadOutcome } from "./discovery/candidates-book.ts";
+export {
+  CandidatesBook,
+  type CandidatesBookOptions,
+  type LoadOutcome,
+} from "./discovery/candidates-book.ts";
 export {
   type Failing,
   readCandidatesFile,
@@ -11,11 +15,13 @@ export {
   createEc2TagsSource,
   type Ec2TagsSourceOptions,
 } from "./discovery/ec2-tags-source.ts";
+export { writeDurably } from "./discovery/durable-file.ts";
 export { createFileSource } from "./discovery/file-source.ts";
 export { type Decision, reasonText, type Verdict } from "./discovery/hold.ts";
 export {
   createIdentitySource,
   type IdentityOutcome,
+  type IdentitySource,
   type InstanceIdentity,
 } from "./discovery/identity.ts";
 export {
@@ -26,7 +32,13 @@ export {
 } from "./discovery/nats-conf-keeper.ts";
 export { routesOf } from "./discovery/nats-routes.ts";
 export { createNatsServerHandle, type NatsServerHandle } from "./discovery/nats-server-handle.ts";
-export { createPoller, pollDelayMs, type Poller, type PollReport, recordAfter } from "./discovery/poller.ts";
+export {
+  createPoller,
+  pollDelayMs,
+  type Poller,
+  type PollReport,
+  recordAfter,
+} from "./discovery/poller.ts";
 export {
   type DiscoverySource,
   findWithin,

@@ -12,6 +12,7 @@ import {
   readConfig,
   text,
 } from "@carillon/config";
+import { isOfOthers } from "../other-settings.ts";
 import { type AgentNatsOptions, readNatsOptions } from "./agent-nats-options.ts";
 
 const PATH = { pattern: /^\S.*$/, expected: "the path of a file" };
@@ -132,7 +133,16 @@ export interface AgentConfig {
 
 /** Throws ConfigError naming every problem (AC1). */
 export function readAgentConfig(env: Environment): AgentConfig {
-  const settings = readConfig(AGENT_TABLE, env);
+  return readWith(env, natsOf);
+}
+
+/** Without the NATS options, which discovery does not use: they may be another user's to read. */
+export function readDiscoverConfig(env: Environment): AgentConfig {
+  return readWith(env, () => undefined);
+}
+
+function readWith(env: Environment, readNats: typeof natsOf): AgentConfig {
+  const settings = readConfig(AGENT_TABLE, env, isOfOthers("CARILLON_AGENT_"));
   const problems: string[] = [];
   const regions = settings.CARILLON_AGENT_REGIONS.map((entry) => {
     const [region = "", awsRegion] = entry.split("=");
@@ -151,7 +161,7 @@ export function readAgentConfig(env: Environment): AgentConfig {
   if (own === "auto" && regions.some(({ awsRegion }) => awsRegion === undefined))
     problems.push("CARILLON_AGENT_REGION must be named where a region has no AWS region");
   problems.push(...sourceProblems({ settings, regions, staticPeers }));
-  const nats = natsOf(settings, problems);
+  const nats = readNats(settings, problems);
   if (nats !== undefined && !names.includes(nats.options.region))
     problems.push("CARILLON_AGENT_NATS_OPTIONS_FILE: region must be one of CARILLON_AGENT_REGIONS");
   if (nats !== undefined && own !== "auto" && nats.options.region !== own)

@@ -113,6 +113,7 @@ const schema = z.strictObject({
 });
 
 const LOOPBACK = /^(localhost|::1|127(\.\d{1,3}){3})$/;
+export const isLoopback = (host: string): boolean => LOOPBACK.test(host);
 
 export function parseNatsOptions(json: string): ParsedNatsOptions {
   let value: unknown;
@@ -146,7 +147,7 @@ function problemsOf(issue: z.core.$ZodIssue): string[] {
 }
 
 function loginProblems({ host, auth: logins, peerAuth, tls }: AgentNatsOptions): string[] {
-  if (host === undefined || LOOPBACK.test(host)) return [];
+  if (host === undefined || isLoopback(host)) return [];
   const why = "where host is not this machine's loopback address";
   return [
     ...(logins === undefined ? [`auth is required ${why}`] : []),

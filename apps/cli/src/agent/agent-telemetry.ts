@@ -35,6 +35,13 @@ export function pollObserver({ log, metrics }: Telemetry): (report: PollReport) 
       return;
     }
     const { skipped, pagesCount, candidates } = outcome;
+    if (record.goodAtMs === null)
+      log.warn("discovery.answer_doubted", {
+        of: region,
+        candidatesCount: candidates.length,
+        equalCount: record.equalCount,
+        reason: "the first, and empty or without this machine: believed when it came three times",
+      });
     log.debug("discovery.polled", {
       of: region,
       candidatesCount: candidates.length,
