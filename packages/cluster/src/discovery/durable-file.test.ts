@@ -34,13 +34,13 @@ test("DF1 — the old file is never written into: another inode each time, mode 
 test("DF1 — whoever reads meanwhile sees a whole text, always", async () => {
   const path = join(newFolder(), "nats.conf");
   await writeDurably(path, textOf(0));
-  let isWriting = true;
+  const ended = new AbortController();
   const seen = new Set<string>();
   const reading = (async () => {
-    while (isWriting) seen.add(await readFile(path, "utf8"));
+    while (!ended.signal.aborted) seen.add(await readFile(path, "utf8"));
   })();
   for (let n = 1; n <= 100; n++) await writeDurably(path, textOf(n));
-  isWriting = false;
+  ended.abort();
   await reading;
   const whole = new Set(Array.from({ length: 101 }, (_, n) => textOf(n)));
   expect([...seen].filter((text) => !whole.has(text))).toEqual([]);

@@ -175,9 +175,9 @@ test("ID4 — all requests of a read have one limit, too", async () => {
     },
   });
   const outcome = createIdentitySource({ clock, endpoint, readMaxMs: 3_000 }).identity();
-  let isOver = false;
-  void outcome.then(() => (isOver = true));
-  while (!isOver) await clock.advance(0);
+  const ended = new AbortController();
+  void outcome.then(() => ended.abort());
+  while (!ended.signal.aborted) await clock.advance(0);
   expect(await outcome).toMatchObject({ kind: "known", identity: { ...KNOWN, tags: {} } });
   expect(tagsCount).toBeLessThanOrEqual(4); // of 50
 });
