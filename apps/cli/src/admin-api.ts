@@ -20,6 +20,14 @@ export type Asked =
 /** The command is not to be run so: exit code 64. */
 export class UsageError extends Error {}
 export const USAGE_EXIT_CODE = 64;
+export const UNREACHABLE_EXIT_CODE = 2;
+const NOT_FOUND_EXIT_CODE = 1;
+
+/** PC1: by the status of a refusal; undefined, or a status of success: not Carillon, or nobody. */
+export function exitCodeOf({ status = 503 }: { readonly status: number | undefined }): number {
+  if (status >= 500 || status < 300) return UNREACHABLE_EXIT_CODE;
+  return status === 400 || status === 422 ? USAGE_EXIT_CODE : NOT_FOUND_EXIT_CODE;
+}
 
 export interface AdminApi {
   readonly clock: Clock;

@@ -19,6 +19,9 @@ import { createTerminal } from "./terminal.ts";
 const BUILD = packageJson.version;
 const DEFAULT_DATA_FOLDER = join(import.meta.dirname, "../../..", ".carillon");
 const EMPLOYEES_MAX = 1_000_000;
+const USAGE_EXIT_CODE = 64;
+const endsAs = ({ exitCode }: { exitCode: number }): never =>
+  process.exit(exitCode === 0 ? 0 : USAGE_EXIT_CODE);
 const AGENT_MODES = {
   printConfig: "print-config",
   checkConfig: "check-config",
@@ -77,6 +80,7 @@ program
 
 program
   .command("agent")
+  .exitOverride(endsAs)
   .description("find nats-servers and keep their routes; settings: CARILLON_AGENT_… as for node")
   .addOption(new Option("--check-config", "say what is wrong with the settings").default(false))
   .addOption(new Option("--print-config", "show the settings").default(false))

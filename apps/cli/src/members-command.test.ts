@@ -53,7 +53,7 @@ test("C12 — members with state, phi, silence, load, weight, partitions and bui
   ]);
 });
 
-test("PC1, PC2 — no key: 64; a silent address: 1; with --json refusals are JSON", async () => {
+test("PC1, PC2 — no key: 64; a silent address: 2; with --json refusals are JSON", async () => {
   const [port] = await freePorts(1);
   const url = `http://127.0.0.1:${port}`;
   expect(await carillon(["--url", url])).toEqual({
@@ -62,6 +62,6 @@ test("PC1, PC2 — no key: 64; a silent address: 1; with --json refusals are JSO
   });
   const env = { CARILLON_OPERATOR_KEY: "operator-key-of-the-tests-1" };
   const { code, stdout } = await carillon(["--url", url, "--json"], env);
-  expect([code, (JSON.parse(stdout) as { error: string }).error.includes(url)]).toEqual([1, true]);
+  expect([code, (JSON.parse(stdout) as { error: string }).error.includes(url)]).toEqual([2, true]);
   expect((await carillon(["--bogus"], env)).code).toBe(64);
 });

@@ -3,7 +3,7 @@
 import type { AdminNode } from "@carillon/contracts";
 import { Command } from "commander";
 import { countText, textTable } from "./clients/text-table.ts";
-import { type OperatorContext, USAGE_EXIT_CODE, UsageError } from "./admin-api.ts";
+import { exitCodeOf, type OperatorContext, USAGE_EXIT_CODE, UsageError } from "./admin-api.ts";
 import { apiOf } from "./process-command.ts";
 
 interface MembersOptions {
@@ -30,7 +30,7 @@ async function run(options: MembersOptions, context: OperatorContext): Promise<n
   };
   try {
     const answer = await apiOf(options, context).ask({ method: "GET", path: "/v1/admin/nodes" });
-    if (answer.kind === "failed") return refuse(answer.reason, 1);
+    if (answer.kind === "failed") return refuse(answer.reason, exitCodeOf(answer));
     const { nodes } = answer.body as { nodes: AdminNode[] };
     terminal.line(options.json ? JSON.stringify(nodes, null, 2) : membersTable(nodes));
     return 0;

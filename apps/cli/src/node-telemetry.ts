@@ -196,6 +196,7 @@ export function publishOutboxAge(deps: {
 
 /** A fault's code; for a bug its text and place, since that is all there is to find it by. */
 export function reasonOf(cause: unknown): string {
-  if (cause instanceof Fault) return cause.code;
+  if (cause instanceof Fault)
+    return cause.code === "listen_failed" ? `${cause.code}: ${cause.message}` : cause.code;
   return cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
 }

@@ -27,7 +27,7 @@ async function carillon(words: readonly string[], env: Record<string, string> = 
   }
 }
 
-test("PC1 — without a cluster or a key it says what it needs (64); a silent address is 1", async () => {
+test("PC1 — without a cluster or a key it says what it needs (64); a silent address is 2", async () => {
   const folder = mkdtempSync(join(tmpdir(), "carillon-process-"));
   const nothing = await carillon(["tree", "--data", folder]);
   expect([nothing.code, nothing.stdout]).toEqual([
@@ -43,7 +43,7 @@ test("PC1 — without a cluster or a key it says what it needs (64); a silent ad
   const silent = await carillon(["inspect", "acme/ada", "--url", url], {
     CARILLON_OPERATOR_KEY: "operator-key-of-the-tests-1",
   });
-  expect(silent.code).toBe(1);
+  expect(silent.code).toBe(2);
   expect(silent.stdout).toContain(url);
   expect(silent.stdout).not.toContain("operator-key");
   const key = { CARILLON_OPERATOR_KEY: "operator-key-of-the-tests-1" };
@@ -69,8 +69,27 @@ test("PC2 — with --json refusals are JSON, and what is not Carillon is told wi
   const url = `http://127.0.0.1:${port}`;
   const { code, stdout } = await carillon(["resume", "fra/1", "--json", "--url", url], env);
   expect([code, JSON.parse(stdout)]).toEqual([
-    1,
+    2,
     { error: `${url}: answered 200, and not as Carillon does` },
   ]);
+  server.close();
+});
+
+test.each([
+  [404, 1],
+  [422, 64],
+  [503, 2],
+])("PC1 — an answer %i is exit %i", async (status, exitCode) => {
+  const server = createServer((_request, answer) =>
+    answer.writeHead(status, { "content-type": "application/problem+json" }).end('{"title":"x"}'),
+  );
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  const env = { CARILLON_OPERATOR_KEY: "operator-key-of-the-tests-1" };
+  const words = ["inspect", "acme/ada", "--url", `http://127.0.0.1:${port}`];
+  expect(await carillon(words, env)).toEqual({
+    code: exitCode,
+    stdout: `carillon process: ${status} x\n`,
+  });
   server.close();
 });

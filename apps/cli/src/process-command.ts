@@ -1,6 +1,7 @@
 // apps/cli/src/process-command.ts
 // `carillon process`: what runs in the nodes, and what operators do about it (spec O8).
-//   PC1  Exit 0: done or shown. 1: not found, not reachable, or nothing to end. 64: not to be run so.
+//   PC1  Exit 0: done or shown. 1: not found, or nothing to end. 2: not reachable, or a node that does
+//        not answer (503). 64: not to be run so.
 //   PC2  With --json every answer is JSON, refusals too.
 import {
   type AdminNode,
@@ -12,9 +13,11 @@ import { Command } from "commander";
 import {
   adminApiOf,
   type Asked,
+  exitCodeOf,
   KEY_VARIABLE,
   type OperatorContext,
   USAGE_EXIT_CODE,
+  UNREACHABLE_EXIT_CODE,
   UsageError,
 } from "./admin-api.ts";
 import { count } from "./arguments.ts";
@@ -119,10 +122,13 @@ export function apiOf(
 
 async function tree(api: ProcessApi, options: CommonOptions): Promise<number> {
   const nodes = await api.ask({ method: "GET", path: "/v1/admin/nodes" });
-  if (nodes.kind === "failed") return failed(api, nodes.reason);
+  if (nodes.kind === "failed") return failed(api, nodes);
   const all = (nodes.body as { nodes: AdminNode[] }).nodes;
   const wanted = all.filter(({ memberId }) => (options.node ?? memberId) === memberId);
-  if (wanted.length === 0) return failed(api, `there is no node ${options.node ?? ""}`);
+  if (wanted.length === 0) {
+    const reason = `there is no node ${options.node ?? ""}`;
+    return failed(api, { reason, status: 404 });
+  }
   const answers = await Promise.all(
     wanted.map(async (node) => {
       const path = `/v1/admin/nodes/${encodeURIComponent(node.memberId)}/tree`;
@@ -147,7 +153,8 @@ async function tree(api: ProcessApi, options: CommonOptions): Promise<number> {
       if (reply.kind === "tree") for (const line of treeLines(reply)) api.terminal.line(line);
     }
   }
-  return answers.every(({ answer }) => answer.kind === "body") ? 0 : 1;
+  const exitCodes = answers.map(({ answer }) => (answer.kind === "body" ? 0 : exitCodeOf(answer)));
+  return Math.max(...exitCodes);
 }
 
 async function list(
@@ -160,17 +167,17 @@ async function list(
   if (options.table !== undefined) query.set("table", options.table);
   if (isQuarantinedOnly) query.set("quarantined", "true");
   const answer = await api.ask({ method: "GET", path: `/v1/admin/processes?${String(query)}` });
-  if (answer.kind === "failed") return failed(api, answer.reason);
+  if (answer.kind === "failed") return failed(api, answer);
   const found = answer.body as AdminProcesses;
   if (options.json) api.terminal.line(JSON.stringify(found, null, 2));
   else for (const line of processTable(found)) api.terminal.line(line);
-  return found.unreachable.length === 0 ? 0 : 1;
+  return found.unreachable.length === 0 ? 0 : UNREACHABLE_EXIT_CODE;
 }
 
 async function inspect(api: ProcessApi, options: CommonOptions, key: string): Promise<number> {
   const query = new URLSearchParams(addressOf(key, options));
   const answer = await api.ask({ method: "GET", path: `/v1/admin/process?${String(query)}` });
-  if (answer.kind === "failed") return failed(api, answer.reason);
+  if (answer.kind === "failed") return failed(api, answer);
   if (options.json) api.terminal.line(JSON.stringify(answer.body, null, 2));
   else
     for (const line of processLines(answer.body as AdminProcesses["processes"][number]))
@@ -198,7 +205,7 @@ function tell(
   answer: Asked,
   words: { readonly done: string; readonly nothing: string },
 ): number {
-  if (answer.kind === "failed") return failed(api, answer.reason);
+  if (answer.kind === "failed") return failed(api, answer);
   const { node, isChanged } = answer.body as { node: string; isChanged: boolean };
   if (api.isJson) api.terminal.line(JSON.stringify({ node, isChanged }));
   else api.terminal.line(`${isChanged ? words.done : words.nothing} (${node})`);
@@ -215,7 +222,10 @@ function addressOf(
   return node === undefined ? { table, key } : { table, key, node };
 }
 
-function failed(api: ProcessApi, reason: string): number {
+function failed(
+  api: ProcessApi,
+  { reason, status }: { readonly reason: string; readonly status: number | undefined },
+): number {
   api.terminal.line(api.isJson ? JSON.stringify({ error: reason }) : `carillon process: ${reason}`);
-  return 1;
+  return exitCodeOf({ status });
 }

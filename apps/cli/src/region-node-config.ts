@@ -20,6 +20,7 @@ import { DEFAULT_REGIONS, type Role, ROLES } from "@carillon/contracts";
 import { GATEWAY_LIMITS, parseKeySet } from "@carillon/gateway";
 import type { TokenKeys } from "@carillon/ingest";
 import { NATS_FIELDS } from "./node-nats.ts";
+import { isOfOthers } from "./other-settings.ts";
 
 const REGION = {
   pattern: /^[a-z][a-z0-9]{1,15}$/,
@@ -166,7 +167,7 @@ export function readRegionNodeConfig(env: Environment): RegionNodeConfig {
   const problems: string[] = [];
   let config: RegionNodeConfig | undefined;
   try {
-    config = readConfig(REGION_NODE_TABLE, env);
+    config = readConfig(REGION_NODE_TABLE, env, isOfOthers("CARILLON_NODE_"));
   } catch (cause) {
     if (!(cause instanceof ConfigError)) throw cause;
     problems.push(...cause.problems);

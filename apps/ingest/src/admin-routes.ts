@@ -28,6 +28,7 @@ import {
 import { type Answer, invalidField, ok, problem, type ProblemAnswer } from "./answer.ts";
 import type { Homes } from "./homes.ts";
 import type { Authenticated, Call, Route } from "./http-server.ts";
+import { uncalledDetail } from "./uncalled.ts";
 
 export interface Operator {
   readonly kind: "operator";
@@ -233,7 +234,7 @@ function doneBy(reply: AdminReply | null, node: string): Answer {
 function uncalled(outcome: Exclude<CallRouteOutcome<never>, { kind: "reply" }>): ProblemAnswer {
   if (outcome.kind === "noproc") return noProcess();
   const isOwnerless = outcome.kind === "noconnection" && outcome.effect === "none";
-  return isOwnerless ? ownerless() : unreachable();
+  return isOwnerless ? ownerless() : unreachable(uncalledDetail(outcome));
 }
 
 function ownerless(): ProblemAnswer {
@@ -250,8 +251,9 @@ function badAddress(): ProblemAnswer {
   return invalidField("recipient", "must be tenant/recipient; or name a table and a key");
 }
 
-function unreachable(): ProblemAnswer {
-  return problem("node_unreachable", { headers: { "retry-after": "5" } });
+function unreachable(detail?: string): ProblemAnswer {
+  const headers = { "retry-after": "5" };
+  return problem("node_unreachable", { headers, ...(detail !== undefined && { detail }) });
 }
 
 async function askNode(

@@ -126,6 +126,24 @@ describe("the dispatcher", () => {
     expect(b.handled.map(({ id }) => id)).toEqual(["1", "2"]);
   });
 
+  test("RO11 — a call holds its place for a minute at most, whatever its deadline says", async () => {
+    const { clock, nats, raw } = network();
+    const deadlinesMs: number[] = [];
+    const b = startTestNode({
+      memberId: "b",
+      bus: nats.connect("b"),
+      clock,
+      answer(id, timeoutMs) {
+        deadlinesMs.push(timeoutMs);
+        return { kind: "reply", reply: { id } };
+      },
+    });
+    b.view.elsewhere = "b";
+    for (const timeoutMs of [59_999, 60_000, 60_001, Number.MAX_SAFE_INTEGER])
+      await raw("b", callOf({ timeoutMs }));
+    expect(deadlinesMs).toEqual([59_999, 60_000, 60_000, 60_000]);
+  });
+
   test("RO11 — a handler that is rejected is told; its caller hears exit, and it holds no place", async () => {
     const { clock, nats } = network();
     const b = startTestNode({

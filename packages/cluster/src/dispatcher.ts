@@ -21,7 +21,7 @@ import {
 } from "@carillon/contracts";
 import type { KindHandler } from "./dispatch-handler.ts";
 import type { Owners } from "./owner-groups.ts";
-import type { Router } from "./router.ts";
+import { DEADLINE_MAX_MS, type Router } from "./router.ts";
 
 /** One partition that is served here. */
 export interface ServedPartition {
@@ -187,7 +187,8 @@ class OwnerDispatcher<Served extends ServedPartition> {
     const handle = this.#handlers.get(call.name)?.call;
     if (handle === undefined) return { kind: "failed", reason: "unsupported" };
     if (this.callsOpenCount >= (deps.callsMax ?? CALLS_MAX)) return { kind: "overloaded" }; // RO11
-    const answer = handle({ served, slot, body: call.body, timeoutMs: call.timeoutMs });
+    const timeoutMs = Math.min(call.timeoutMs, DEADLINE_MAX_MS); // RO11: no place for ever
+    const answer = handle({ served, slot, body: call.body, timeoutMs });
     if (!(answer instanceof Promise)) {
       if (answer.kind === "failed" && answer.reason === "malformed") return answer;
       reply(answer);

@@ -1,4 +1,8 @@
-export { CandidatesBook, type CandidatesBookOptions } from "./discovery/candidates-book.ts";
+export {
+  CandidatesBook,
+  type CandidatesBookOptions,
+  type LoadOutcome,
+} from "./discovery/candidates-book.ts";
 export {
   type Failing,
   readCandidatesFile,
@@ -11,23 +15,30 @@ export {
   createEc2TagsSource,
   type Ec2TagsSourceOptions,
 } from "./discovery/ec2-tags-source.ts";
+export { writeDurably } from "./discovery/durable-file.ts";
 export { createFileSource } from "./discovery/file-source.ts";
 export { type Decision, reasonText, type Verdict } from "./discovery/hold.ts";
 export {
   createIdentitySource,
   type IdentityOutcome,
+  type IdentitySource,
   type InstanceIdentity,
 } from "./discovery/identity.ts";
 export {
   createNatsConfKeeper,
-  type HangUps,
   type NatsConfKeeper,
   type ReloadReport,
   writeNatsConf,
 } from "./discovery/nats-conf-keeper.ts";
 export { routesOf } from "./discovery/nats-routes.ts";
-export { createNatsServerHandle } from "./discovery/nats-server-handle.ts";
-export { createPoller, type Poller, type PollReport, recordAfter } from "./discovery/poller.ts";
+export { createNatsServerHandle, type NatsServerHandle } from "./discovery/nats-server-handle.ts";
+export {
+  createPoller,
+  pollDelayMs,
+  type Poller,
+  type PollReport,
+  recordAfter,
+} from "./discovery/poller.ts";
 export {
   type DiscoverySource,
   findWithin,

@@ -83,7 +83,7 @@ export interface Router {
 }
 
 const CALLS_MAX = 10_000;
-const DEADLINE_MAX_MS = 60_000;
+export const DEADLINE_MAX_MS = 60_000;
 const NOWHERE = { kind: "noconnection", effect: "none" } as const;
 const LOST = { kind: "noconnection", effect: "unknown" } as const;
 

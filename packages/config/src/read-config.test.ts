@@ -125,3 +125,15 @@ test("CF4 — a valid environment becomes a frozen, typed config with its defaul
     fallback: "required",
   });
 });
+
+test("CF2 — settings of other commands are passed over, and no others", () => {
+  const env = { ...VALID, CARILLON_OTHER_KEY: "canary", CARILLON_TEST_KEYS: "canary" };
+  const isOthers = (name: string): boolean => name === "CARILLON_OTHER_KEY";
+  let problems: readonly string[] = [];
+  try {
+    readConfig(TABLE, env, isOthers);
+  } catch (error) {
+    if (error instanceof ConfigError) problems = error.problems;
+  }
+  expect(problems).toEqual(["CARILLON_TEST_KEYS is not a known setting"]);
+});

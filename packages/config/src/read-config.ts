@@ -1,7 +1,8 @@
 // packages/config/src/read-config.ts
 // One table per app turns the environment into a typed, frozen config, or says everything wrong.
 //   CF1  All problems are reported at once, each with its variable's name and what would be valid.
-//   CF2  A CARILLON_ variable that the table does not know is an error: misspellings do not pass.
+//   CF2  A CARILLON_ variable that the table does not know is an error: misspellings do not pass. Only
+//        what the app names as others' is passed over: commands share one environment.
 //   CF4  Only an app's main.ts gives the environment; nothing here reads process.env.
 import { readFileSync } from "node:fs";
 import type { Field } from "./fields.ts";
@@ -25,9 +26,18 @@ export class ConfigError extends Error {
   }
 }
 
-/** Throws ConfigError naming every problem (CF1); values are never echoed. */
-export function readConfig<S extends Table>(table: S, env: Environment): ConfigOf<S> {
-  const problems = unknownNames(table, env).map((name) => `${name} is not a known setting`);
+/**
+ * Throws ConfigError naming every problem (CF1); values are never echoed. `isOthers`: names that are
+ * settings of other commands (CF2); default none.
+ */
+export function readConfig<S extends Table>(
+  table: S,
+  env: Environment,
+  isOthers: (name: string) => boolean = () => false,
+): ConfigOf<S> {
+  const problems = unknownNames(table, env)
+    .filter((name) => !isOthers(name))
+    .map((name) => `${name} is not a known setting`);
   const config: Record<string, unknown> = {};
   for (const [name, field] of Object.entries<Field<unknown>>(table)) {
     const given = textOf(name, field, env);

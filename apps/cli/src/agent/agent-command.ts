@@ -2,7 +2,8 @@
 // `carillon agent`: the discovery agent as an operating-system process. Signals and exits are those
 // of `carillon node` (RN5, RN6, RN10).
 //   AG4  `--render` writes nats.conf with the candidates on disk, asks nobody, and exits: for the start
-//        of a nats-server (ExecStartPre), which then has routes while the API is down.
+//        of a nats-server (ExecStartPre), which then has routes while the API is down. Exit 3: the file
+//        was written without routes because what is on disk cannot be used.
 import { CandidatesBook, writeNatsConf } from "@carillon/cluster";
 import { CONFIG_EXIT_CODE, ConfigError, type Environment, printConfig } from "@carillon/config";
 import { systemClock, systemRandom } from "@carillon/kernel";
@@ -10,8 +11,9 @@ import { createLogger, createMetrics } from "@carillon/telemetry";
 import { askedToStop, runUntilAsked } from "../node-command.ts";
 import { reasonOf } from "../node-telemetry.ts";
 import { type AgentConfig, readAgentConfig } from "./agent-config.ts";
+import { regionAtStart } from "./agent-home.ts";
 import { natsConfText } from "./agent-nats-options.ts";
-import { homeOf, sourceOf } from "./agent-sources.ts";
+import { identitySourceOf, sourceOf } from "./agent-sources.ts";
 import { createAgent, knownRoutes } from "./agent.ts";
 
 export interface AgentCommandOptions {
@@ -22,6 +24,7 @@ export interface AgentCommandOptions {
   readonly err: (text: string) => void;
 }
 
+const UNUSABLE_EXIT_CODE = 3;
 const FLUSH_MS = 50; // what was logged last is on its way to the file
 
 /** Resolves with the exit code. */
@@ -62,8 +65,10 @@ async function render(config: AgentConfig, { out, err }: AgentCommandOptions): P
     clock: systemClock,
     onFault: (_what, detail) => err(`carillon agent: ${detail}\n`),
   });
-  await book.load();
+  const loaded = await book.load();
   const { region, clusterPort: port } = nats.options;
+  const isUnusable =
+    loaded.kind === "unusable" || (loaded.kind === "read" && loaded.unusable.has(region));
   const routes = knownRoutes(book, { region, port });
   try {
     const deps = {
@@ -71,9 +76,14 @@ async function render(config: AgentConfig, { out, err }: AgentCommandOptions): P
       render: (r: readonly string[]) => natsConfText(nats.options, r),
     };
     const outcome = await writeNatsConf(deps, routes);
-    const from = routes === undefined ? "nothing is known yet" : `${routes.length} routes`;
+    const from =
+      routes !== undefined
+        ? `${routes.length} routes`
+        : isUnusable
+          ? "what is known cannot be read"
+          : "nothing is known yet";
     out(`carillon agent: ${nats.path} ${outcome}, ${from}\n`);
-    return 0;
+    return isUnusable && outcome !== "kept" ? UNUSABLE_EXIT_CODE : 0;
   } catch (cause) {
     err(`carillon agent: ${nats.path} cannot be written: ${String(cause)}\n`);
     return 1;
@@ -83,30 +93,20 @@ async function render(config: AgentConfig, { out, err }: AgentCommandOptions): P
 async function runAgent(config: AgentConfig, build: string): Promise<number> {
   const { settings, regions } = config;
   const level = settings.CARILLON_AGENT_LOG_LEVEL;
-  const named = settings.CARILLON_AGENT_REGION;
-  const early = createLogger({ region: named, node: "agent", component: "agent", level });
+  const region = regionAtStart(config); // AG5
+  const log = createLogger({ region, node: `${region}-agent`, component: "agent", level });
   const onBug = (cause: unknown): void => {
-    early.error("node.uncaught", { reason: reasonOf(cause) });
+    log.error("node.uncaught", { reason: reasonOf(cause) });
     process.exit(1); // RN6
   };
   process.on("uncaughtException", onBug).on("unhandledRejection", onBug);
   const asked = askedToStop();
-  let home;
-  try {
-    home = await Promise.race([homeOf(config, systemClock), asked]);
-  } catch (cause) {
-    early.error("node.start_failed", { reason: String(cause) });
-    await systemClock.sleep(FLUSH_MS);
-    return 1;
-  }
-  if (typeof home === "string") return 0; // asked to stop before it knew where it is
-  const { region, identity } = home;
-  const log = createLogger({ region, node: `${region}-agent`, component: "agent", level });
   const metrics = createMetrics({ region, hasDefaults: true });
   const agent = createAgent({
     config,
     region,
     sources: regions.map((one) => sourceOf(config, one)),
+    identitySource: identitySourceOf(config, systemClock),
     clock: systemClock,
     random: systemRandom,
     log,
@@ -118,11 +118,11 @@ async function runAgent(config: AgentConfig, build: string): Promise<number> {
     clock: systemClock,
     giveUpMaxMs: settings.CARILLON_AGENT_STOP_MAX_MS,
     onReady(ready) {
-      const { instanceId, zone, lifecycleState } = identity ?? {};
-      log.info("node.ready", { ...ready, build, instanceId, zone, lifecycleState });
+      const { region: _bound, ...fields } = ready; // each line has it already
+      log.info("node.ready", { ...fields, build });
       process.send?.(ready);
     },
   });
   await systemClock.sleep(FLUSH_MS);
-  return exitCode;
+  return exitCode !== 0 && agent.misconfigured !== undefined ? CONFIG_EXIT_CODE : exitCode;
 }

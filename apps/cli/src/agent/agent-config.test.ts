@@ -1,11 +1,11 @@
-// Goal: AC1, AC2. Method: environments given by hand, one file of NATS options.
+// Goal: AC1–AC4. Method: environments given by hand, one file of NATS options.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ConfigError } from "@carillon/config";
 import { afterAll, expect, test } from "vitest";
 import { readAgentConfig } from "./agent-config.ts";
-import { monitorUrlOf } from "./agent-nats-options.ts";
+import { createNatsOptionsFile, monitorUrlOf } from "./agent-nats-options.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "carillon-agent-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -52,7 +52,11 @@ test("AC1 — the least that is needed, and what it becomes", () => {
   ]);
   expect([nats, settings.CARILLON_AGENT_POLL_MS]).toEqual([undefined, 30_000]);
   const { nats: kept } = readAgentConfig(natsEnv(OPTIONS));
-  expect(kept).toEqual({ path: join(folder, "nats.conf"), options: OPTIONS });
+  expect(kept).toEqual({
+    path: join(folder, "nats.conf"),
+    optionsPath: join(folder, "nats-options.json"),
+    options: OPTIONS,
+  });
   expect(kept && monitorUrlOf(kept.options)).toBe("http://127.0.0.1:8222");
 });
 
@@ -71,7 +75,7 @@ test("AC1 — every wrong setting at once, and never its value", () => {
     "CARILLON_AGENT_CLUSTER must be 1 to 64 letters, digits, dots, hyphens or underscores",
     "CARILLON_AGENT_REGIONS must be regions such as fra=eu-central-1, separated by commas",
     "CARILLON_AGENT_SOURCE must be one of ec2-tags, static, file",
-    "CARILLON_AGENT_POLL_MS must be a whole number from 200 to 300000",
+    "CARILLON_AGENT_POLL_MS must be a whole number from 200 to 200000",
     "CARILLON_AGENT_EC2_ENDPOINT must be an address such as http://host:port",
   ]);
 });
@@ -131,7 +135,53 @@ test.each<[string, unknown, string[]]>([
   [
     "cannot be rendered",
     { ...OPTIONS, gateways: [{ region: "fra", urls: ["http://canary"] }] },
-    ["NC2 an address is nats://host:port"],
+    ["gateways.0.urls.0 must be an address such as nats://host:4222"],
+  ],
+  [
+    "has misspelt names: they must not mean that there is no security",
+    {
+      ...OPTIONS,
+      host: "0.0.0.0",
+      peerauth: { user: "a", password: "canary" },
+      TLS: {},
+      authentication: {},
+      tls: { certpath: "/canary" },
+    },
+    [
+      "tls.certPath must be the path of a file",
+      "tls.keyPath must be the path of a file",
+      "tls.caPath must be the path of a file",
+      "tls.certpath is not a known option",
+      "peerauth is not a known option",
+      "TLS is not a known option",
+      "authentication is not a known option",
+    ],
+  ],
+  [
+    "would be rendered unquoted",
+    { ...OPTIONS, maxPayloadBytes: "x\n} canary", lameDuckSeconds: "5" },
+    [
+      "maxPayloadBytes must be a whole number from 1024 to 67108864",
+      "lameDuckSeconds must be a whole number from 30 to 86400",
+    ],
+  ],
+  [
+    "names a kind of login that is none",
+    { ...OPTIONS, auth: { kind: "role" } },
+    ["auth.kind must be one of roles, token, users"],
+  ],
+  [
+    "has a login without its keys",
+    { ...OPTIONS, auth: { kind: "roles" } },
+    ["auth.keys must be public keys by user: ingest, worker, gateway, agent, node"],
+  ],
+  [
+    "listens to everybody without logins (AC3)",
+    { ...OPTIONS, host: "10.0.0.1" },
+    [
+      "auth is required where host is not this machine's loopback address",
+      "peerAuth or tls is required where host is not this machine's loopback address",
+    ],
   ],
   [
     "is of a strange region",
@@ -140,6 +190,47 @@ test.each<[string, unknown, string[]]>([
   ],
 ])("AC2 — a file of NATS options that %s", (_, options, problems) => {
   expect(problemsOf(natsEnv(options))).toEqual(
-    problems.map((one) => `CARILLON_AGENT_NATS_OPTIONS_FILE: ${one}`),
+    problems.map((one) =>
+      one.startsWith("must ")
+        ? `CARILLON_AGENT_NATS_OPTIONS_FILE ${one}`
+        : `CARILLON_AGENT_NATS_OPTIONS_FILE: ${one}`,
+    ),
   );
+});
+
+test("AC3 — logins for clients and for servers, and every host is allowed", () => {
+  const key = `U${"A".repeat(55)}`;
+  const tls = { certPath: "/a", keyPath: "/b", caPath: "/c", routeName: "nats.example" };
+  const peerAuth = { user: "peer", password: "canary" };
+  const permissions = { publish: [], subscribe: ["a.>"], mayReply: true };
+  for (const more of [
+    { auth: { kind: "roles", keys: { ingest: [key] }, homes: ["fra", "lon"] }, tls },
+    { auth: { kind: "token", token: "canary" }, peerAuth },
+    { auth: { kind: "users", users: [{ nkey: key, permissions }] }, peerAuth, tls },
+    { auth: { kind: "users", users: [{ user: "a", password: "canary" }] }, peerAuth },
+  ])
+    expect(
+      problemsOf(natsEnv({ ...OPTIONS, host: "0.0.0.0", version: "2.9.10", ...more })),
+    ).toEqual([]);
+});
+
+test("AC4 — read again at each look; of no use or of another region: the last good ones, and why", () => {
+  const path = join(folder, "again.json");
+  const options = createNatsOptionsFile(path, OPTIONS);
+  const told: string[] = [];
+  const read = () => options.read((problem) => told.push(problem));
+  expect([read(), told.splice(0)]).toEqual([
+    OPTIONS,
+    [`${path}: must name a file that can be read`],
+  ]);
+  const rotated = { ...OPTIONS, auth: { kind: "token", token: "canary" } };
+  writeFileSync(path, JSON.stringify(rotated));
+  expect([read(), told.splice(0)]).toEqual([rotated, []]);
+  writeFileSync(path, JSON.stringify({ ...OPTIONS, Auth: "canary" }));
+  expect([read(), told.splice(0)]).toEqual([rotated, [`${path}: Auth is not a known option`]]);
+  writeFileSync(path, JSON.stringify({ ...OPTIONS, region: "lon" }));
+  expect([read(), told.splice(0)]).toEqual([
+    rotated,
+    [`${path}: region must be fra until the agent is started again`],
+  ]);
 });

@@ -1,7 +1,6 @@
 // apps/cli/src/agent/agent-config.ts
 // Every setting of `carillon agent` and `carillon discover`, in one table (STYLE §5).
 //   AC1  All problems are told at once, each with what would be valid; those between settings too.
-import { readFileSync } from "node:fs";
 import { ADDRESS_KINDS, isAddress } from "@carillon/cluster";
 import {
   ConfigError,
@@ -13,7 +12,8 @@ import {
   readConfig,
   text,
 } from "@carillon/config";
-import { type AgentNatsOptions, parseNatsOptions } from "./agent-nats-options.ts";
+import { isOfOthers } from "../other-settings.ts";
+import { type AgentNatsOptions, readNatsOptions } from "./agent-nats-options.ts";
 
 const PATH = { pattern: /^\S.*$/, expected: "the path of a file" };
 const HTTP_URL = {
@@ -67,7 +67,7 @@ export const AGENT_TABLE = {
   }),
   CARILLON_AGENT_POLL_MS: int("a region is asked every so often, ± 50 %", {
     min: 200,
-    max: 300_000,
+    max: 200_000, // + 50 %: the longest that a poll waits after failures, too
     fallback: 30_000,
   }),
   CARILLON_AGENT_EC2_ENDPOINT: text("EC2 API; none: the AWS region's own", {
@@ -121,12 +121,28 @@ export interface AgentConfig {
   readonly settings: AgentSettings;
   readonly regions: readonly AgentRegion[];
   readonly staticPeers: readonly { readonly region: string; readonly address: string }[];
-  readonly nats: { readonly path: string; readonly options: AgentNatsOptions } | undefined;
+  readonly nats:
+    | {
+        readonly path: string;
+        readonly optionsPath: string;
+        /** As they were when the settings were read; the file may have others by now (AC4). */
+        readonly options: AgentNatsOptions;
+      }
+    | undefined;
 }
 
 /** Throws ConfigError naming every problem (AC1). */
 export function readAgentConfig(env: Environment): AgentConfig {
-  const settings = readConfig(AGENT_TABLE, env);
+  return readWith(env, natsOf);
+}
+
+/** Without the NATS options, which discovery does not use: they may be another user's to read. */
+export function readDiscoverConfig(env: Environment): AgentConfig {
+  return readWith(env, () => undefined);
+}
+
+function readWith(env: Environment, readNats: typeof natsOf): AgentConfig {
+  const settings = readConfig(AGENT_TABLE, env, isOfOthers("CARILLON_AGENT_"));
   const problems: string[] = [];
   const regions = settings.CARILLON_AGENT_REGIONS.map((entry) => {
     const [region = "", awsRegion] = entry.split("=");
@@ -145,7 +161,7 @@ export function readAgentConfig(env: Environment): AgentConfig {
   if (own === "auto" && regions.some(({ awsRegion }) => awsRegion === undefined))
     problems.push("CARILLON_AGENT_REGION must be named where a region has no AWS region");
   problems.push(...sourceProblems({ settings, regions, staticPeers }));
-  const nats = natsOf(settings, problems);
+  const nats = readNats(settings, problems);
   if (nats !== undefined && !names.includes(nats.options.region))
     problems.push("CARILLON_AGENT_NATS_OPTIONS_FILE: region must be one of CARILLON_AGENT_REGIONS");
   if (nats !== undefined && own !== "auto" && nats.options.region !== own)
@@ -188,15 +204,14 @@ function natsOf(settings: AgentSettings, problems: string[]): AgentConfig["nats"
     );
     return undefined;
   }
-  let json: string;
-  try {
-    json = readFileSync(optionsPath, "utf8");
-  } catch {
-    problems.push("CARILLON_AGENT_NATS_OPTIONS_FILE must name a file that can be read");
-    return undefined;
-  }
-  const parsed = parseNatsOptions(json);
-  if (parsed.kind === "options") return { path, options: parsed.options };
-  problems.push(...parsed.problems.map((one) => `CARILLON_AGENT_NATS_OPTIONS_FILE: ${one}`));
+  const parsed = readNatsOptions(optionsPath);
+  if (parsed.kind === "options") return { path, optionsPath, options: parsed.options };
+  problems.push(
+    ...parsed.problems.map((one) =>
+      one.startsWith("must ")
+        ? `CARILLON_AGENT_NATS_OPTIONS_FILE ${one}`
+        : `CARILLON_AGENT_NATS_OPTIONS_FILE: ${one}`,
+    ),
+  );
   return undefined;
 }

@@ -1,14 +1,14 @@
 // apps/cli/src/agent/agent-sources.ts
-// The sources that the settings name, one per region; and which region is this machine's.
+// The sources that the settings name, one per region; and who tells which machine this is.
 import {
   createEc2TagsSource,
   createFileSource,
   createIdentitySource,
   createStaticSource,
   type DiscoverySource,
-  type InstanceIdentity,
+  type IdentitySource,
 } from "@carillon/cluster";
-import { assert, assertNever, type Clock, Fault } from "@carillon/kernel";
+import { assert, assertNever, type Clock } from "@carillon/kernel";
 import type { AgentConfig, AgentRegion } from "./agent-config.ts";
 
 export function sourceOf(config: AgentConfig, { region, awsRegion }: AgentRegion): DiscoverySource {
@@ -38,34 +38,12 @@ export function sourceOf(config: AgentConfig, { region, awsRegion }: AgentRegion
   }
 }
 
-export interface Home {
-  readonly region: string;
-  readonly identity: InstanceIdentity | undefined; // only asked for where it is needed
-}
-
-/** The setting, or the identity document's (C6). Throws Fault `identity_unknown`. */
-export async function homeOf(config: AgentConfig, clock: Clock): Promise<Home> {
-  const { settings, regions, nats } = config;
-  const named = settings.CARILLON_AGENT_REGION;
-  if (named !== "auto") return { region: named, identity: undefined };
+/** Undefined where the settings name the region: nobody is asked then (C6). */
+export function identitySourceOf(
+  { settings }: AgentConfig,
+  clock: Clock,
+): IdentitySource | undefined {
+  if (settings.CARILLON_AGENT_REGION !== "auto") return undefined;
   const endpoint = settings.CARILLON_AGENT_IMDS_ENDPOINT;
-  const source = createIdentitySource({ clock, ...(endpoint !== "" && { endpoint }) });
-  const outcome = await source.identity();
-  if (outcome.kind === "failed")
-    throw unknown(`the instance metadata service: ${outcome.reason}, ${outcome.detail}`);
-  const { identity } = outcome;
-  const own = regions.find(({ awsRegion }) => awsRegion === identity.awsRegion);
-  if (own === undefined) throw unknown(`${identity.awsRegion} is not among CARILLON_AGENT_REGIONS`);
-  if (nats !== undefined && nats.options.region !== own.region)
-    throw unknown(
-      `the NATS options are of ${nats.options.region}, this machine is in ${own.region}`,
-    );
-  return { region: own.region, identity };
-}
-
-function unknown(why: string): Fault {
-  return new Fault(`this machine's region is not known: ${why}`, {
-    code: "identity_unknown",
-    isRetryable: true,
-  });
+  return createIdentitySource({ clock, ...(endpoint !== "" && { endpoint }) });
 }

@@ -35,6 +35,13 @@ export function pollObserver({ log, metrics }: Telemetry): (report: PollReport) 
       return;
     }
     const { skipped, pagesCount, candidates } = outcome;
+    if (record.goodAtMs === null)
+      log.warn("discovery.answer_doubted", {
+        of: region,
+        candidatesCount: candidates.length,
+        equalCount: record.equalCount,
+        reason: "the first, and empty or without this machine: believed when it came three times",
+      });
     log.debug("discovery.polled", {
       of: region,
       candidatesCount: candidates.length,
@@ -84,11 +91,18 @@ export function reloadObserver({ log, metrics }: Telemetry): (report: ReloadRepo
         return log.warn("nats_conf.reload_unconfirmed");
       case "refused":
         metrics.natsConfRefused.set(1);
-        return log.error("nats_conf.reload_refused", { advice: "see the log of nats-server" });
+        return log.error("nats_conf.reload_refused", {
+          isPutBack: report.isPutBack,
+          advice: "see the log of nats-server",
+        });
+      case "not_told":
+        return log.error("nats_conf.not_told", { reason: report.reason });
       case "gateway_frozen":
         metrics.natsGatewayFrozen.set(report.isFrozen ? 1 : 0);
         return report.isFrozen
-          ? log.warn("nats_conf.gateway_frozen", { advice: "restart nats-server to apply it" })
+          ? log.warn("nats_conf.gateway_frozen", {
+              advice: "carillon agent --render, then restart nats-server",
+            })
           : log.info("nats_conf.gateway_applied");
       case "failed":
         return log.error("nats_conf.failed", { reason: report.detail });

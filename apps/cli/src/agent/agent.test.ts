@@ -1,14 +1,22 @@
-// Goal: AG1–AG3, C2, C5. Method: the agent in this process under a fake clock, with sources that say
+// Goal: AG1–AG3, AG5, AC4, NK5, C2, C5. Method: the agent in this process under a fake clock, with sources that say
 // what the test wants; agent-command.test.ts has the real process.
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type DiscoverySource, type FindOutcome, readCandidatesFile } from "@carillon/cluster";
+import {
+  type DiscoverySource,
+  type FindOutcome,
+  type IdentityOutcome,
+  type IdentitySource,
+  readCandidatesFile,
+  renderNatsConf,
+} from "@carillon/cluster";
 import { createSeededRandom } from "@carillon/kernel";
 import { createLogger, createMetrics } from "@carillon/telemetry";
 import { FakeClock } from "@carillon/testkit";
 import { expect, onTestFinished, test } from "vitest";
 import { readAgentConfig } from "./agent-config.ts";
+import { mismatchOf, ownAddressOf, REGION_UNKNOWN, regionAtStart } from "./agent-home.ts";
 import { createAgent } from "./agent.ts";
 
 const found = (...ids: string[]): FindOutcome => ({
@@ -20,7 +28,17 @@ const found = (...ids: string[]): FindOutcome => ({
 
 async function agentWith(
   answers: ReadonlyMap<string, FindOutcome>,
-  { stateFile, onAsked }: { stateFile?: string; onAsked?: (region: string) => void } = {},
+  {
+    stateFile,
+    onAsked,
+    identitySource,
+    settings = { CARILLON_AGENT_REGION: "fra" },
+  }: {
+    stateFile?: string;
+    onAsked?: (region: string) => void;
+    identitySource?: IdentitySource;
+    settings?: Record<string, string>;
+  } = {},
 ) {
   const folder = mkdtempSync(join(tmpdir(), "carillon-agent-"));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
@@ -49,15 +67,16 @@ async function agentWith(
   const seeded = createSeededRandom(1);
   const config = readAgentConfig({
     CARILLON_AGENT_CLUSTER: "acme",
-    CARILLON_AGENT_REGION: "fra",
     CARILLON_AGENT_REGIONS: "fra=eu-central-1,lon=eu-west-2",
     CARILLON_AGENT_STATE_FILE: path,
     CARILLON_AGENT_METRICS_PORT: "0",
+    ...settings,
   });
   const agent = createAgent({
     config,
     region: "fra",
     sources,
+    identitySource,
     clock,
     random: {
       ...seeded,
@@ -71,7 +90,16 @@ async function agentWith(
     metrics,
   });
   onTestFinished(() => agent.stop());
-  return { agent, clock, events, asked, metrics, path, crashNext: () => (isRandomBroken = true) };
+  return {
+    agent,
+    config,
+    clock,
+    events,
+    asked,
+    metrics,
+    path,
+    crashNext: () => (isRandomBroken = true),
+  };
 }
 
 test("AG1 — C2 what is on disk is known when it has started, before anything is asked", async () => {
@@ -135,7 +163,7 @@ test("AG3 — after stop the file is whole, and nothing is asked", async () => {
   await clock.advance(1_000);
   await agent.stop();
   const read = await readCandidatesFile(path, "acme");
-  expect(read).toEqual({ kind: "read", records: agent.book.records });
+  expect(read).toEqual({ kind: "read", records: agent.book.records, unusable: new Set() });
   const count = asked.length;
   await clock.advance(3_600_000);
   expect([asked.length, clock.timersCount]).toEqual([count, 0]);
@@ -172,5 +200,128 @@ test("a region that comes or goes as a whole is one line, not one for each peer"
     "discovery.peers_added fra",
     "discovery.peers_held fra",
     "discovery.peers_dropped fra",
+  ]);
+});
+
+const OPTIONS = {
+  serverName: "fra-a",
+  region: "fra",
+  clientPort: 4222,
+  clusterPort: 6222,
+  gatewayPort: 7222,
+  gateways: [],
+  pidFile: "/nowhere/nats.pid",
+};
+
+function natsFolder() {
+  const folder = mkdtempSync(join(tmpdir(), "carillon-agent-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const [confPath, optionsPath] = [join(folder, "nats.conf"), join(folder, "options.json")];
+  const options = (more: object): void =>
+    writeFileSync(optionsPath, JSON.stringify({ ...OPTIONS, ...more }));
+  const settings = {
+    CARILLON_AGENT_REGION: "fra",
+    CARILLON_AGENT_NATS_CONF: confPath,
+    CARILLON_AGENT_NATS_OPTIONS_FILE: optionsPath,
+  };
+  return { confPath, options, settings, text: () => readFileSync(confPath, "utf8") };
+}
+
+test("AC4 — a rotation of logins stays: the agent never writes the old ones back", async () => {
+  const { confPath, options, settings, text } = natsFolder();
+  options({ auth: { kind: "token", token: "first" } });
+  const { agent, clock, events } = await agentWith(new Map([["fra", found("a")]]), { settings });
+  await agent.start();
+  while (!events.includes("nats_conf.written")) await clock.advance(100);
+  expect(text()).toContain("first");
+  // As `--render` before a start of the server does.
+  const rotated = { auth: { kind: "token", token: "second" } } as const;
+  options(rotated);
+  const rendered = renderNatsConf({ ...OPTIONS, ...rotated, routes: ["nats://10.0.0.97:6222"] });
+  writeFileSync(confPath, rendered);
+  for (let n = 0; n < 6; n++) {
+    await clock.advance(10_000);
+    expect(text()).toBe(rendered);
+  }
+  // And without one: written by the next look.
+  options({ auth: { kind: "token", token: "third" } });
+  while (!text().includes("third")) await clock.advance(1_000);
+  // A half-written file changes nothing and is told, once.
+  options({ auth: { kind: "token" } });
+  while (!events.includes("nats_conf.failed")) await clock.advance(1_000);
+  await clock.advance(60_000);
+  expect(text()).toContain("third");
+  expect(events.filter((event) => event === "nats_conf.failed")).toHaveLength(1);
+});
+
+test("NK5, DP5 — a first answer that is empty takes no routes away before it came three times", async () => {
+  const { confPath, options, settings, text } = natsFolder();
+  options({});
+  const before = renderNatsConf({ ...OPTIONS, routes: ["nats://10.0.0.9:6222"] });
+  writeFileSync(confPath, before);
+  const { agent, clock, events, asked } = await agentWith(new Map(), { settings });
+  await agent.start();
+  const fraCount = (): number => asked.filter((one) => one.startsWith("fra")).length;
+  while (fraCount() < 3) {
+    expect(text()).toBe(before);
+    await clock.advance(1_000);
+  }
+  while (!events.includes("nats_conf.written")) await clock.advance(1_000);
+  expect(text()).toContain("routes: []");
+  expect(events.filter((event) => event === "discovery.answer_doubted fra")).toHaveLength(2);
+});
+
+const IDENTITY = {
+  instanceId: "i-1",
+  awsRegion: "eu-west-2",
+  zone: "eu-west-2a",
+  accountId: "1",
+  privateAddress: "10.0.0.7",
+  tags: {},
+  lifecycleState: null,
+};
+
+test("AG5 — C2 the metadata service is asked beside the work until it answers, and is remembered", async () => {
+  const failed: IdentityOutcome = { kind: "failed", reason: "unreachable", detail: "hop limit" };
+  let outcome: IdentityOutcome = failed;
+  const identitySource = { identity: () => Promise.resolve(outcome) };
+  const settings = { CARILLON_AGENT_REGION: "auto" };
+  const { agent, config, clock, events, asked } = await agentWith(new Map(), {
+    identitySource,
+    settings,
+  });
+  expect(regionAtStart(config)).toBe(REGION_UNKNOWN);
+  await agent.start();
+  await clock.advance(600_000);
+  expect(asked.length).toBeGreaterThan(10); // the work goes on
+  const unknownCount = events.filter((event) => event === "agent.identity_unknown").length;
+  expect(unknownCount).toBeGreaterThan(2);
+  expect(unknownCount).toBeLessThan(20); // with a back-off
+  outcome = { kind: "known", identity: IDENTITY };
+  while (!events.includes("agent.identity_known")) await clock.advance(1_000);
+  while (regionAtStart(config) !== "lon") await clock.advance(0);
+  expect(agent.misconfigured).toBe(undefined);
+});
+
+test("AG5 — a machine in another region than its settings: given up as misconfigured", async () => {
+  const { options, settings } = natsFolder();
+  options({});
+  const known: IdentityOutcome = { kind: "known", identity: IDENTITY };
+  const { agent, clock, config } = await agentWith(new Map(), {
+    identitySource: { identity: () => Promise.resolve(known) },
+    settings: { ...settings, CARILLON_AGENT_REGION: "auto" },
+  });
+  expect(regionAtStart(config)).toBe("fra");
+  await agent.start();
+  await clock.advance(0);
+  const why = "this machine is in lon, and the NATS options are of fra";
+  expect([await agent.gaveUp, agent.misconfigured]).toEqual([why, why]);
+  expect(mismatchOf(config, { ...IDENTITY, awsRegion: "us-east-1" })).toBe(
+    "this machine is in us-east-1, which is not among CARILLON_AGENT_REGIONS",
+  );
+  expect(mismatchOf(config, { ...IDENTITY, awsRegion: "eu-central-1" })).toBe(undefined);
+  expect([undefined, IDENTITY].map((identity) => ownAddressOf(config, identity))).toEqual([
+    undefined,
+    "10.0.0.7",
   ]);
 });

@@ -10,7 +10,9 @@ import {
   createNatsServerHandle,
   createPoller,
   type DiscoverySource,
-  type HangUps,
+  type IdentitySource,
+  type InstanceIdentity,
+  type NatsServerHandle,
   routesOf,
 } from "@carillon/cluster";
 import { assert, type Clock, Fault, type Random } from "@carillon/kernel";
@@ -18,7 +20,13 @@ import { type ChildSpec, exitText, ownChild, ownClock, Supervisor } from "@caril
 import type { Logger, Metrics } from "@carillon/telemetry";
 import { supervisorObserver } from "../node-telemetry.ts";
 import type { AgentConfig } from "./agent-config.ts";
-import { monitorUrlOf, natsConfText } from "./agent-nats-options.ts";
+import { askIdentity, type IdentityAskerDeps, ownAddressOf } from "./agent-home.ts";
+import {
+  createNatsOptionsFile,
+  monitorUrlOf,
+  natsConfText,
+  type NatsOptionsFile,
+} from "./agent-nats-options.ts";
 import { pollObserver, publishBook, reloadObserver } from "./agent-telemetry.ts";
 import { startMetricsServer } from "./metrics-server.ts";
 
@@ -27,6 +35,8 @@ export interface AgentDeps {
   /** Of this machine. */
   readonly region: string;
   readonly sources: readonly DiscoverySource[];
+  /** Undefined: the settings name the region. */
+  readonly identitySource: IdentitySource | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -45,6 +55,8 @@ export interface Agent {
   start(): Promise<AgentReady>;
   stop(): Promise<void>;
   readonly gaveUp: Promise<string>;
+  /** Why it gave up, when the settings are wrong (AG5). */
+  readonly misconfigured: string | undefined;
   readonly book: CandidatesBook;
 }
 
@@ -69,6 +81,8 @@ export function createAgent(deps: AgentDeps): Agent {
   });
   const observe = supervisorObserver({ log: log.child("supervisor"), metrics });
   let isStopping = false;
+  let misconfigured: string | undefined;
+  let identity: InstanceIdentity | undefined;
   let metricsPort: number | undefined;
   const supervisor = new Supervisor({
     id: "agent",
@@ -84,7 +98,17 @@ export function createAgent(deps: AgentDeps): Agent {
     onExit: (exit) => giveUp(exitText(exit)),
     children: [
       ...natsConfChildren(deps, book),
-      ...sources.map((source) => pollerChild(deps, { source, book })),
+      ...sources.map((source) =>
+        pollerChild(deps, { source, book, ownAddress: () => ownAddressOf(config, identity) }),
+      ),
+      ...identityChildren(deps, {
+        onKnown: (known) => (identity = known),
+        onMismatch(why) {
+          misconfigured = why;
+          log.error("agent.misconfigured", { reason: why });
+          giveUp(why);
+        },
+      }),
       metricsChild(deps, { book, onPort: (port) => (metricsPort = port) }),
     ],
   });
@@ -94,6 +118,9 @@ export function createAgent(deps: AgentDeps): Agent {
   return {
     book,
     gaveUp: gaveUp.promise,
+    get misconfigured() {
+      return misconfigured;
+    },
     async start() {
       await book.load(); // AG1
       const answer = await supervisor.start();
@@ -124,9 +151,13 @@ function limitsOf({ config, clock }: AgentDeps) {
 
 function pollerChild(
   deps: AgentDeps,
-  { source, book }: { source: DiscoverySource; book: CandidatesBook },
+  {
+    source,
+    book,
+    ownAddress,
+  }: { source: DiscoverySource; book: CandidatesBook; ownAddress: () => string | undefined },
 ): ChildSpec {
-  const { config, random, log, metrics } = deps;
+  const { config, region, random, log, metrics } = deps;
   return ownChild({
     id: source.region,
     ...limitsOf(deps),
@@ -137,6 +168,7 @@ function pollerChild(
         random,
         clock: ownClock(run, deps.clock),
         pollEveryMs: config.settings.CARILLON_AGENT_POLL_MS,
+        ...(source.region === region && { ownAddress }), // DP5
         onPoll: pollObserver({ log: log.child("discovery"), metrics }),
         onCrash: run.crashed,
       });
@@ -146,39 +178,81 @@ function pollerChild(
   });
 }
 
+/** AG5. */
+function identityChildren(
+  deps: AgentDeps,
+  tell: Pick<IdentityAskerDeps, "onKnown" | "onMismatch">,
+): ChildSpec[] {
+  const { config, identitySource: source, random, log } = deps;
+  if (source === undefined) return [];
+  const child = ownChild({
+    id: "identity",
+    ...limitsOf(deps),
+    start(run) {
+      const clock = ownClock(run, deps.clock);
+      const end = askIdentity({
+        config,
+        source,
+        clock,
+        random,
+        log,
+        ...tell,
+        onCrash: run.crashed,
+      });
+      return { stop: end };
+    },
+  });
+  return [child];
+}
+
 /** None without a nats.conf to keep. */
 function natsConfChildren(deps: AgentDeps, book: CandidatesBook): ChildSpec[] {
   const { config, region, log, metrics } = deps;
   const { nats } = config;
   if (nats === undefined) return [];
-  const { path, options } = nats;
-  const hangUps: HangUps = { lastAtMs: undefined };
+  const file = createNatsOptionsFile(nats.optionsPath, nats.options); // AC4
   const child = ownChild({
     id: "nats_conf",
     ...limitsOf(deps),
     start(run) {
-      const monitorUrl = monitorUrlOf(options);
       const clock = ownClock(run, deps.clock);
+      const routesNow = (): string[] | undefined =>
+        knownRoutes(book, { region, port: file.last.clusterPort });
       const keeper = createNatsConfKeeper({
-        path,
+        path: nats.path,
         clock,
-        hangUps,
-        render: (routes) => natsConfText(options, routes),
-        server: createNatsServerHandle({
-          pidFile: options.pidFile,
-          clock,
-          ...(monitorUrl !== undefined && { monitorUrl }),
-        }),
+        render(routes, tell) {
+          const options = file.read(tell);
+          return natsConfText(options, routesNow() ?? routes); // the port may be another by now
+        },
+        server: serverOf(file, clock),
         onReport: run.guarded(reloadObserver({ log: log.child("nats_conf"), metrics })),
       });
-      const look = (): void =>
-        keeper.want(knownRoutes(book, { region, port: options.clusterPort }));
+      const look = (): void => keeper.want(routesNow());
       run.onOver(book.onChange((changed) => changed === region && look()));
       look();
       return { stop: () => keeper.stop() };
     },
   });
   return [child];
+}
+
+/** The server as the options name it now. */
+function serverOf(file: NatsOptionsFile, clock: Clock): NatsServerHandle {
+  const now = (): NatsServerHandle => {
+    const { pidFile } = file.last;
+    const monitorUrl = monitorUrlOf(file.last);
+    return createNatsServerHandle({
+      pidFile,
+      clock,
+      ...(monitorUrl !== undefined && { monitorUrl }),
+    });
+  };
+  return {
+    find: () => now().find(),
+    hangUp: (run) => now().hangUp(run),
+    loadedAtMs: () => now().loadedAtMs(),
+  };
 }
 
 /** Undefined: nothing was ever known of the region (NK5). */
@@ -194,7 +268,7 @@ function metricsChild(
   deps: AgentDeps,
   { book, onPort }: { book: CandidatesBook; onPort: (port: number) => void },
 ): ChildSpec {
-  const { config, metrics } = deps;
+  const { config, log, metrics } = deps;
   return ownChild({
     id: "metrics",
     ...limitsOf(deps),
@@ -202,6 +276,7 @@ function metricsChild(
       const server = await startMetricsServer({
         host: config.settings.CARILLON_AGENT_METRICS_HOST,
         port: config.settings.CARILLON_AGENT_METRICS_PORT,
+        onError: (cause) => log.warn("metrics.accept_failed", { reason: cause.message }),
         render: () => metrics.render(),
       });
       onPort(server.port);

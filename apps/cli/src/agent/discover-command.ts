@@ -2,13 +2,14 @@
 // `carillon discover`: what discovery sees now, region by region, and why a peer is held or dropped.
 // It needs no agent that runs.
 //   DI3  Exit 0: every region answered. 1: one did not, and its last good answer is shown. 2: one did
-//        not, and nothing is known of it. 64: not to be run so. 78: the settings are wrong.
+//        not, and nothing is known of it. 3: the agent's file cannot be used, so that nobody knows
+//        what the agent would do. 64: not to be run so. 78: the settings are wrong.
 import { readFileSync } from "node:fs";
 import { parseEnv } from "node:util";
 import { CONFIG_EXIT_CODE, ConfigError, type Environment } from "@carillon/config";
 import { systemClock } from "@carillon/kernel";
 import { Command } from "commander";
-import { type AgentConfig, readAgentConfig } from "./agent-config.ts";
+import { type AgentConfig, readDiscoverConfig } from "./agent-config.ts";
 import { sourceOf } from "./agent-sources.ts";
 import { discoverText } from "./discover-view.ts";
 import { discover, type Discovered } from "./discover.ts";
@@ -22,11 +23,12 @@ export interface DiscoverContext {
 interface DiscoverOptions {
   readonly json: boolean;
   readonly poll: boolean;
-  readonly envFile?: string;
+  readonly settings?: string;
   readonly region?: string;
 }
 
 const USAGE_EXIT_CODE = 64;
+const UNUSABLE_EXIT_CODE = 3;
 
 export function discoverCommand(context: DiscoverContext): Command {
   return new Command("discover")
@@ -35,7 +37,7 @@ export function discoverCommand(context: DiscoverContext): Command {
     .option("--json", "print JSON", false)
     .option("--no-poll", "only what the agent has on disk")
     .option("--region <name>", "only this region")
-    .option("--env-file <path>", "settings as in the agent's EnvironmentFile")
+    .option("--settings <path>", "settings as in the agent's EnvironmentFile")
     .action(async (options: DiscoverOptions) => {
       process.exit(await runDiscover(options, context));
     });
@@ -53,7 +55,7 @@ export async function runDiscover(
   };
   let config: AgentConfig;
   try {
-    config = readAgentConfig({ ...env, ...fileEnv(options.envFile) });
+    config = readDiscoverConfig({ ...env, ...fileEnv(options.settings) });
   } catch (cause) {
     if (cause instanceof ConfigError) return refuse(CONFIG_EXIT_CODE, cause.problems);
     throw cause;
@@ -83,6 +85,7 @@ export async function runDiscover(
 }
 
 function exitCodeOf({ views }: Discovered): number {
+  if (views.some(({ isStateUsable }) => !isStateUsable)) return UNUSABLE_EXIT_CODE;
   const silent = views.filter(({ outcome }) => outcome.kind === "failed");
   const unasked = views.filter(({ outcome }) => outcome.kind === "not_asked");
   const isUnknown = [...silent, ...unasked].some(({ ageMs }) => ageMs === null);
@@ -95,6 +98,6 @@ function fileEnv(path: string | undefined): Environment {
   try {
     return parseEnv(readFileSync(path, "utf8"));
   } catch {
-    throw new ConfigError([`--env-file must name a file that can be read, not ${path}`]);
+    throw new ConfigError([`--settings must name a file that can be read, not ${path}`]);
   }
 }

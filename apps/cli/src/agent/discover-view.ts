@@ -10,7 +10,7 @@ export function discoverText(views: readonly RegionView[]): string {
 }
 
 function headline(view: RegionView): string {
-  const { region, awsRegion, outcome, peers, ageMs, agentFailing } = view;
+  const { region, awsRegion, outcome, peers, isStateUsable, ageMs, agentFailing } = view;
   const name = awsRegion === undefined ? region : `${region} (${awsRegion})`;
   const count = peers.filter(({ decision }) => decision !== "skipped" && decision !== "dropped");
   const parts = [
@@ -20,9 +20,11 @@ function headline(view: RegionView): string {
       : outcome.kind === "failed"
         ? `NO ANSWER: ${outcome.reason} (${outcome.detail})`
         : "not asked",
-    ageMs === null
-      ? "nothing on disk"
-      : `last complete answer on disk is ${secondsText(ageMs)} old`,
+    !isStateUsable
+      ? "what is on disk cannot be used: what the agent would do is unknown"
+      : ageMs === null
+        ? "nothing on disk"
+        : `last complete answer on disk is ${secondsText(ageMs)} old`,
   ];
   if (agentFailing !== null)
     parts.push(

@@ -1,6 +1,7 @@
-// Goal: DI1–DI3. Method: the command in this process with a file as source; what it prints and exits
+// Goal: DI1–DI4. Method: the command in this process with a file as source; what it prints and exits
 // with. The agent's file is written by an agent's own parts.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFile } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CandidatesBook, recordAfter } from "@carillon/cluster";
@@ -48,7 +49,7 @@ function setUp() {
           ? ({ kind: "failed", reason: "throttled", detail: "RequestLimitExceeded" } as const)
           : ({ kind: "found", candidates: peersOf(ids), skipped: [], pagesCount: 1 } as const);
       const atMs = systemClock.wallClockMs() - 240_000;
-      book.put(region, recordAfter(book.get(region), outcome, atMs).record);
+      book.put(region, recordAfter(book.get(region), outcome, { nowMs: atMs }).record);
     }
     await book.flushed();
   };
@@ -133,6 +134,7 @@ test("DI3 — only what is on disk, only one region; JSON", async () => {
       {
         region: "fra",
         outcome: { kind: "not_asked" },
+        isStateUsable: true,
         ageMs: expect.any(Number) as number,
         agentFailing: null,
         peers: [
@@ -149,8 +151,75 @@ test("DI3 — only what is on disk, only one region; JSON", async () => {
   });
   writeFileSync(statePath, "half");
   const broken = await run({ poll: false });
-  expect([broken.code, broken.err]).toEqual([2, `carillon discover: ${statePath} is not JSON\n`]);
+  expect([broken.code, broken.err]).toEqual([3, `carillon discover: ${statePath} is not JSON\n`]);
 });
+
+test.each([
+  ["is cut off", (text: string) => text.slice(0, -9), "is not JSON"],
+  ["cannot be read", () => undefined, "cannot be read: EISDIR"],
+])(
+  "DI4, DI3 — a file of the agent that %s is not an empty one: no verdicts, exit 3",
+  async (_, damage, problem) => {
+    const { agentSaw, answer, run, statePath } = setUp();
+    await agentSaw({ fra: ["12"], lon: ["1"] });
+    const damaged = damage(readFileSync(statePath, "utf8"));
+    rmSync(statePath);
+    if (damaged === undefined) mkdirSync(statePath);
+    else writeFileSync(statePath, damaged);
+    answer({ fra: "3", lon: "1" });
+    const { code, err, lines } = await run();
+    expect([code, err]).toEqual([3, `carillon discover: ${statePath} ${problem}\n`]);
+    expect(lines.slice(0, 2)).toEqual([
+      "fra: 1 candidates; answered in ? s, 1 page; what is on disk cannot be used: what the agent would do is unknown",
+      "  3  10.0.0.3  answered  what the agent would do is unknown",
+    ]);
+  },
+);
+
+test("DI4 — C5 a record of one region that is of no use leaves the other's verdicts", async () => {
+  const { agentSaw, answer, run, statePath } = setUp();
+  await agentSaw({ fra: ["12"], lon: ["1"] });
+  writeFileSync(statePath, readFileSync(statePath, "utf8").replace("equalCount", "e"));
+  answer({ fra: "3", lon: "1" });
+  const { code, lines } = await run();
+  expect([code, lines.at(1), lines.at(-1)]).toEqual([
+    3,
+    "  3  10.0.0.3  answered  what the agent would do is unknown",
+    "  1  10.0.0.1  kept  answered",
+  ]);
+  expect((await run({ region: "lon" })).code).toBe(0);
+});
+
+test("DI3 — the NATS options are not read, and settings of other commands are theirs", async () => {
+  const { env, answer, run } = setUp();
+  answer({ fra: "1", lon: "1" });
+  const { code, err } = await run({}, {
+    ...env,
+    CARILLON_AGENT_NATS_CONF: "/x",
+    CARILLON_AGENT_NATS_OPTIONS_FILE: "/nowhere",
+    CARILLON_OPERATOR_KEY: "canary",
+    CARILLON_NODE_REGION: "fra",
+  } as typeof env);
+  expect([code, err]).toEqual([0, ""]);
+});
+
+test("DI3 — --settings reaches the command through the real program", async () => {
+  const { folder, env, answer } = setUp();
+  const path = join(folder, "agent.env");
+  const text = Object.entries(env).map(([name, value]) => `${name}=${value}\n`);
+  writeFileSync(path, text.join(""));
+  answer({ fra: "1", lon: "" });
+  const main = join(import.meta.dirname, "../main.ts");
+  const { PATH = "" } = process.env;
+  const ran = await new Promise<{ code: unknown; stdout: string; stderr: string }>((resolve) => {
+    const args = [main, "discover", "--json", "--region", "fra", "--settings", path];
+    execFile(process.execPath, args, { env: { PATH } }, (error, stdout, stderr) =>
+      resolve({ code: error === null ? 0 : error.code, stdout, stderr }),
+    );
+  });
+  expect([ran.code, ran.stderr]).toEqual([0, ""]);
+  expect(JSON.parse(ran.stdout)).toMatchObject({ cluster: "acme", regions: [{ region: "fra" }] });
+}, 60_000);
 
 test("DI3 — wrong settings 78, a region that is none 64; settings from the agent's file", async () => {
   const { folder, env, answer, run } = setUp();
@@ -165,14 +234,14 @@ test("DI3 — wrong settings 78, a region that is none 64; settings from the age
     "carillon discover: --region must be one of fra, lon\n",
   ]);
   const path = join(folder, "agent.env");
-  const none = await run({ envFile: path });
+  const none = await run({ settings: path });
   expect([none.code, none.err]).toEqual([
     78,
-    `carillon discover: --env-file must name a file that can be read, not ${path}\n`,
+    `carillon discover: --settings must name a file that can be read, not ${path}\n`,
   ]);
   writeFileSync(path, "# settings\nCARILLON_AGENT_REGIONS=fra\n");
   answer({ fra: "1" });
-  const { code, lines } = await run({ envFile: path });
+  const { code, lines } = await run({ settings: path });
   expect([code, lines.length]).toEqual([0, 2]);
 });
 

@@ -1,6 +1,8 @@
 // apps/cli/src/agent/discover.ts
 // Looks at discovery from outside of the agent: its file, and one poll of its own.
 //   DI1  What the agent would do with such an answer now, from the counts on disk; nothing is written.
+//   DI4  Where the agent's file, or the region's record in it, cannot be used or read, what the agent
+//        would do is unknown, and said so: such a file is not an empty one.
 //   DI2  A region that does not answer shows its last good answer, its age, and the error.
 import {
   type DiscoverySource,
@@ -17,7 +19,8 @@ import type { AgentConfig, AgentRegion } from "./agent-config.ts";
 export interface PeerView {
   readonly id: string;
   readonly address: string | null;
-  readonly decision: "kept" | "added" | "moved" | "held" | "dropped" | "skipped";
+  /** `answered`: nobody knows what the agent would do with it (DI4). */
+  readonly decision: "kept" | "added" | "moved" | "held" | "dropped" | "skipped" | "answered";
   readonly reason: string;
 }
 
@@ -28,6 +31,8 @@ export interface RegionView {
     | { readonly kind: "found"; readonly pagesCount: number; readonly tookMs: number }
     | { readonly kind: "failed"; readonly reason: string; readonly detail: string }
     | { readonly kind: "not_asked" };
+  /** False: what the agent has on disk of it is of no use (DI4). */
+  readonly isStateUsable: boolean;
   /** Of the last complete answer on disk; null: none. */
   readonly ageMs: number | null;
   /** What the agent's own polls end with since then. */
@@ -62,9 +67,16 @@ export async function discover(deps: DiscoverDeps): Promise<Discovered> {
   const { config, regions, sourceOf, clock } = deps;
   const { CARILLON_AGENT_STATE_FILE: path, CARILLON_AGENT_CLUSTER: cluster } = config.settings;
   const state = await readCandidatesFile(path, cluster);
-  const stateProblem = state.kind === "unusable" ? `${path} ${state.problem}` : undefined;
+  const broken = state.kind === "read" ? [...state.unusable] : [];
+  const stateProblem =
+    state.kind === "unusable"
+      ? `${path} ${state.problem}`
+      : broken.length > 0
+        ? `${path} has no whole record of ${broken.join(", ")}`
+        : undefined;
   const views = regions.map(async (one): Promise<RegionView> => {
     const record = (state.kind === "read" ? state.records.get(one.region) : undefined) ?? NOTHING;
+    const isStateUsable = state.kind !== "unusable" && !broken.includes(one.region);
     const beganAtMs = clock.monotonicMs();
     const outcome = sourceOf === undefined ? undefined : await findWithin(sourceOf(one), { clock });
     const tookMs = clock.monotonicMs() - beganAtMs;
@@ -73,9 +85,10 @@ export async function discover(deps: DiscoverDeps): Promise<Discovered> {
     return {
       ...one,
       outcome: summaryOf(outcome, tookMs),
+      isStateUsable,
       ageMs,
       agentFailing: record.failing,
-      peers: peersOf(record, outcome),
+      peers: isStateUsable ? peersOf(record, outcome) : answeredOf(outcome),
     };
   });
   return { views: await Promise.all(views), stateProblem };
@@ -89,20 +102,35 @@ function summaryOf(outcome: FindOutcome | undefined, tookMs: number): RegionView
 
 function peersOf(record: RegionRecord, outcome: FindOutcome | undefined): PeerView[] {
   if (outcome?.kind !== "found") return record.peers.map(onDisk); // DI2
-  const { decisions } = recordAfter(record, outcome, 0); // DI1
+  const { decisions } = recordAfter(record, outcome, { nowMs: 0 }); // DI1
   const seen = decisions.map(({ peer: { id, address }, verdict }) => ({
     id,
     address,
     decision: verdict.kind,
     reason: reasonText(verdict),
   }));
-  const skipped = outcome.skipped.map(({ id, reason }): PeerView => ({
+  return [...seen, ...skippedOf(outcome)].toSorted((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+/** DI4. */
+function answeredOf(outcome: FindOutcome | undefined): PeerView[] {
+  if (outcome?.kind !== "found") return [];
+  const seen = outcome.candidates.map(({ id, address }): PeerView => ({
+    id,
+    address,
+    decision: "answered",
+    reason: "what the agent would do is unknown",
+  }));
+  return [...seen, ...skippedOf(outcome)].toSorted((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+function skippedOf({ skipped }: Extract<FindOutcome, { kind: "found" }>): PeerView[] {
+  return skipped.map(({ id, reason }) => ({
     id,
     address: null,
     decision: "skipped",
     reason: reason === "other_role" ? "its carillon:role is another" : "has no such address",
   }));
-  return [...seen, ...skipped].toSorted((a, b) => (a.id < b.id ? -1 : 1));
 }
 
 function onDisk({ id, address, missedCount }: RegionRecord["peers"][number]): PeerView {

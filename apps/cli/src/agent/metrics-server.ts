@@ -7,6 +7,8 @@ import { Fault } from "@carillon/kernel";
 export interface MetricsServerOptions {
   readonly host: string;
   readonly port: number; // 0: any
+  /** After the start, such as no file left to accept with. */
+  readonly onError: (cause: Error) => void;
   readonly render: () => Promise<{ readonly contentType: string; readonly text: string }>;
 }
 
@@ -35,11 +37,15 @@ export async function startMetricsServer(options: MetricsServerOptions): Promise
   server.requestTimeout = HEADERS_MAX_MS;
   server.maxConnections = CONNECTIONS_MAX;
   await new Promise<void>((resolve, reject) => {
-    server.once("error", (cause) => {
-      const message = `${host}:${port} cannot be listened on`;
+    const onError = (cause: Error): void => {
+      const code = "code" in cause ? String(cause.code) : cause.message;
+      const message = `${host}:${port} cannot be listened on: ${code}`;
       reject(new Fault(message, { code: "listen_failed", isRetryable: true, cause }));
+    };
+    server.once("error", onError).listen(port, host, () => {
+      server.off("error", onError).on("error", options.onError);
+      resolve();
     });
-    server.listen(port, host, resolve);
   });
   return {
     port: (server.address() as AddressInfo).port,

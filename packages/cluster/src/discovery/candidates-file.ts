@@ -1,7 +1,8 @@
 // packages/cluster/src/discovery/candidates-file.ts
 // The agent's file: per region the last good answer with its age, and what went wrong since.
 //   CA1  What was written is read back as it was; what is cut off, of another cluster or of another
-//        form is `unusable` with its reason, never a part of it.
+//        form is `unusable` with its reason. A region's record is read whole or not at all, and one
+//        that is of no use costs no other region its own (C5).
 import { readFile } from "node:fs/promises";
 import { isAbsent } from "./durable-file.ts";
 import { candidateOf, codeOf, fieldOf } from "./file-source.ts";
@@ -38,7 +39,12 @@ export function candidatesText(cluster: string, records: Records): string {
 }
 
 export type ReadRecords =
-  | { readonly kind: "read"; readonly records: Records }
+  | {
+      readonly kind: "read";
+      readonly records: Records;
+      /** Regions whose records are of no use. */
+      readonly unusable: ReadonlySet<string>;
+    }
   | { readonly kind: "absent" }
   | { readonly kind: "unusable"; readonly problem: string };
 
@@ -61,12 +67,13 @@ export async function readCandidatesFile(path: string, cluster: string): Promise
   const regions = fieldOf(file, "regions");
   if (typeof regions !== "object" || regions === null) return unusable("has no regions");
   const records = new Map<string, RegionRecord>();
+  const broken = new Set<string>();
   for (const [region, value] of Object.entries(regions)) {
     const record = recordOf(value);
-    if (record === undefined) return unusable(`has no whole record of ${region}`);
-    records.set(region, record);
+    if (record === undefined) broken.add(region);
+    else records.set(region, record);
   }
-  return { kind: "read", records };
+  return { kind: "read", records, unusable: broken };
 }
 
 function unusable(problem: string): ReadRecords {

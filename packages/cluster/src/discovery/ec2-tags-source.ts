@@ -49,7 +49,10 @@ export function createEc2TagsSource(options: Ec2TagsSourceOptions): DiscoverySou
     region,
     async find(signal) {
       try {
-        asking ??= createAsk(options);
+        asking ??= createAsk(options).catch((cause: unknown) => {
+          asking = undefined; // the next poll tries anew: a module that was not there may be by then
+          throw cause;
+        });
         return await findAll(await asking, { options, signal });
       } catch (cause) {
         return { kind: "failed", ...failureOf(cause, signal) };

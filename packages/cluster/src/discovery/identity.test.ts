@@ -1,4 +1,4 @@
-// Goal: ID1–ID4, C6. Method: a metadata service of our own that is as strict as the real one.
+// Goal: ID1–ID5, C6. Method: a metadata service of our own that is as strict as the real one.
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { systemClock } from "@carillon/kernel";
@@ -139,6 +139,47 @@ test("ID4 — beyond the hop limit nothing answers: unreachable after its limit"
     reason: "unreachable",
     detail: `${TOKEN_PATH}: no answer within 2000 ms`,
   });
+});
+
+test("ID5 — tags and lifecycle state that fail leave the identity known", async () => {
+  const { endpoint } = await imds(FULL, {
+    answer(response) {
+      const { url = "" } = response.req;
+      if (url === TOKEN_PATH) response.writeHead(200).end("token");
+      else if (url === DOCUMENT_PATH) response.writeHead(200).end(JSON.stringify(DOCUMENT));
+      else response.writeHead(500).end();
+    },
+  });
+  const outcome = await createIdentitySource({ clock: systemClock, endpoint }).identity();
+  expect(outcome).toEqual({
+    kind: "known",
+    identity: { ...KNOWN, tags: {}, lifecycleState: null },
+  });
+});
+
+test("ID4 — all requests of a read have one limit, too", async () => {
+  const clock = new FakeClock();
+  let tagsCount = 0;
+  const names = Array.from({ length: 50 }, (_, n) => `tag-${n}`);
+  const { endpoint } = await imds(FULL, {
+    answer(response) {
+      const { url = "" } = response.req;
+      if (url === TOKEN_PATH) response.writeHead(200).end("token");
+      else if (url === DOCUMENT_PATH) response.writeHead(200).end(JSON.stringify(DOCUMENT));
+      else if (url.endsWith("/instance")) response.writeHead(200).end(names.join("\n"));
+      else {
+        tagsCount++;
+        clock.block(1_500); // each takes less than a request may
+        response.writeHead(200).end("value");
+      }
+    },
+  });
+  const outcome = createIdentitySource({ clock, endpoint, readMaxMs: 3_000 }).identity();
+  const ended = new AbortController();
+  void outcome.then(() => ended.abort());
+  while (!ended.signal.aborted) await clock.advance(0);
+  expect(await outcome).toMatchObject({ kind: "known", identity: { ...KNOWN, tags: {} } });
+  expect(tagsCount).toBeLessThanOrEqual(4); // of 50
 });
 
 test("ID4 — no metadata service at all: unreachable", async () => {

@@ -3,7 +3,9 @@
 //   ID1  Every read has a token; without one the service answers 401 and nothing is guessed.
 //   ID2  Region and zone are those of the identity document, never a zone without its last letter.
 //   ID3  Read once: a success is kept for the life of the object, a failure is asked again.
-//   ID4  Every request has a limit; a machine that is no EC2 instance costs that, and no more.
+//   ID4  Every request has a limit, and all of them together; a machine that is no EC2 instance costs
+//        that, and no more.
+//   ID5  Tags and lifecycle state are extra: without them the document is an identity all the same.
 import type { Clock } from "@carillon/kernel";
 import { fieldOf } from "./file-source.ts";
 
@@ -13,9 +15,9 @@ export interface InstanceIdentity {
   readonly zone: string;
   readonly accountId: string;
   readonly privateAddress: string;
-  /** Needs InstanceMetadataTags=enabled; empty otherwise. */
+  /** Needs InstanceMetadataTags=enabled; empty otherwise, and where they could not be read. */
   readonly tags: Readonly<Record<string, string>>;
-  /** Of its Auto Scaling group ("InService", "Terminated"); null: it is in none. */
+  /** Of its Auto Scaling group ("InService", "Terminated"); null: in none, or not told. */
   readonly lifecycleState: string | null;
 }
 
@@ -37,10 +39,12 @@ export interface IdentityOptions {
   /** Default: the link-local address of the service. */
   readonly endpoint?: string;
   readonly requestMaxMs?: number;
+  readonly readMaxMs?: number; // all requests of one read
 }
 
 const ENDPOINT = "http://169.254.169.254";
 const REQUEST_MAX_MS = 2_000; // it answers in a few milliseconds
+const READ_MAX_MS = 10_000;
 const TOKEN_TTL_SECONDS = 60; // for one read of all; the longest is 21,600
 const ANSWER_MAX_CHARACTERS = 65_536;
 const TAGS_MAX = 50; // EC2's own limit
@@ -72,10 +76,11 @@ class Unanswered extends Error {
 
 async function read(options: IdentityOptions): Promise<IdentityOutcome> {
   try {
-    const ask = await session(options);
+    const endMs = options.clock.monotonicMs() + (options.readMaxMs ?? READ_MAX_MS);
+    const ask = await session({ ...options, endMs });
     const document = documentOf(await ask("/latest/dynamic/instance-identity/document"));
-    const tags = await tagsOf(ask);
-    const state = await ask("/latest/meta-data/autoscaling/target-lifecycle-state");
+    const tags = await orNone(tagsOf(ask), {});
+    const state = await orNone(ask("/latest/meta-data/autoscaling/target-lifecycle-state"), null);
     return { kind: "known", identity: { ...document, tags, lifecycleState: state ?? null } };
   } catch (cause) {
     if (!(cause instanceof Unanswered)) throw cause;
@@ -83,10 +88,24 @@ async function read(options: IdentityOptions): Promise<IdentityOutcome> {
   }
 }
 
+/** ID5. */
+async function orNone<T>(reading: Promise<T>, none: T): Promise<T> {
+  try {
+    return await reading;
+  } catch (cause) {
+    if (cause instanceof Unanswered) return none;
+    throw cause;
+  }
+}
+
+interface Session extends IdentityOptions {
+  readonly endMs: number; // of the whole read
+}
+
 /** The text at a path; undefined: 404. Throws Unanswered. */
 type Ask = (path: string) => Promise<string | undefined>;
 
-async function session(options: IdentityOptions): Promise<Ask> {
+async function session(options: Session): Promise<Ask> {
   const token = await send(options, "/latest/api/token", {
     method: "PUT",
     headers: { "x-aws-ec2-metadata-token-ttl-seconds": String(TOKEN_TTL_SECONDS) },
@@ -97,12 +116,13 @@ async function session(options: IdentityOptions): Promise<Ask> {
 }
 
 async function send(
-  { clock, endpoint = ENDPOINT, requestMaxMs = REQUEST_MAX_MS }: IdentityOptions,
+  { clock, endpoint = ENDPOINT, requestMaxMs = REQUEST_MAX_MS, endMs }: Session,
   path: string,
   init: RequestInit,
 ): Promise<string | undefined> {
   const aborter = new AbortController();
-  const timer = clock.setTimer(requestMaxMs, () => aborter.abort());
+  const limitMs = Math.min(requestMaxMs, Math.max(0, endMs - clock.monotonicMs())); // ID4
+  const timer = clock.setTimer(limitMs, () => aborter.abort());
   try {
     const answer = await fetch(endpoint + path, {
       ...init,
@@ -116,8 +136,8 @@ async function send(
     return text;
   } catch (cause) {
     if (cause instanceof Unanswered) throw cause;
-    const limit = aborter.signal.aborted ? `no answer within ${requestMaxMs} ms` : String(cause);
-    throw new Unanswered("unreachable", `${path}: ${limit}`); // ID4
+    const limit = aborter.signal.aborted ? `no answer within ${limitMs} ms` : String(cause);
+    throw new Unanswered("unreachable", `${path}: ${limit}`);
   } finally {
     timer.cancel();
   }

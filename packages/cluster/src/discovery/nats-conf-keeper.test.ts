@@ -1,6 +1,6 @@
-// Goal: NK1–NK6, NR1, NR2, DF1. Method: real files, a server that takes or refuses as told, a fake
+// Goal: NK1–NK7, NR1, NR2. Method: real files, a server that takes or refuses as told, a fake
 // clock; nats-discovery.nats.test.ts has the real one.
-import { existsSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { FakeClock } from "@carillon/testkit";
 import { expect, test } from "vitest";
@@ -20,31 +20,36 @@ class FakeServer implements NatsServerHandle {
   hasMonitor = true;
   loadedMs = 0;
   hangUpsAtMs: number[] = [];
+  hangUpOutcome: "told" | "gone" | "denied" = "told";
+  /** What a reload waits for. */
+  gate: Promise<void> | undefined;
   readonly #clock: FakeClock;
   constructor(clock: FakeClock) {
     this.#clock = clock;
   }
   find = () => Promise.resolve(this.run);
   loadedAtMs = () => Promise.resolve(this.hasMonitor ? this.loadedMs : undefined);
-  hangUp = () => {
+  hangUp = async () => {
     this.hangUpsAtMs.push(this.#clock.monotonicMs());
-    if (!this.isRefusing) this.loadedMs = this.#clock.wallClockMs();
-    return Promise.resolve(true);
+    await this.gate;
+    if (!this.isRefusing && this.hangUpOutcome === "told")
+      this.loadedMs = this.#clock.wallClockMs();
+    return this.hangUpOutcome;
   };
 }
 
-function keeping() {
+function keeping({
+  clock = new FakeClock(),
+  server = new FakeServer(clock),
+  path = join(newFolder(), "nats.conf"),
+}: { clock?: FakeClock; server?: FakeServer; path?: string } = {}) {
   gatewayUrl = "gw-1";
-  const clock = new FakeClock();
-  const server = new FakeServer(clock);
-  const path = join(newFolder(), "nats.conf");
   const reports: ReloadReport["kind"][] = [];
   const keeper = createNatsConfKeeper({
     path,
     render,
     server,
     clock,
-    hangUps: { lastAtMs: undefined },
     onReport: (report) => reports.push(report.kind),
   });
   /** Files are of the real clock's time; the server's is the fake one's. */
@@ -76,6 +81,107 @@ test("NK1 — C8 written and told once; the same again, in another order, is not
   }
   await keeper.stop();
   expect([reports, server.hangUpsAtMs]).toEqual([["confirmed"], [0]]);
+});
+
+test("NK2 — the 10 s are kept by the next agent as well", async () => {
+  const first = keeping();
+  first.keeper.want(["nats://1"]);
+  await first.settled(() => first.reports.length === 1);
+  await first.keeper.stop();
+  const { clock, server, reports, keeper, settled, quiet } = keeping(first);
+  await clock.advance(3_000);
+  keeper.want(["nats://2"]);
+  await quiet();
+  await clock.advance(6_999);
+  await quiet();
+  expect([server.hangUpsAtMs, reports]).toEqual([[0], []]);
+  await clock.advance(1);
+  await settled(() => reports.length === 1);
+  expect([server.hangUpsAtMs, reports]).toEqual([[0, 10_000], ["confirmed"]]);
+  await keeper.stop();
+});
+
+test("NK2 — stop waits for a reload under way, and its end is told", async () => {
+  const { server, reports, keeper, settled, quiet } = keeping();
+  const gate = Promise.withResolvers<void>();
+  server.gate = gate.promise;
+  keeper.want(["nats://1"]);
+  await settled(() => server.hangUpsAtMs.length === 1);
+  let isStopped = false;
+  const stopped = keeper.stop().then(() => (isStopped = true));
+  await quiet();
+  expect([isStopped, reports]).toEqual([false, []]);
+  gate.resolve();
+  await stopped;
+  expect(reports).toEqual(["confirmed"]);
+});
+
+test.each([true, false])(
+  "NK6, NK7 — a signal that may not be sent is no reload: tried again, told once in 5 min; monitoring: %s",
+  async (hasMonitor) => {
+    const first = keeping();
+    first.server.hasMonitor = hasMonitor;
+    first.server.hangUpOutcome = "denied";
+    writeFileSync(first.path, render(["nats://old"]));
+    first.age();
+    first.server.loadedMs = 1;
+    first.keeper.want(["nats://1"]);
+    await first.settled(() => first.reports.length === 1);
+    for (let n = 1; n < 6; n++) {
+      await first.clock.advance(10_000);
+      await first.settled(() => first.server.hangUpsAtMs.length === n + 1);
+      await first.quiet();
+    }
+    expect(first.reports).toEqual(["not_told"]);
+    await first.keeper.stop();
+
+    // The next agent knows that it was not told, too.
+    const { clock, server, reports, keeper, settled, quiet } = keeping(first);
+    server.hangUpOutcome = "told";
+    keeper.want(["nats://1"]);
+    await clock.advance(10_000);
+    await settled(() => reports.length === 1);
+    expect(reports).toEqual([hasMonitor ? "confirmed" : "unconfirmed"]);
+    const toldCount = server.hangUpsAtMs.length;
+    await clock.advance(10_000);
+    await quiet();
+    expect(server.hangUpsAtMs).toHaveLength(toldCount);
+    await keeper.stop();
+  },
+);
+
+test("NK7 — a fault that stays is told once in 5 min, another one at once", async () => {
+  const { clock, keeper, path, reports, settled, quiet } = keeping();
+  mkdirSync(path); // no file can be there
+  keeper.want(["nats://1"]);
+  await settled(() => reports.length === 1);
+  for (let n = 0; n < 29; n++) {
+    await clock.advance(10_000);
+    await quiet();
+  }
+  expect(reports).toEqual(["failed"]);
+  await clock.advance(10_000);
+  await settled(() => reports.length === 2);
+  expect(reports).toEqual(["failed", "failed"]);
+  await keeper.stop();
+});
+
+test("NK3 — only what this reload replaced is put back, never an older file", async () => {
+  const { clock, server, keeper, text, age, path, reports, settled } = keeping();
+  writeFileSync(path, render(["nats://old"]));
+  age();
+  keeper.want(["nats://1"]);
+  await settled(() => reports.length === 1);
+  expect(existsSync(`${path}.previous`)).toBe(false); // of no use once it is confirmed
+  writeFileSync(`${path}.previous`, render(["nats://older"])); // as agents before this one left it
+  // Somebody writes the file and the server has not loaded it: the same text is wanted.
+  server.isRefusing = true;
+  writeFileSync(path, render(["nats://2"]));
+  await clock.advance(10_000);
+  keeper.want(["nats://2"]);
+  while (reports.length < 2) await clock.advance(100);
+  expect([reports, text()]).toEqual([["confirmed", "refused"], render(["nats://2"])]);
+  await keeper.stop();
 });
 
 test("NK2 — C8 SIGHUP at most every 10 s, with the last text", async () => {
@@ -227,7 +333,6 @@ test("NK6 — a render that fails is told, and tried again with the next look", 
     },
     server,
     clock,
-    hangUps: { lastAtMs: undefined },
     onReport: (report) => reports.push(report),
   });
   keeper.want([]);
@@ -239,17 +344,6 @@ test("NK6 — a render that fails is told, and tried again with the next look", 
     { kind: "confirmed" },
   ]);
   await keeper.stop();
-});
-
-test("DF1 — what a crash left beside is replaced, whatever it is", async () => {
-  const { path } = keeping();
-  writeFileSync(`${path}.new`, "half", { mode: 0o644 });
-  await writeNatsConf({ path, render }, []);
-  expect([
-    readFileSync(path, "utf8"),
-    statSync(path).mode & 0o777,
-    existsSync(`${path}.new`),
-  ]).toEqual([render([]), 0o600, false]);
 });
 
 test("NR1 — C8 sorted, each address once, IPv6 in brackets", () => {

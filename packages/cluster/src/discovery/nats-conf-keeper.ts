@@ -3,38 +3,40 @@
 //   NK1  The file is written, and the server told, only when the text has changed (C8).
 //   NK2  SIGHUP at most once in 10 s; what changes meanwhile goes out together, the last text wins.
 //   NK3  A reload counts when the server says so by its `config_load_time` (it moves on success only,
-//        tried). One that it refuses is told, the text before it is put back with its time, and the
-//        same text is tried again with that run of the server after 5 min only.
+//        tried). One that it refuses is told, the text that this reload replaced is put back with its
+//        time, and the same text is tried again with that run of the server after 5 min only.
 //   NK4  While the server runs, its gateway part stays (NR2); it changes with the server's next start.
 //   NK5  Without any answer, ever, an existing file is left as it is: no routes are not known routes.
-//   NK6  What was missed (a crash between writing and telling, a server that was started meanwhile)
-//        is found again every 10 s.
-import { readFile, stat } from "node:fs/promises";
+//   NK6  What was missed (a crash between writing and telling, a signal that could not be sent, a
+//        server that was started meanwhile) is found again every 10 s, without monitoring as well.
+//   NK7  A fault that stays is told once in 5 min.
+import { readFile, rm, stat } from "node:fs/promises";
 import type { Clock, Timer } from "@carillon/kernel";
 import { isAbsent, restore, writeDurably } from "./durable-file.ts";
 import { withRunningGateway } from "./nats-routes.ts";
 import type { NatsServerHandle, ServerRun } from "./nats-server-handle.ts";
+import { digestOf, readTold, type ToldRecord, writeTold } from "./told-record.ts";
 
 export type ReloadReport =
   | { readonly kind: "written" } // no server runs: it will start with it
   | { readonly kind: "confirmed" }
-  | { readonly kind: "refused" } // the old file is back
+  /** The old file is back, or there was nothing that this reload had replaced. */
+  | { readonly kind: "refused"; readonly isPutBack: boolean }
   | { readonly kind: "unconfirmed" } // it was told, and cannot be asked
+  /** It could not be told: the run ended, or belongs to another user. Tried again. */
+  | { readonly kind: "not_told"; readonly reason: "gone" | "denied" }
   | { readonly kind: "gateway_frozen"; readonly isFrozen: boolean } // when that changes
   | { readonly kind: "failed"; readonly detail: string }; // the disk, or what renders
 
-/** When the server was last told; outlives a restart of the keeper, so that NK2 does. */
-export interface HangUps {
-  lastAtMs: number | undefined;
-}
-
 export interface NatsConfKeeperDeps {
   readonly path: string;
-  /** The whole text for these routes. May throw: `failed`. */
-  readonly render: (routes: readonly string[]) => string;
+  /**
+   * The whole text for these routes, asked at each look. May throw: `failed`. What it tells is
+   * `failed` as well, and its text counts nevertheless.
+   */
+  readonly render: (routes: readonly string[], tell: (problem: string) => void) => string;
   readonly server: NatsServerHandle;
   readonly clock: Clock;
-  readonly hangUps: HangUps;
   readonly onReport: (report: ReloadReport) => void;
 }
 
@@ -46,6 +48,7 @@ export interface NatsConfKeeper {
 }
 
 export const HANG_UP_EVERY_MS = 10_000;
+const SAME_AGAIN_MS = 300_000; // NK7
 const CHECK_EVERY_MS = 10_000;
 const REFUSED_AGAIN_MS = 300_000; // it may have been a certificate that was not there yet
 const CONFIRM_MAX_MS = 5_000;
@@ -58,10 +61,17 @@ export function createNatsConfKeeper(deps: NatsConfKeeperDeps): NatsConfKeeper {
 class Keeper implements NatsConfKeeper {
   readonly #deps: NatsConfKeeperDeps;
   readonly #previousPath: string;
+  readonly #toldPath: string;
+  readonly #faults: Record<"look" | "render" | "not_told", Repeats>;
   #wanted: { readonly routes: readonly string[] | undefined } | undefined;
   #refused: { readonly text: string; readonly mark: string; readonly atMs: number } | undefined;
   /** What the server is known to run with; the wall clocks need not be compared again. */
   #loaded: { readonly text: string; readonly mark: string } | undefined;
+  /** The text for which the one before it was set aside; undefined: nothing of this run is. */
+  #replacedBy: string | undefined;
+  #told: ToldRecord | undefined;
+  /** By the monotonic clock; undefined until the record on disk was read (NK2). */
+  #hangUpAllowedAtMs: number | undefined;
   #isGatewayFrozen = false;
   #isStopped = false;
   #isAgain = false;
@@ -71,6 +81,9 @@ class Keeper implements NatsConfKeeper {
   constructor(deps: NatsConfKeeperDeps) {
     this.#deps = deps;
     this.#previousPath = `${deps.path}.previous`;
+    this.#toldPath = `${deps.path}.told`;
+    const repeats = (): Repeats => new Repeats(deps.clock);
+    this.#faults = { look: repeats(), render: repeats(), not_told: repeats() };
   }
 
   want(routes: readonly string[] | undefined): void {
@@ -95,14 +108,22 @@ class Keeper implements NatsConfKeeper {
     let delayMs = CHECK_EVERY_MS;
     while (this.#isAgain && !this.#isStopped) {
       this.#isAgain = false;
+      let fault: string | undefined;
       try {
         delayMs = await this.#once(this.#wanted?.routes);
       } catch (cause) {
-        this.#deps.onReport({ kind: "failed", detail: String(cause) });
+        fault = String(cause);
       }
+      this.#fail("look", fault);
     }
     this.#working = undefined;
     if (!this.#isStopped) this.#timer = this.#deps.clock.setTimer(delayMs, () => this.#look()); // NK6
+  }
+
+  /** Undefined: there is none now, and the next is news. */
+  #fail(kind: "look" | "render", detail: string | undefined): void {
+    if (this.#faults[kind].isNews(detail) && detail !== undefined)
+      this.#deps.onReport({ kind: "failed", detail });
   }
 
   /** Until the next look. */
@@ -111,7 +132,9 @@ class Keeper implements NatsConfKeeper {
     const before = await textOf(path);
     if (routes === undefined && before !== undefined) return CHECK_EVERY_MS; // NK5
     const run = await server.find();
-    const wanted = render(routes ?? []);
+    let problem: string | undefined;
+    const wanted = render(routes ?? [], (told) => (problem = told));
+    this.#fail("render", problem);
     const { text, isGatewayFrozen } =
       run === undefined || before === undefined
         ? { text: wanted, isGatewayFrozen: false }
@@ -123,12 +146,15 @@ class Keeper implements NatsConfKeeper {
       this.#deps.onReport({ kind: "written" });
       return CHECK_EVERY_MS;
     }
+    const waitMs = await this.#hangUpWaitMs();
     if (this.#isRefused(run, text)) return CHECK_EVERY_MS;
     if (text === before && (await this.#isLoaded(run, text))) return CHECK_EVERY_MS;
-    const waitMs = this.#hangUpWaitMs();
     if (waitMs > 0) return waitMs; // NK2
     if (this.#isAgain) return 0; // something newer is wanted by now: looked at again at once
-    if (text !== before) await writeDurably(path, text, { previousPath: this.#previousPath });
+    if (text !== before) {
+      await writeDurably(path, text, { previousPath: this.#previousPath });
+      this.#replacedBy = before === undefined ? undefined : text;
+    }
     await this.#reload(run, text);
     return CHECK_EVERY_MS;
   }
@@ -139,36 +165,70 @@ class Keeper implements NatsConfKeeper {
     return this.#deps.clock.monotonicMs() < refused.atMs + REFUSED_AGAIN_MS;
   }
 
-  /** Whether the server took its configuration after the file was written. Unknown: it has. */
+  /**
+   * Whether the server took its configuration after the file was written. Where it cannot be asked:
+   * whether it was told this text (NK6); a run that was told nothing was started with the file.
+   */
   async #isLoaded({ mark }: ServerRun, text: string): Promise<boolean> {
     if (this.#loaded?.text === text && this.#loaded.mark === mark) return true;
     const loadedAtMs = await this.#deps.server.loadedAtMs();
-    if (loadedAtMs === undefined) return true;
+    if (loadedAtMs === undefined) {
+      const told = this.#told;
+      return told?.mark !== mark || (told.isTold && told.digest === digestOf(text));
+    }
     const { mtimeMs } = await stat(this.#deps.path);
     if (loadedAtMs < Math.floor(mtimeMs)) return false;
     this.#loaded = { text, mark };
     return true;
   }
 
-  #hangUpWaitMs(): number {
-    const { clock, hangUps } = this.#deps;
-    if (hangUps.lastAtMs === undefined) return 0;
-    return Math.max(0, hangUps.lastAtMs + HANG_UP_EVERY_MS - clock.monotonicMs());
+  async #hangUpWaitMs(): Promise<number> {
+    const { clock } = this.#deps;
+    if (this.#hangUpAllowedAtMs === undefined) {
+      this.#told = await readTold(this.#toldPath);
+      const agoMs = Math.max(
+        0,
+        clock.wallClockMs() - (this.#told?.atMs ?? Number.NEGATIVE_INFINITY),
+      );
+      this.#hangUpAllowedAtMs = clock.monotonicMs() + Math.max(0, HANG_UP_EVERY_MS - agoMs);
+    }
+    return Math.max(0, this.#hangUpAllowedAtMs - clock.monotonicMs());
   }
 
   async #reload(run: ServerRun, text: string): Promise<void> {
-    const { server, clock, hangUps, onReport } = this.#deps;
+    const { server, clock, onReport } = this.#deps;
     const loadedBeforeMs = await server.loadedAtMs();
-    hangUps.lastAtMs = clock.monotonicMs();
-    const isTold = await server.hangUp(run);
+    await this.#note(run, { text, isTold: false });
+    this.#hangUpAllowedAtMs = clock.monotonicMs() + HANG_UP_EVERY_MS;
+    const told = await server.hangUp(run);
+    if (this.#faults.not_told.isNews(told === "told" ? undefined : told) && told !== "told")
+      onReport({ kind: "not_told", reason: told });
+    if (told !== "told") return;
+    await this.#note(run, { text, isTold: true });
     const outcome =
-      isTold && loadedBeforeMs !== undefined ? await this.#outcome(loadedBeforeMs) : "unconfirmed";
-    if (outcome === "confirmed") this.#loaded = { text, mark: run.mark };
+      loadedBeforeMs === undefined ? "unconfirmed" : await this.#outcome(loadedBeforeMs);
     if (outcome === "refused") {
       this.#refused = { text, mark: run.mark, atMs: clock.monotonicMs() };
-      await restore(this.#deps.path, this.#previousPath);
+      const isPutBack =
+        this.#replacedBy === text && (await restore(this.#deps.path, this.#previousPath));
+      this.#replacedBy = undefined;
+      onReport({ kind: "refused", isPutBack });
+      return;
     }
+    if (outcome === "confirmed") this.#loaded = { text, mark: run.mark };
+    this.#replacedBy = undefined;
+    await rm(this.#previousPath, { force: true }); // of no use any more, and it may hold logins
     onReport({ kind: outcome });
+  }
+
+  /** Before the signal and after it: what happens in between is found again (NK6). */
+  async #note(
+    { mark }: ServerRun,
+    { text, isTold }: { text: string; isTold: boolean },
+  ): Promise<void> {
+    const atMs = this.#deps.clock.wallClockMs();
+    this.#told = { mark, digest: digestOf(text), isTold, atMs };
+    await writeTold(this.#toldPath, this.#told);
   }
 
   /** NK3. Asked until it has taken it; a server that answers, and has not, has refused. */
@@ -190,9 +250,33 @@ class Keeper implements NatsConfKeeper {
   }
 }
 
+/** NK7. */
+class Repeats {
+  readonly #clock: Clock;
+  #last: { readonly what: string; readonly atMs: number } | undefined;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Undefined: it is over. */
+  isNews(what: string | undefined): boolean {
+    const last = this.#last;
+    const atMs = this.#clock.monotonicMs();
+    if (what === undefined) this.#last = undefined;
+    if (what === undefined || (what === last?.what && atMs < last.atMs + SAME_AGAIN_MS))
+      return false;
+    this.#last = { what, atMs };
+    return true;
+  }
+}
+
 /** Once, for a server that is about to be started. Rejects when the disk or `render` does. */
 export async function writeNatsConf(
-  deps: Pick<NatsConfKeeperDeps, "path" | "render">,
+  deps: {
+    readonly path: string;
+    readonly render: (routes: readonly string[]) => string;
+  },
   routes: readonly string[] | undefined,
 ): Promise<"written" | "unchanged" | "kept"> {
   const before = await textOf(deps.path);

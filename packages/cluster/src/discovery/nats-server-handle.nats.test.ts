@@ -32,13 +32,13 @@ test(
     const beforeMs = await handle.loadedAtMs();
     expect(run?.pid).toBe(server.pid);
     expect(beforeMs).toBeGreaterThan(systemClock.wallClockMs() - TEST_MAX_MS);
-    expect(await handle.hangUp({ pid: server.pid, mark: "of another run" })).toBe(false);
+    expect(await handle.hangUp({ pid: server.pid, mark: "of another run" })).toBe("gone");
     expect(await handle.loadedAtMs()).toBe(beforeMs);
-    expect(await handle.hangUp(run!)).toBe(true);
+    expect(await handle.hangUp(run!)).toBe("told");
     while ((await handle.loadedAtMs()) === beforeMs);
     server.kill("SIGKILL");
     await server.exited;
-    expect([await handle.find(), await handle.hangUp(run!)]).toEqual([undefined, false]);
+    expect([await handle.find(), await handle.hangUp(run!)]).toEqual([undefined, "gone"]);
   },
   TEST_MAX_MS,
 );
@@ -56,7 +56,7 @@ test(
     writeFileSync(pidFile, String(pid));
     expect([await handle.find(), await handle.hangUp({ pid, mark: "" })]).toEqual([
       undefined,
-      false,
+      "gone",
     ]);
     for (const text of ["", "-1", "0", "1", "one", "99999999999"]) {
       writeFileSync(pidFile, text);

@@ -17,8 +17,8 @@ export interface ServerRun {
 export interface NatsServerHandle {
   /** Undefined: it does not run. */
   find(): Promise<ServerRun | undefined>;
-  /** SIGHUP. False: it has gone. */
-  hangUp(run: ServerRun): Promise<boolean>;
+  /** SIGHUP. Gone: that run has ended. Denied: it belongs to another user. */
+  hangUp(run: ServerRun): Promise<"told" | "gone" | "denied">;
   /** When it last took its configuration, by the wall clock; undefined: it cannot be asked. */
   loadedAtMs(): Promise<number | undefined>;
 }
@@ -44,12 +44,14 @@ export function createNatsServerHandle(options: NatsServerHandleOptions): NatsSe
     find,
     async hangUp({ pid, mark }) {
       const run = await runOf(pid);
-      if (run?.mark !== mark) return false;
+      if (run?.mark !== mark) return "gone";
       try {
         process.kill(pid, "SIGHUP");
-        return true;
-      } catch {
-        return false; // it ended in between, or belongs to another user: not confirmed then
+        return "told";
+      } catch (cause) {
+        return cause instanceof Error && "code" in cause && cause.code === "EPERM"
+          ? "denied"
+          : "gone"; // it ended in between
       }
     },
     loadedAtMs: () => loadedAtMs(options),

@@ -1,14 +1,14 @@
-// Goal: DP1–DP4, CB1–CB3, C2, C4, C5. Method: sources that say what the test wants, a fake clock,
+// Goal: DP1–DP5, CA1, CB1–CB4, C2, C4, C5. Method: sources that say what the test wants, a fake clock,
 // a real folder.
-import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createSeededRandom, type Random } from "@carillon/kernel";
 import { FakeClock } from "@carillon/testkit";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { CandidatesBook } from "./candidates-book.ts";
-import { readCandidatesFile } from "./candidates-file.ts";
-import { createPoller, pollDelayMs, type PollReport } from "./poller.ts";
+import { NO_RECORD, readCandidatesFile } from "./candidates-file.ts";
+import { createPoller, pollDelayMs, type PollReport, recordAfter } from "./poller.ts";
 import type { DiscoverySource, FindOutcome } from "./source.ts";
 import { newFolder } from "./test-folder.ts";
 
@@ -84,26 +84,26 @@ test("DP1 — C2 errors keep the last good answer for ever, and say how old it i
   ]);
 });
 
-test("DP2 — C4 every 30 s; after failures 60, 120, 240 s, then 5 min, and back", async () => {
+test("DP2 — C4 every 30 s; after failures 60, 120 s, then 200 s, and back", async () => {
   const { clock, asked, answers, pollers } = polling();
   answers.set("fra", found("a"));
   pollers[0]!.start();
   await clock.advance(30_000);
   answers.set("fra", throttled);
-  await clock.advance(30_000 + 60_000 + 120_000 + 240_000 + 300_000);
+  await clock.advance(30_000 + 60_000 + 120_000 + 200_000 + 200_000);
   answers.set("fra", found("a"));
-  await clock.advance(300_000 + 30_000);
+  await clock.advance(200_000 + 30_000);
   const atSeconds = asked.map((one) => Number(one.slice("fra@".length)) / 1_000);
-  expect(atSeconds).toEqual([0, 30, 60, 120, 240, 480, 780, 1_080, 1_110]);
+  expect(atSeconds).toEqual([0, 30, 60, 120, 240, 440, 640, 840, 870]);
 });
 
 test("DP2 — C4 a delay is 30 s ± 50 %, doubles with each failure, and is never above 5 min", () => {
   fc.assert(
     fc.property(fc.integer(), fc.integer({ min: 0, max: 1_000 }), (seed, failuresCount) => {
       const delayMs = pollDelayMs({ pollEveryMs: 30_000, failuresCount }, createSeededRandom(seed));
-      const plainMs = Math.min(300_000, 30_000 * 2 ** failuresCount);
+      const plainMs = Math.min(200_000, 30_000 * 2 ** failuresCount);
       expect(delayMs).toBeGreaterThanOrEqual(plainMs / 2);
-      expect(delayMs).toBeLessThanOrEqual(Math.min(300_000, plainMs * 1.5));
+      expect(delayMs).toBeLessThanOrEqual(plainMs * 1.5);
     }),
   );
   const random = createSeededRandom(7);
@@ -112,6 +112,11 @@ test("DP2 — C4 a delay is 30 s ± 50 %, doubles with each failure, and is neve
   );
   expect(Math.min(...spread)).toBeLessThan(16_000);
   expect(Math.max(...spread)).toBeGreaterThan(44_000);
+  const slow = Array.from({ length: 1_000 }, () =>
+    pollDelayMs({ pollEveryMs: 30_000, failuresCount: 9 }, random),
+  );
+  expect(Math.max(...slow)).toBeLessThanOrEqual(300_000);
+  expect(new Set(slow).size).toBeGreaterThan(900); // none is clipped to one and the same
 });
 
 test("DP2 — C4 one poll at a time: while one hangs, none is begun, until its deadline", async () => {
@@ -219,31 +224,95 @@ test("CA1 — what was written is read back as it was", async () => {
   await clock.advance(0);
   await book.flushed();
   const read = await readCandidatesFile(path, "acme");
-  expect(read).toEqual({ kind: "read", records: book.records });
+  expect(read).toEqual({ kind: "read", records: book.records, unusable: new Set() });
 });
 
 test.each([
   ["of another cluster", (text: string) => text.replace("acme", "other"), "is of another cluster"],
   ["of a newer version", (text: string) => text.replace("1", "2"), "is not of version 1"],
   ["cut off", (text: string) => text.slice(0, -9), "is not JSON"],
-  ["wrong in a peer", (text: string) => text.replace('"10.', '"10 '), "has no whole record of fra"],
-  [
-    "without a count",
-    (text: string) => text.replace("equalCount", "e"),
-    "has no whole record of fra",
-  ],
-])("CA1 — a file that is %s is not used, and told", async (_, damage, problem) => {
+  ["not to be read", () => undefined, "cannot be read: EISDIR"],
+])(
+  "CA1, CB4 — a file that is %s is not used, told, and set aside by the first good answer",
+  async (_, damage, problem) => {
+    const { clock, path, book, answers, pollers } = polling();
+    answers.set("fra", found("a"));
+    pollers[0]!.start();
+    await clock.advance(0);
+    await book.flushed();
+    const damaged = damage(readFileSync(path, "utf8"));
+    rmSync(path);
+    if (damaged === undefined) mkdirSync(path);
+    else writeFileSync(path, damaged);
+    const faults: string[] = [];
+    const next = bookAt(path, clock, faults);
+    expect(await next.load()).toEqual({ kind: "unusable" });
+    expect(next.get("fra").peers).toEqual([]);
+    expect(faults).toEqual([`unusable: ${path} ${problem}`]);
+    const { failing } = {
+      failing: { reason: "throttled", detail: "", failuresCount: 1, sinceMs: 0 },
+    } as const;
+    next.put("fra", { ...next.get("fra"), failing });
+    await next.flushed();
+    const names = (): string[] => readdirSync(join(path, "..")).toSorted();
+    expect(names()).toEqual(["candidates.json"]);
+    const textAt = (file: string): string | undefined =>
+      statSync(file).isFile() ? readFileSync(file, "utf8") : undefined;
+    expect(textAt(path)).toBe(damaged);
+    next.put("lon", book.get("fra"));
+    await next.flushed();
+    expect(names()).toEqual(["candidates.json", "candidates.json.unusable-1"]);
+    expect(textAt(`${path}.unusable-1`)).toBe(damaged);
+    expect(await readCandidatesFile(path, "acme")).toMatchObject({ kind: "read" });
+    expect(faults).toHaveLength(1);
+  },
+);
+
+test.each([
+  ["wrong in a peer", (text: string) => text.replace('"10.', '"10 ')],
+  ["without a count", (text: string) => text.replace("equalCount", "e")],
+])("CA1, CB4 — C5 a record that is %s costs no other region its own", async (_, damage) => {
   const { clock, path, book, answers, pollers } = polling();
   answers.set("fra", found("a"));
-  pollers[0]!.start();
+  answers.set("lon", found("x"));
+  for (const poller of pollers) poller.start();
   await clock.advance(0);
   await book.flushed();
-  writeFileSync(path, damage(readFileSync(path, "utf8")));
+  const damaged = damage(readFileSync(path, "utf8"));
+  writeFileSync(path, damaged);
   const faults: string[] = [];
   const next = bookAt(path, clock, faults);
-  await next.load();
-  expect(next.get("fra").peers).toEqual([]);
-  expect(faults).toEqual([`unusable: ${path} ${problem}`]);
+  expect(await next.load()).toEqual({ kind: "read", unusable: new Set(["fra"]) });
+  expect(faults).toEqual([`unusable: ${path} has no whole record of fra`]);
+  expect([next.get("fra").peers, next.get("lon").peers.length]).toEqual([[], 1]);
+  next.put("fra", book.get("fra"));
+  await next.flushed();
+  expect(readFileSync(`${path}.unusable-1`, "utf8")).toBe(damaged);
+  const read = await readCandidatesFile(path, "acme");
+  expect(read).toMatchObject({ kind: "read", unusable: new Set() });
+});
+
+test("DP5 — a first answer that is empty is believed when it came three times in a row", async () => {
+  const { clock, book, pollers } = polling();
+  pollers[0]!.start();
+  const good: boolean[] = [];
+  for (let n = 0; n < 4; n++) {
+    await clock.advance(n === 0 ? 0 : 30_000);
+    good.push(book.get("fra").goodAtMs !== null);
+  }
+  expect(good).toEqual([false, false, true, true]);
+});
+
+test("DP5 — a first answer without this machine is believed when it came three times, one with it at once", () => {
+  const outcome = found("a", "b");
+  const about = { nowMs: 7, ownAddress: "10.0.0.99" }; // of "c"
+  let record = NO_RECORD;
+  const goodAtMs = (next: FindOutcome) =>
+    (record = recordAfter(record, next, about).record).goodAtMs;
+  expect([outcome, outcome, outcome].map(goodAtMs)).toEqual([null, null, 7]);
+  record = NO_RECORD;
+  expect([outcome, found("a", "b", "c"), outcome].map(goodAtMs)).toEqual([null, 7, 7]);
+  expect(recordAfter(NO_RECORD, outcome, { nowMs: 7 }).record.goodAtMs).toBe(7);
 });
 
 test("CB3 — a disk that refuses is told, and the next put writes again", async () => {

@@ -33,6 +33,8 @@ export interface Moto {
   stop(): Promise<void>;
 }
 
+const START_MAX_MS = 120_000; // it imports for seconds on a busy machine
+
 export async function startMoto(command: string): Promise<Moto> {
   const port = await freePort();
   const noImages = "MOTO_EC2_LOAD_DEFAULT_AMIS=false"; // half a second per region
@@ -41,8 +43,13 @@ export async function startMoto(command: string): Promise<Moto> {
   });
   const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   const endpoint = `http://127.0.0.1:${port}`;
+  const endMs = systemClock.monotonicMs() + START_MAX_MS;
   while (!(await answers(endpoint))) {
     if (child.exitCode !== null) throw new Error("moto_server ended while it started");
+    if (systemClock.monotonicMs() > endMs) {
+      child.kill("SIGKILL");
+      throw new Error(`moto_server does not answer within ${START_MAX_MS} ms`);
+    }
     await systemClock.sleep(50);
   }
   return {
