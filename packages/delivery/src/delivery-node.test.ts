@@ -1,99 +1,10 @@
 // packages/delivery/src/delivery-node.test.ts
 // Goal: D1, D2, D3, D4 and IN, SD, LF, DN of one node. Method: the real runtime on a fake clock, a
 // store and gateways in memory; the test moves time and reads what was sent and what was stored.
-import {
-  type Deliver,
-  type OpenReply,
-  type PokeEntry,
-  type SessionOpen,
-  UNKNOWN_INDEX,
-} from "@carillon/contracts";
-import { createSeededRandom } from "@carillon/kernel";
-import { createRuntime } from "@carillon/process";
-import { FakeClock } from "@carillon/testkit";
+import { UNKNOWN_INDEX } from "@carillon/contracts";
 import { expect, test } from "vitest";
-import type { DeliveryLimits } from "./delivery-limits.ts";
-import { DeliveryNode } from "./delivery-node.ts";
 import { FakeLedgerStore, notificationOf } from "./fake-ledger-store.ts";
-
-const GATEWAY = "gw-1";
-
-interface StartOptions {
-  store?: FakeLedgerStore;
-  epoch?: number;
-  isFirst?: boolean;
-  limits?: Partial<DeliveryLimits>;
-}
-
-function start(options: StartOptions = {}) {
-  const clock = new FakeClock();
-  const store = options.store ?? new FakeLedgerStore();
-  const epoch = options.epoch ?? 1;
-  const sent: Deliver[] = [];
-  const events: string[] = [];
-  const random = createSeededRandom(1);
-  const runtime = createRuntime({
-    clock,
-    scheduler: clock,
-    random,
-    onCrash: (report) => node.onCrash(report),
-  });
-  const node: DeliveryNode = new DeliveryNode(
-    { home: "fra", memberId: `w-${epoch}`, limits: { graceMs: 5_000, ...options.limits } },
-    {
-      store,
-      gateways: { deliver: (_, message) => sent.push(message) > 0 },
-      runtime,
-      clock,
-      scheduler: clock,
-      random,
-      observer: {
-        onFault: (cause) => void events.push(`fault ${String(cause)}`),
-        onFlushed: () => undefined,
-        onOutcome: (outcome, entry) => void events.push(`${outcome} ${entry.offset}`),
-        onReceipt: (receipt) => void events.push(receipt),
-      },
-      onServing: (partition, isServing) =>
-        void events.push(`${isServing ? "serves" : "left"} ${partition}`),
-      onFenced: (partitions) => void events.push(`fenced ${partitions.join()}`),
-    },
-  );
-  node.start();
-  store.epochs.set(0, epoch);
-  node.acquire([{ partition: 0, epoch, isFirst: options.isFirst ?? true }]);
-  /** offset→sids of everything sent so far; takes it. */
-  const taken = (): string[] =>
-    sent
-      .splice(0)
-      .flatMap((message) => message.items.flatMap((item) => item.groups))
-      .map((group) => `${group.offset}→${group.sids.join()}${group.isResend ? "!" : ""}`);
-  const poke = (...rows: (PokeEntry & { notificationId: string })[]): void =>
-    node.onPoke({
-      home: "fra",
-      directory: [],
-      items: rows.map(({ notificationId, ...entry }) => {
-        const stored = store.notifications.get(notificationId);
-        if (stored === undefined) throw new Error("plan it first");
-        const audience = entry.members === null ? stored.audience : null;
-        return { notification: stored.notification, audience, entries: [entry] };
-      }),
-    });
-  const open = async (session: Partial<SessionOpen> & { recipientId: string; sid: number }) => {
-    let answer: OpenReply | undefined;
-    const wanted = { tenantId: "acme", position: null, ackedOffset: 0, device: "", ...session };
-    await node.open(0, { gatewayId: GATEWAY, sessions: [wanted] }, (reply) => (answer = reply));
-    await clock.advance(0);
-    return answer?.results[0];
-  };
-  const ack = async (sid: number, index: number, offset: number) => {
-    const report = { kind: "report" as const, gatewayId: GATEWAY, reads: [], acknowledges: [] };
-    node.report(0, { ...report, acks: [[sid, index, offset]], closed: [] });
-    await clock.advance(0);
-  };
-  return { clock, store, node, events, taken, poke, open, ack, sent };
-}
-
-const idOf = (n: number) => `00000000-0000-7000-8000-00000000000${n}`;
+import { GATEWAY, idOf, start } from "./test-delivery.ts";
 
 test("D1, LF1, RE2 — a broadcast: no device for those without a session, the session is sent it", async () => {
   const { clock, store, events, taken, poke, open, ack } = start();
