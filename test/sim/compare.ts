@@ -7,6 +7,7 @@ import { Bitset, createUuidV7 } from "@carillon/kernel";
 import { type AcceptItem, OUTBOX_FIRST_POLL_MS, type Store } from "@carillon/store";
 import { isDeepStrictEqual } from "node:util";
 import { accept, acceptRelayed } from "./database-accept.ts";
+import * as outbox from "./database-outbox.ts";
 import { Database } from "./database.ts";
 import { Machine } from "./machine.ts";
 import { type Dice, World } from "./world.ts";
@@ -61,8 +62,8 @@ export async function compareStores(
     if (found !== undefined) return found;
   }
   await deps.sleep(OUTBOX_FIRST_POLL_MS + 200); // all of the outbox is due
-  for (let step = stepsCount; step < stepsCount + 8; step++) {
-    const found = await difference(step, "claim", claimStep, dice, pair);
+  for (let step = stepsCount; step < stepsCount + 16; step++) {
+    const found = await difference(step, "outbox", outboxStep, dice, pair);
     if (found !== undefined) return found;
   }
   return undefined;
@@ -221,16 +222,49 @@ const STEPS = {
 
 const ALL_ROWS = { afterOffset: 0, limitCount: 1_000 };
 
-const claimStep: Step = async (dice, { real, database }) => {
+const outboxStep: Step = async (dice, { real, database }) => {
   const target = dice.pick(OTHERS);
-  const retryInMs = dice.pick([0, 1e8]);
-  const claimed = await real.outbox.claim(target, 3, retryInMs);
-  const simulated = database.claim(target, 3, retryInMs);
-  const done = someOf(dice, claimed).map(({ id }) => id);
-  await real.outbox.markDone(done);
-  database.markDone(done);
   const ageless = (rows: readonly object[]) => rows.map((row) => ({ ...row, ageMs: 0 }));
-  return [ageless(claimed), ageless(simulated)];
+  const holder = dice.pick(["a", "b"]);
+  const [limitCount, holdMs] = [3, dice.pick([0, 1e8])];
+  const kind = dice.pick(["claim", "takeOver", "takeOver", "takeOver", "giveBack", "endBacklog"]);
+  if (kind === "giveBack") {
+    await real.outbox.giveBack(target, holder);
+    return [undefined, outbox.giveBack(database, target, holder)];
+  }
+  if (kind === "endBacklog")
+    return [
+      await real.outbox.endBacklog(target, holder),
+      outbox.endBacklog(database, target, holder),
+    ];
+  const isClaim = kind === "claim";
+  const asked = {
+    ...{ targetRegion: target, holder, holdMs, limitCount },
+    isBeginning: dice.isHit(0.3),
+  };
+  const retryInMs = dice.pick([0, 1e8]);
+  const taken = isClaim
+    ? { kind: "rows" as const, rows: await real.outbox.claim(target, limitCount, retryInMs) }
+    : await real.outbox.takeOver(asked);
+  const simulated = isClaim
+    ? { kind: "rows" as const, rows: outbox.claim(database, target, { limitCount, retryInMs }) }
+    : outbox.takeOver(database, asked);
+  const ids = taken.kind === "rows" ? taken.rows.map(({ id }) => id) : [];
+  const done = someOf(dice, ids);
+  const later = someOf(dice, ids).filter((id) => !done.includes(id));
+  await real.outbox.markDone(done);
+  outbox.markDone(database, done);
+  await real.outbox.defer(later, 0);
+  outbox.defer(database, later, 0);
+  const waiting = ageless(await real.outbox.readWaiting(target, limitCount));
+  return [
+    [taken.kind, taken.kind === "rows" && ageless(taken.rows), waiting],
+    [
+      simulated.kind,
+      simulated.kind === "rows" && ageless(simulated.rows),
+      ageless(outbox.readWaiting(database, target, limitCount)),
+    ],
+  ];
 };
 
 function itemOf(dice: Dice, { machine, known, keys }: Pair): AcceptItem {

@@ -52,7 +52,8 @@ export function accept(database: Database, items: readonly AcceptItem[]): Accept
       });
     }
     const ledgerEntries = plan(database, item, wanted);
-    return { kind: "accepted", answer, ledgerEntries, outboxIds };
+    const backlogs = [...database.relayBacklogs.keys()];
+    return { kind: "accepted", answer, ledgerEntries, outboxIds, backlogs };
   });
 }
 

@@ -2,7 +2,7 @@
 // One region's Postgres as its statements have it: each method is one statement of packages/store,
 // done at one instant. database.pg.test.ts runs both on the same operations and compares.
 //   SI6  A statement is atomic; fences and leases are decided in it, by the database's own clock.
-// What accept does is in database-accept.ts.
+// What accept does is in database-accept.ts, the outbox in database-outbox.ts.
 import { LIMITS, partitionOf, type RecipientChange } from "@carillon/contracts";
 import type { Notification, RegionAudience } from "@carillon/contracts";
 import { assert, Bitset, Fault } from "@carillon/kernel";
@@ -76,6 +76,7 @@ export class Database {
     { readonly fingerprint: Uint8Array; readonly answer: unknown; readonly createdAtMs: number }
   >();
   readonly outbox = new Map<number, OutboxRecord>();
+  readonly relayBacklogs = new Map<string, { holder: string; heldUntilMs: number }>(); // by target
   readonly recipients = new Map<string, RecipientRecord>(); // "tenant/id"
   readonly homes = new Map<string, string>(); // "tenant/id" → region
   observer: DatabaseObserver = NO_OBSERVER;
@@ -272,39 +273,6 @@ export class Database {
       if (home !== undefined) found.set(id, home);
     }
     return found;
-  }
-
-  // --- outbox -------------------------------------------------------------------------------
-
-  claim(targetRegion: string, limitCount: number, retryInMs: number) {
-    const nowMs = this.nowMs();
-    const due = [...this.outbox.values()]
-      .filter((row) => row.targetRegion === targetRegion && row.nextAttemptAtMs <= nowMs)
-      .toSorted((a, b) => a.nextAttemptAtMs - b.nextAttemptAtMs || a.id - b.id)
-      .slice(0, limitCount);
-    for (const row of due) {
-      row.attemptCount++;
-      row.nextAttemptAtMs = nowMs + retryInMs;
-    }
-    return due
-      .toSorted((a, b) => a.id - b.id)
-      .map((row) => {
-        const notification = this.notifications.get(row.notificationId)?.notification;
-        assert(notification, "an outbox row has its notification");
-        const { id, attemptCount, audience } = row;
-        const ageMs = nowMs - row.createdAtMs;
-        return {
-          id,
-          attemptCount,
-          ageMs,
-          kind: "notification" as const,
-          item: { notification, audience },
-        };
-      });
-  }
-
-  markDone(ids: readonly number[]): void {
-    for (const id of ids) this.outbox.delete(id);
   }
 }
 

@@ -52,9 +52,7 @@ async function runCut(world: World, dice: Dice): Promise<SeedResult> {
   sendUntil(cluster, dice, { endMs: healMs - 500, hasClockJumps: true, meanMs: 800 });
   await world.run(healMs + 12_000);
   checkShownWithin(cluster, { ownMaxMs: 2_000, cutMs, healMs, healedMaxMs: 10_000 });
-  // With several ingest nodes in a region each has its own link, and they overtake each other.
-  if (cluster.layout.nodes.filter((roles) => roles.includes("ingest")).length === 1)
-    checkOrderPerSender(cluster);
+  checkOrderPerSender(cluster);
   await rest(cluster);
   return resultOf(cluster);
 }

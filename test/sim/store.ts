@@ -3,8 +3,9 @@
 // done, or are done and their answer is lost.
 //   SI7  What was sent to the database is done there whatever becomes of the node; the answer comes
 //        to a node that lives and is awake.
-import type { Store } from "@carillon/store";
+import type { Store, TakeOverOptions } from "@carillon/store";
 import { accept, acceptRelayed } from "./database-accept.ts";
+import * as outbox from "./database-outbox.ts";
 import { type Database, unavailable } from "./database.ts";
 import type { Machine } from "./machine.ts";
 import type { Dice } from "./world.ts";
@@ -130,8 +131,19 @@ export function createSimStore(
     },
     outbox: {
       claim: (target: string, limitCount: number, retryInMs: number) =>
-        run("outbox.claim", () => database.claim(target, limitCount, retryInMs)),
-      markDone: (ids: readonly number[]) => run("outbox.markDone", () => database.markDone(ids)),
+        run("outbox.claim", () => outbox.claim(database, target, { limitCount, retryInMs })),
+      takeOver: (options: TakeOverOptions) =>
+        run("outbox.takeOver", () => outbox.takeOver(database, options)),
+      giveBack: (target: string, holder: string) =>
+        run("outbox.giveBack", () => outbox.giveBack(database, target, holder)),
+      endBacklog: (target: string, holder: string) =>
+        run("outbox.endBacklog", () => outbox.endBacklog(database, target, holder)),
+      readWaiting: (target: string, limitCount: number) =>
+        run("outbox.readWaiting", () => outbox.readWaiting(database, target, limitCount)),
+      markDone: (ids: readonly number[]) =>
+        run("outbox.markDone", () => outbox.markDone(database, ids)),
+      defer: (ids: readonly number[], forMs: number) =>
+        run("outbox.defer", () => outbox.defer(database, ids, forMs)),
       oldestAgeMs: () => run("outbox.oldestAgeMs", () => null),
     },
     directory: {

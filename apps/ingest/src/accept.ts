@@ -19,7 +19,7 @@ import type { AcceptItem, AcceptResult, Store } from "@carillon/store";
 import { type Answer, invalidField, ok, problem } from "./answer.ts";
 import type { Homes } from "./homes.ts";
 import { type Poker, type PokeSource, push } from "./poke.ts";
-import type { RelayEntry } from "./relay-link.ts";
+import type { RelayEntry } from "./relay-sender.ts";
 import { type Relay, relayItemJson } from "./relay.ts";
 
 export interface AcceptLimits {
@@ -229,6 +229,7 @@ function announce(
 ): void {
   const sources: PokeSource[] = [];
   const entries = new Map<string, RelayEntry[]>();
+  let backlogs: readonly string[] = []; // one statement: the same for all of them
   for (const [index, { item, notificationJson }] of batch.entries()) {
     const result = results[index];
     if (result?.kind !== "accepted") continue;
@@ -239,6 +240,7 @@ function announce(
         audience: item.audience,
         entries: result.ledgerEntries,
       });
+    backlogs = result.backlogs;
     for (const { region, audience } of item.remotes) {
       const outboxId = result.outboxIds[region];
       if (outboxId === undefined) continue;
@@ -247,7 +249,8 @@ function announce(
     }
   }
   poker.notifications(sources);
-  for (const [target, queued] of entries) relay.offer(target, queued);
+  for (const [target, queued] of entries)
+    relay.offer(target, queued, backlogs.includes(target) ? "backlog" : "direct");
 }
 
 async function oneByOne(

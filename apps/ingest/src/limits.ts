@@ -41,6 +41,7 @@ export const INGEST_LIMITS: IngestLimits = {
     queueItemsMax: 16_384,
     queueMaxBytes: 33_554_432,
     requestTimeoutMs: 5_000,
+    slowAfterMs: 1_000, // far above a round trip and a commit; until then others may overtake it
     retryBaseMs: 500,
     retryMaxMs: 3_000, // with jitter 4.5 s: what waited arrives within 10 s of healing (D5)
     sweepEveryMs: 2_000,

@@ -2,22 +2,17 @@
 // The way to one other region: committed outbox rows go out at once, in order, or wait (DESIGN §5.2).
 //   IN9  One batch is under way per target and node. A row is done only when the target has said
 //        `committed`; repeats are absorbed there by primary keys.
-//   IN10 After a failure the link is in `backlog`: nothing goes out from memory until the rows in
-//        the database, oldest first, have been taken over; tried for ever with back-off (D5).
-//        Rows that a sweep finds on a healthy link (a dead node's, homes) go first all the same.
+//   IN10 After a failure there is a backlog, and every node of the region leaves its rows to it: one
+//        node sends them from the database, oldest first; tried for ever with back-off (D5).
 //   IN32 A link that begins after a crash rests first: one that keeps crashing (a row that nobody can
 //        read) is tried for ever like a region that does not answer, and takes nobody with it.
 //   IN11 What waits in memory is limited by count and bytes; beyond that rows wait in Postgres only.
+//   IN40 From the backlog goes what is the oldest in the outbox when it is read, and is read again after
+//        a failure: nobody leaves out an older row, however many send, sleep or die (C22, ADR 0016).
+//   IN41 A batch that has no answer for `slowAfterMs` begins a backlog: others must not overtake it.
 import type { Bus } from "@carillon/bus";
-import { decodeMessage, relayReplySchema, subjects } from "@carillon/contracts";
 import { backoffDelayMs, type Clock, Fault, type Random, type Timer } from "@carillon/kernel";
-
-/** One outbox row, encoded. `json`: a RelayItem, or one or more tenants of a HomesBatch. */
-export interface RelayEntry {
-  readonly outboxId: number;
-  readonly kind: "notification" | "homes";
-  readonly json: string;
-}
+import { type RelayEntry, type RelayOutcome, RelaySender } from "./relay-sender.ts";
 
 export interface RelayLimits {
   readonly batchItemsMax: number; // 256
@@ -25,72 +20,93 @@ export interface RelayLimits {
   readonly queueItemsMax: number;
   readonly queueMaxBytes: number;
   readonly requestTimeoutMs: number;
+  readonly slowAfterMs: number;
   readonly retryBaseMs: number;
   readonly retryMaxMs: number;
   readonly sweepEveryMs: number; // finds what a dead node left behind
 }
 
-export type RelayOutcome = "committed" | "failed" | "refused" | "left_behind" | "withheld";
+/** How a row goes out: as the commit that made it has seen it (`AcceptResult.backlogs`). */
+export type RelayWay = "direct" | "backlog";
+
+/** The outbox, for one target and one node. All throw Fault. */
+export interface RelayOutbox {
+  takeOver(options: {
+    readonly limitCount: number;
+    readonly holdMs: number;
+    readonly isBeginning: boolean;
+  }): Promise<
+    | { readonly kind: "none" }
+    | { readonly kind: "held" }
+    | { readonly kind: "rows"; readonly rows: readonly RelayEntry[] }
+  >;
+  giveBack(): Promise<void>;
+  endBacklog(): Promise<boolean>;
+  readWaiting(limitCount: number): Promise<RelayEntry[]>;
+  /** Out of turn, due; kept from other nodes for a while. */
+  claim(limitCount: number): Promise<RelayEntry[]>;
+  markDone(outboxIds: readonly number[]): Promise<void>;
+  defer(outboxIds: readonly number[]): Promise<void>;
+}
 
 export interface RelayLinkOptions {
   readonly from: string;
   readonly target: string;
   readonly limits: RelayLimits;
-  /** Rows that are due, oldest first; kept from other nodes for a while. Throws Fault. */
-  readonly claim: (target: string, limitCount: number) => Promise<RelayEntry[]>;
-  readonly markDone: (outboxIds: readonly number[]) => Promise<void>;
-  /** The target keeps them waiting, others not (ADR 0015): due again later. Throws Fault. */
-  readonly defer: (outboxIds: readonly number[]) => Promise<void>;
+  readonly outbox: RelayOutbox;
   readonly onOutcome: (outcome: RelayOutcome, itemCount: number) => void;
   readonly onFault: (operation: string, cause: unknown) => void;
-  readonly onState: (target: string, state: "direct" | "backlog") => void;
+  readonly onState: (target: string, state: RelayWay) => void;
   /** A bug: the link is over; `stop` it, and make another one. */
   readonly onCrash: (cause: unknown) => void;
   /** Before its first sweep nothing goes out, whoever asks (IN32). Default 0. */
   readonly restMs?: number;
 }
 
-const ENVELOPE_BYTES = 256;
 const RETRY_FACTOR = 2;
 const RETRY_JITTER_SHARE = 0.5;
-/** Codes that the same bytes will meet again: such a row must not hold up the others. */
-const REFUSALS: ReadonlySet<string> = new Set(["malformed", "store_rejected", "too_large"]);
-
-type RequestResult =
-  | "committed"
-  | "failed"
-  | "refused"
-  /** Committed but for those at these places. */
-  | { readonly withheld: readonly number[] };
+/** Above a request's time-out by this: others wait for a holder that is gone, not for one that tries. */
+const HOLD_MARGIN_MS = 1_000;
+/** A commit that was under way when a backlog ended still left its rows to it; by now it is done. */
+const STRAYS_AFTER_MS = 50;
+const AGAIN_MS = 0;
 
 export class RelayLink {
   readonly #options: RelayLinkOptions;
-  readonly #bus: Bus;
+  readonly #sender: RelaySender;
   readonly #clock: Clock;
   readonly #random: Random;
-  #state: "direct" | "backlog" = "backlog"; // a new node first takes over what an old one left
+  #state: RelayWay = "backlog"; // a new node first takes over what an old one left
   #phase: "idle" | "running" | "stopped" = "idle";
   #queue: RelayEntry[] = [];
   #queuedBytes = 0;
   #sending: Promise<void> | undefined;
-  /** Went out from memory and failed: goes first once the target answers again. */
-  #failedBatches: RelayEntry[][] = [];
-  #isLeftBehind = false;
+  /** Out of turn, and failed: the outbox keeps them from everybody for a while. */
+  #apart: RelayEntry[] = [];
+  /** Something of ours waits that the other nodes may not know of. */
+  #isBeginning = false;
+  #isHolder = false;
   /** The sweep is sending: what is queued follows it. */
   #isHeld = false;
   #isAskedFor = false;
   #isResting = false;
+  #failuresCount = 0;
   #loop: Promise<void> | undefined;
   #wake: (() => void) | undefined;
 
   constructor(options: RelayLinkOptions, deps: { bus: Bus; clock: Clock; random: Random }) {
+    const { outbox, limits, from, target, onOutcome, onFault } = options;
+    const { markDone, defer } = outbox;
     this.#options = options;
-    this.#bus = deps.bus;
+    this.#sender = new RelaySender(
+      { ...limits, from, target, markDone, defer, onOutcome, onFault },
+      deps.bus,
+    );
     this.#clock = deps.clock;
     this.#random = deps.random;
   }
 
-  get state(): "direct" | "backlog" {
+  get state(): RelayWay {
     return this.#state;
   }
 
@@ -105,21 +121,20 @@ export class RelayLink {
   }
 
   /** Committed rows, in order of commit. Never waits; what has no room stays in Postgres (IN11). */
-  offer(entries: readonly RelayEntry[]): void {
+  offer(entries: readonly RelayEntry[], way: RelayWay): void {
     const { limits } = this.#options;
     const bytes = entries.reduce((sum, entry) => sum + entry.json.length, 0);
     const hasRoom =
       this.#queue.length + entries.length <= limits.queueItemsMax &&
       this.#queuedBytes + bytes <= limits.queueMaxBytes;
-    if (this.#phase !== "running" || this.#state === "backlog" || !hasRoom) {
-      this.#isLeftBehind = true;
-      this.#options.onOutcome("left_behind", entries.length);
-      if (this.#phase === "running" && this.#state === "direct") this.#enterBacklog();
-      return;
+    const isRunning = this.#phase === "running";
+    if (isRunning && way === "direct" && this.#state === "direct" && hasRoom) {
+      this.#queue.push(...entries);
+      this.#queuedBytes += bytes;
+      return this.#sendSoon();
     }
-    this.#queue.push(...entries);
-    this.#queuedBytes += bytes;
-    this.#sendSoon();
+    this.#options.onOutcome("left_behind", entries.length);
+    if (isRunning && way === "direct") this.#enterBacklog(); // the other nodes do not know of it
   }
 
   /** The connection is back, or rows were committed that are due at once: sweeps without delay. */
@@ -143,149 +158,154 @@ export class RelayLink {
   async #sendQueued(): Promise<void> {
     await Promise.resolve(); // `#sending ??=` first; and what is committed together goes together
     while (this.#queue.length > 0 && !this.#isHeld && this.#phase === "running") {
-      const batch = this.#takeBatch(this.#queue);
+      const batch = this.#sender.takeBatch(this.#queue);
       for (const entry of batch) this.#queuedBytes -= entry.json.length;
-      if ((await this.#deliver(batch)) === "committed") continue;
-      this.#failedBatches.push(batch);
-      this.#enterBacklog();
+      const slow = this.#clock.setTimer(this.#options.limits.slowAfterMs, () =>
+        this.#enterBacklog(),
+      );
+      const delivered = await this.#sender.deliver(batch).finally(() => slow.cancel());
+      if (delivered === "failed") this.#enterBacklog();
     }
     this.#sending = undefined;
   }
 
   #enterBacklog(): void {
+    this.#isBeginning = true;
     this.#setState("backlog");
+    this.#leaveQueue();
+    if (!this.#isResting) this.#wake?.();
+  }
+
+  #leaveQueue(): void {
     if (this.#queue.length > 0) this.#options.onOutcome("left_behind", this.#queue.length);
     this.#queue = [];
     this.#queuedBytes = 0;
-    this.#wake?.();
   }
 
-  #setState(state: "direct" | "backlog"): void {
+  #setState(state: RelayWay): void {
     if (this.#state === state) return;
     this.#state = state;
     this.#options.onState(this.#options.target, state);
   }
 
   async #sweepForEver(): Promise<void> {
-    const { restMs = 0 } = this.#options;
+    const { restMs = 0, outbox } = this.#options;
     this.#isResting = restMs > 0;
     if (this.#isResting) await this.#pause(restMs);
     this.#isResting = false;
     while (this.#phase === "running") {
       this.#isAskedFor = false;
-      if ((await this.#sweepOnce()) || this.#isAskedFor) continue;
-      this.#isHeld = false;
-      this.#sendSoon();
-      await this.#pause(this.#jittered(this.#options.limits.sweepEveryMs));
+      const delayMs = await this.#sweepOnce();
+      if (delayMs === AGAIN_MS || this.#isAskedFor) continue;
+      await this.#pause(delayMs);
     }
+    if (this.#isHolder) await this.#ask("outbox.giveBack", () => outbox.giveBack());
   }
 
-  /** Takes over one claim's worth. True: there may be more. */
-  async #sweepOnce(): Promise<boolean> {
-    if (this.#state === "backlog") await this.#sending; // IN9; a direct link may never be idle
-    this.#isLeftBehind = false;
-    for (let batch = this.#failedBatches[0]; batch; batch = this.#failedBatches[0]) {
-      if (!(await this.#deliverForEver(batch))) return false;
-      this.#failedBatches.shift();
+  /** Takes over one claim's worth. Returns when to look again. */
+  async #sweepOnce(): Promise<number> {
+    const { outbox, limits } = this.#options;
+    const laterMs = this.#jittered(limits.sweepEveryMs);
+    if (this.#state === "backlog" && this.#sending !== undefined) {
+      await this.#takeOver(0, 0); // told to the others at once, held by nobody
+      await this.#sending; // IN9
     }
-    let rows: RelayEntry[];
-    try {
-      rows = await this.#options.claim(this.#options.target, this.#options.limits.batchItemsMax);
-    } catch (cause) {
-      if (!(cause instanceof Fault)) throw cause;
-      this.#options.onFault("outbox.claim", cause);
-      return false;
+    const holdMs = limits.requestTimeoutMs + HOLD_MARGIN_MS;
+    const taken = await this.#takeOver(limits.batchItemsMax, holdMs);
+    if (taken === undefined) return laterMs;
+    this.#isHolder = taken.kind === "rows";
+    if (taken.kind === "held")
+      return this.#state === "backlog" ? this.#jittered(limits.retryBaseMs) : laterMs;
+    if (taken.kind === "none") {
+      if (this.#isBeginning) return AGAIN_MS; // while we asked
+      return (await this.#sendApart()) ? AGAIN_MS : laterMs;
     }
-    if (rows.length === 0) {
-      if (this.#isLeftBehind || this.#failedBatches.length > 0) return true; // while we asked
-      this.#setState("direct");
-      return false;
-    }
-    this.#isHeld = true;
+    this.#setState("backlog");
+    this.#leaveQueue();
     await this.#sending; // IN9
-    while (rows.length > 0) if (!(await this.#deliverForEver(this.#takeBatch(rows)))) return false;
+    if (taken.rows.length > 0) {
+      await this.#deliver([...taken.rows]);
+      return AGAIN_MS;
+    }
+    if (!(await this.#deliver(this.#apart)) || this.#isBeginning) return AGAIN_MS;
+    const isEnded = await this.#ask("outbox.endBacklog", () => outbox.endBacklog());
+    if (isEnded === undefined) return laterMs;
+    if (!isEnded || this.#isBeginning) return AGAIN_MS;
+    this.#isHolder = false;
+    this.#setState("direct");
+    await this.#pause(STRAYS_AFTER_MS);
+    await this.#sendMore("outbox.readWaiting", (limitCount) => outbox.readWaiting(limitCount));
+    return AGAIN_MS;
+  }
+
+  /** Undefined: the database did not answer. */
+  async #takeOver(limitCount: number, holdMs: number) {
+    const isBeginning = this.#isBeginning;
+    this.#isBeginning = false; // set again by what comes meanwhile
+    const options = { limitCount, holdMs, isBeginning };
+    const taken = await this.#ask("outbox.takeOver", () => this.#options.outbox.takeOver(options));
+    if (taken === undefined && isBeginning) this.#isBeginning = true;
+    return taken;
+  }
+
+  /** On a healthy link: homes, and what was put off. True: there may be more. */
+  async #sendApart(): Promise<boolean> {
+    this.#setState("direct");
+    const { outbox } = this.#options;
+    return await this.#sendMore("outbox.claim", async (limitCount) =>
+      this.#apart.length > 0 ? this.#apart.splice(0) : await outbox.claim(limitCount),
+    );
+  }
+
+  /** Beside what is queued, which follows. True: there may be more. */
+  async #sendMore(operation: string, read: (limitCount: number) => Promise<RelayEntry[]>) {
+    const rows = await this.#ask(operation, () => read(this.#options.limits.batchItemsMax));
+    if (rows !== undefined && rows.length > 0 && this.#state === "direct") {
+      this.#isHeld = true;
+      await this.#sending; // IN9
+      const isDelivered = await this.#deliver(rows);
+      this.#apart.push(...rows.filter(({ kind }) => !isDelivered && kind === "homes"));
+      this.#isHeld = false;
+    }
+    this.#sendSoon();
+    return this.#state === "backlog" || (rows !== undefined && rows.length > 0);
+  }
+
+  /** Takes what is delivered out of `rows`. False: failed, and waited for the next try. */
+  async #deliver(rows: RelayEntry[]): Promise<boolean> {
+    while (rows.length > 0) {
+      if (this.#phase !== "running") return false;
+      const batch = this.#sender.takeBatch(rows);
+      if ((await this.#sender.deliver(batch)) === "committed") {
+        this.#failuresCount = 0;
+        continue;
+      }
+      rows.unshift(...batch);
+      await this.#backOff();
+      return false;
+    }
     return true;
   }
 
-  /** False only when stopped. */
-  async #deliverForEver(batch: RelayEntry[]): Promise<boolean> {
-    for (let attempt = 1; this.#phase === "running"; attempt++) {
-      if ((await this.#deliver(batch)) === "committed") return true;
-      this.#enterBacklog();
-      const { retryBaseMs, retryMaxMs } = this.#options.limits;
-      const delay = { baseMs: retryBaseMs, factor: RETRY_FACTOR, maxMs: retryMaxMs };
-      const jitter = { ...delay, jitterShare: RETRY_JITTER_SHARE };
-      await this.#pause(backoffDelayMs(jitter, attempt, this.#random));
-    }
-    return false;
+  async #backOff(): Promise<void> {
+    this.#enterBacklog();
+    const { outbox, limits } = this.#options;
+    // Another node may have a way where this one has none.
+    if (this.#isHolder) await this.#ask("outbox.giveBack", () => outbox.giveBack());
+    this.#isHolder = false;
+    const delay = { baseMs: limits.retryBaseMs, factor: RETRY_FACTOR, maxMs: limits.retryMaxMs };
+    const jitter = { ...delay, jitterShare: RETRY_JITTER_SHARE };
+    await this.#pause(backoffDelayMs(jitter, ++this.#failuresCount, this.#random));
   }
 
-  /** Removes the first entries of one kind that fit into one message. */
-  #takeBatch(entries: RelayEntry[]): RelayEntry[] {
-    const { batchItemsMax, batchMaxBytes } = this.#options.limits;
-    const maxBytes = Math.min(batchMaxBytes, this.#bus.payloadMaxBytes) - ENVELOPE_BYTES;
-    const kind = entries[0]?.kind;
-    let count = 0;
-    let bytes = 0;
-    for (const entry of entries) {
-      bytes += Buffer.byteLength(entry.json) + 1;
-      if (count > 0 && (entry.kind !== kind || count >= batchItemsMax || bytes > maxBytes)) break;
-      count++;
-    }
-    return entries.splice(0, count);
-  }
-
-  async #deliver(batch: readonly RelayEntry[]): Promise<"committed" | "failed"> {
-    const result = await this.#request(batch);
-    if (typeof result === "object") return await this.#deliverPartly(batch, result.withheld);
-    if (result === "refused" && batch.length > 1) {
-      for (const entry of batch) if ((await this.#deliver([entry])) === "failed") return "failed";
-      return "committed";
-    }
-    this.#options.onOutcome(result, batch.length);
-    if (result === "failed") return "failed";
-    if (result === "committed") {
-      try {
-        await this.#options.markDone(batch.map((entry) => entry.outboxId));
-      } catch (cause) {
-        if (!(cause instanceof Fault)) throw cause;
-        this.#options.onFault("outbox.markDone", cause); // sent again later, absorbed there
-      }
-    }
-    return "committed"; // refused alone: its row stays in the outbox, for a person to look at
-  }
-
-  async #deliverPartly(batch: readonly RelayEntry[], withheld: readonly number[]) {
-    const kept = new Set(withheld);
-    const idsOf = (isKept: boolean): number[] =>
-      batch.flatMap((entry, at) => (kept.has(at) === isKept ? entry.outboxId : []));
-    this.#options.onOutcome("committed", idsOf(false).length);
-    this.#options.onOutcome("withheld", idsOf(true).length);
+  async #ask<T>(operation: string, statement: () => Promise<T>): Promise<T | undefined> {
     try {
-      await this.#options.markDone(idsOf(false));
-      await this.#options.defer(idsOf(true));
+      return await statement();
     } catch (cause) {
       if (!(cause instanceof Fault)) throw cause;
-      this.#options.onFault("outbox.defer", cause); // both are asked again later
+      this.#options.onFault(operation, cause);
+      return undefined;
     }
-    return "committed" as const;
-  }
-
-  async #request(batch: readonly RelayEntry[]): Promise<RequestResult> {
-    const { from, target, limits } = this.#options;
-    const body = batch.map((entry) => entry.json).join(",");
-    const isHomes = batch[0]?.kind === "homes";
-    const text = `{"from":"${from}","${isHomes ? "tenants" : "items"}":[${body}]}`;
-    const subject = isHomes ? subjects.regionHomes(target) : subjects.regionNotify(target);
-    const data = new TextEncoder().encode(text);
-    const outcome = await this.#bus.request(subject, data, limits.requestTimeoutMs);
-    if (outcome.kind === "too_large") return "refused";
-    if (outcome.kind !== "reply") return "failed";
-    const decoded = decodeMessage(relayReplySchema, outcome.data);
-    if (decoded.kind === "malformed") return "failed";
-    if (decoded.message.kind === "committed") return "committed";
-    if (decoded.message.kind === "partly") return { withheld: decoded.message.withheld };
-    return REFUSALS.has(decoded.message.code) ? "refused" : "failed";
   }
 
   async #pause(delayMs: number): Promise<void> {

@@ -195,6 +195,7 @@ test(
           queueItemsMax: 3,
           queueMaxBytes: 1_048_576,
           requestTimeoutMs: 5_000,
+          slowAfterMs: 1_000,
           retryBaseMs: 500,
           retryMaxMs: 3_000,
           sweepEveryMs: 500,

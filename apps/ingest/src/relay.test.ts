@@ -29,11 +29,18 @@ async function start() {
     });
   }
   const outbox = {
-    async claim(target: string) {
+    async takeOver({ targetRegion: target }: { targetRegion: string }) {
       if (target === "lon" && plan.crash !== undefined) throw plan.crash;
       const item = { notification: {}, audience: { kind: "broadcast" } };
-      return rows[target]!.splice(0).map((id) => ({ id, kind: "notification", item }) as Row);
+      const taken = rows[target]!.splice(0);
+      if (taken.length === 0) return { kind: "none" as const };
+      const found = taken.map((id) => ({ id, kind: "notification", item }) as Row);
+      return { kind: "rows" as const, rows: found };
     },
+    async giveBack() {},
+    endBacklog: async () => true,
+    readWaiting: async () => [],
+    claim: async () => [],
     async markDone() {},
     async defer() {},
   };
@@ -59,7 +66,7 @@ async function start() {
   await supervisor.start();
   await clock.advance(0);
   const offer = (target: string, id: number): void =>
-    relay.offer(target, [{ outboxId: id, kind: "notification", json: "{}" }]);
+    relay.offer(target, [{ outboxId: id, kind: "notification", json: "{}" }], "direct");
   const restarts = (): Record<string, number> =>
     Object.fromEntries(
       supervisor.tree().children.map(({ id, restartsCount }: TreeNode) => [id, restartsCount]),
@@ -113,7 +120,7 @@ test("a database that is away crashes no link", async () => {
   plan.crash = new Fault("down", { code: "store_unavailable", isRetryable: true });
   relay.sweepSoon();
   await clock.advance(0);
-  expect([log, restarts()]).toEqual([["fault outbox.claim"], { lon: 0, par: 0 }]);
+  expect([log, restarts()]).toEqual([["fault outbox.takeOver"], { lon: 0, par: 0 }]);
   await supervisor.stop();
 });
 

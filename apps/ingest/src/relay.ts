@@ -3,7 +3,7 @@
 //   IN33 A link that crashes is made anew alone; meanwhile its rows are left in Postgres.
 import { type Bus, ownBus } from "@carillon/bus";
 import type { RelayItem } from "@carillon/contracts";
-import { backoffDelayMs, type Clock, type Random } from "@carillon/kernel";
+import { backoffDelayMs, type Clock, createUuidV7, type Random } from "@carillon/kernel";
 import {
   type AnySupervisor,
   type ChildSpec,
@@ -15,18 +15,19 @@ import {
   type SupervisorOptions,
 } from "@carillon/process";
 import type { OutboxRow, Store } from "@carillon/store";
-import { type RelayEntry, type RelayLimits, RelayLink, type RelayOutcome } from "./relay-link.ts";
+import { type RelayLimits, RelayLink, type RelayOutbox, type RelayWay } from "./relay-link.ts";
+import type { RelayEntry, RelayOutcome } from "./relay-sender.ts";
 
 /** Rows that a node has claimed come back to the others after this, if it dies. */
 const CLAIM_RETRY_MS = 5_000;
-/** Rows of a tenant that the target withholds: asked again so often until the home is back. */
-const WITHHELD_RETRY_MS = 15_000;
+/** Rows that the target withholds or refuses: asked again so often until the home is back. */
+const PUT_OFF_RETRY_MS = 15_000;
 
 export interface Relay {
-  offer(target: string, entries: readonly RelayEntry[]): void;
+  offer(target: string, entries: readonly RelayEntry[], way: RelayWay): void;
   /** Rows that are due at once were committed, or the connection is back. */
   sweepSoon(): void;
-  stateOf(target: string): "direct" | "backlog" | undefined;
+  stateOf(target: string): RelayWay | undefined;
   readonly queuedCount: number;
   /** Of its links, one child for each target; a new one for each start. */
   createSupervisor(onExit: (exit: Exit) => void): AnySupervisor;
@@ -38,12 +39,12 @@ export interface RelayOptions {
   readonly limits: RelayLimits;
   readonly onOutcome: (outcome: RelayOutcome, itemCount: number) => void;
   readonly onFault: (operation: string, cause: unknown) => void;
-  readonly onState: (target: string, state: "direct" | "backlog") => void;
+  readonly onState: (target: string, state: RelayWay) => void;
   readonly supervision?: Pick<SupervisorOptions, "onReport" | "restartDelayMs">;
 }
 
 export interface RelayDeps {
-  readonly store: { readonly outbox: Pick<Store["outbox"], "claim" | "markDone" | "defer"> };
+  readonly store: { readonly outbox: Omit<Store["outbox"], "oldestAgeMs" | "backlog"> };
   readonly bus: Bus;
   readonly clock: Clock;
   readonly random: Random;
@@ -65,17 +66,20 @@ class SupervisedRelay implements Relay {
   /** Those that run. */
   readonly #links = new Map<string, { readonly link: RelayLink; readonly run: OwnRun }>();
   readonly #begun = new Set<string>(); // targets
+  /** This node, as the outbox knows it; its links may be many, one after the other. */
+  readonly #holder: string;
 
   constructor(options: RelayOptions, deps: RelayDeps) {
     this.#options = options;
     this.#deps = deps;
+    this.#holder = createUuidV7(deps.clock, deps.random);
     this.#targets = options.regions.filter((region) => region !== options.region);
   }
 
   /** Without a link the rows are left to the next one, which begins with what is in Postgres. */
-  offer(target: string, entries: readonly RelayEntry[]): void {
+  offer(target: string, entries: readonly RelayEntry[], way: RelayWay): void {
     const running = this.#links.get(target);
-    if (running !== undefined) running.run.guarded(() => running.link.offer(entries))();
+    if (running !== undefined) running.run.guarded(() => running.link.offer(entries, way))();
     else if (this.#targets.includes(target)) this.#options.onOutcome("left_behind", entries.length);
   }
 
@@ -83,7 +87,7 @@ class SupervisedRelay implements Relay {
     for (const { link, run } of this.#links.values()) run.guarded(() => link.sweepSoon())();
   }
 
-  stateOf(target: string): "direct" | "backlog" | undefined {
+  stateOf(target: string): RelayWay | undefined {
     if (!this.#targets.includes(target)) return undefined;
     return this.#links.get(target)?.link.state ?? "backlog";
   }
@@ -143,17 +147,14 @@ class SupervisedRelay implements Relay {
 
   #createLink(target: string, restMs: number, run: OwnRun): RelayLink {
     const { region: from, limits, onOutcome, onFault, onState } = this.#options;
-    const { bus, clock, random, store } = this.#deps;
+    const { bus, clock, random } = this.#deps;
     return new RelayLink(
       {
         from,
         target,
         limits,
         restMs,
-        claim: async (region, limitCount) =>
-          (await store.outbox.claim(region, limitCount, CLAIM_RETRY_MS)).map(entryOfRow),
-        markDone: (outboxIds) => store.outbox.markDone(outboxIds),
-        defer: (outboxIds) => store.outbox.defer(outboxIds, WITHHELD_RETRY_MS),
+        outbox: this.#outboxOf(target),
         onOutcome,
         onFault,
         onState,
@@ -161,6 +162,26 @@ class SupervisedRelay implements Relay {
       },
       { bus, clock: ownClock(run, clock), random },
     );
+  }
+
+  #outboxOf(targetRegion: string): RelayOutbox {
+    const { outbox } = this.#deps.store;
+    const holder = this.#holder;
+    return {
+      async takeOver(options) {
+        const taken = await outbox.takeOver({ ...options, targetRegion, holder });
+        if (taken.kind !== "rows") return taken;
+        return { kind: "rows", rows: taken.rows.map(entryOfRow) };
+      },
+      giveBack: () => outbox.giveBack(targetRegion, holder),
+      endBacklog: () => outbox.endBacklog(targetRegion, holder),
+      readWaiting: async (limitCount) =>
+        (await outbox.readWaiting(targetRegion, limitCount)).map(entryOfRow),
+      claim: async (limitCount) =>
+        (await outbox.claim(targetRegion, limitCount, CLAIM_RETRY_MS)).map(entryOfRow),
+      markDone: (outboxIds) => outbox.markDone(outboxIds),
+      defer: (outboxIds) => outbox.defer(outboxIds, PUT_OFF_RETRY_MS),
+    };
   }
 
   /** As long as between two tries of a region that does not answer. */

@@ -54,6 +54,7 @@ export interface AcceptedRecord {
   versions: number[] | null;
   outbox_ids: number[] | null;
   outbox_regions: string[] | null;
+  backlogs: string[] | null;
 }
 
 export async function insertAccepted(
@@ -137,7 +138,8 @@ export async function insertAccepted(
       from numbered order by n, at_offset
     )
     select fresh.ord, entry.partitions, entry.offsets, entry.versions,
-      post.ids as outbox_ids, post.regions as outbox_regions
+      post.ids as outbox_ids, post.regions as outbox_regions,
+      (select array_agg(target_region) from relay_backlog) as backlogs
     from fresh
     left join (
       select ord, array_agg(n::int order by n) as partitions,

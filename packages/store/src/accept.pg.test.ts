@@ -51,6 +51,7 @@ test("D1 — a direct notification is there with its ledger row, members and all
     answer: item.answer,
     ledgerEntries: [entry],
     outboxIds: {},
+    backlogs: [],
   });
   expect(await store.ledger.readUnclosedRows(HOME, [7])).toEqual([
     { ...entry, notificationId: notification.id, state: "open", sets: setsOf() },

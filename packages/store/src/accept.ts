@@ -42,6 +42,8 @@ export type AcceptResult =
       readonly answer: NotificationAccepted;
       readonly ledgerEntries: readonly PokeEntry[]; // ascending by partition
       readonly outboxIds: Readonly<Record<string, number>>; // by target region
+      /** Regions with a backlog: what is for them goes out by it, in turn (ST23). */
+      readonly backlogs: readonly string[];
     }
   | { readonly kind: "replayed"; readonly answer: NotificationAccepted }
   | { readonly kind: "mismatch" }
@@ -158,7 +160,8 @@ async function commit(
     const answer = answers[index];
     if (record === undefined || answer === undefined) return undefined;
     const ledgerEntries = entriesOf(record, resolved[index]?.partitions ?? []);
-    return { kind: "accepted", answer, ledgerEntries, outboxIds: outboxIdsOf(record) };
+    const outboxIds = outboxIdsOf(record);
+    return { kind: "accepted", answer, ledgerEntries, outboxIds, backlogs: record.backlogs ?? [] };
   });
 }
 
