@@ -42,7 +42,7 @@ export type AcceptResult =
       readonly answer: NotificationAccepted;
       readonly ledgerEntries: readonly PokeEntry[]; // ascending by partition
       readonly outboxIds: Readonly<Record<string, number>>; // by target region
-      /** Regions with a backlog: what is for them goes out by it, in turn (ST23). */
+      /** Regions with a backlog: what is for them goes out by it, in turn (ST22). */
       readonly backlogs: readonly string[];
     }
   | { readonly kind: "replayed"; readonly answer: NotificationAccepted }

@@ -92,6 +92,13 @@ test("ST13 — accept, relay, upsert, flush, acquire, refresh, release and outbo
       await node.leases.release({ home: HOME, memberId, partitions: ALL });
     };
     const relayOut = async () => {
+      const own = { targetRegion: "lon", holder: memberId, holdMs: 1, limitCount: 20 };
+      const taken = await node.outbox.takeOver({ ...own, isBeginning: true });
+      const turn = taken.kind === "rows" ? taken.rows.map(({ id }) => id) : [];
+      await node.outbox.defer(turn.slice(0, 5), 0);
+      await node.outbox.markDone(turn.slice(5));
+      await node.outbox.giveBack("lon", memberId);
+      await node.outbox.endBacklog("lon", memberId);
       const rows = await node.outbox.claim("lon", 20, 1);
       await node.outbox.markDone(rows.map(({ id }) => id));
       await node.directory.learnHomes({

@@ -3,10 +3,10 @@
 // has confirmed its copy.
 //   ST17 Out of turn (homes, and what was put off): a row is claimed by one relay at a time, and comes
 //        back after `retryInMs` if that one dies.
-//   ST23 In turn: `takeOver` gives the oldest notifications of a target, whoever committed them, and to
+//   ST22 In turn: `takeOver` gives the oldest notifications of a target, whoever committed them, and to
 //        one holder at a time. A holder that dies, or sleeps, leaves them to the others after `holdMs`;
 //        what two have sent is absorbed by the target, and neither has left out an older one (C22).
-//   ST24 A backlog ends in the statement that sees that nothing waits in turn.
+//   ST23 A backlog ends in the statement that sees that nothing waits in turn.
 import type { HomesBatch, RegionAudience, RelayItem } from "@carillon/contracts";
 import { intsOf } from "./arrays.ts";
 import {

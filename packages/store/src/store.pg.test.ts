@@ -168,6 +168,7 @@ test("ST1 — a database that was killed is store_unavailable for every method",
       otherRegions: [],
     }),
     store.outbox.claim("lon", 1, 1),
+    store.outbox.endBacklog("lon", "a"),
   ];
   const faults = await Promise.all(calls.map(faultOf));
   expect(faults.map(({ code, isRetryable }) => [code, isRetryable])).toEqual(

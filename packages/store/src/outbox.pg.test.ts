@@ -1,0 +1,131 @@
+// Goal: ST17, ST22, ST23: what waits for other regions, in turn and out of turn. Method: a real Postgres,
+// one database a test.
+import type { RegionAudience } from "@carillon/contracts";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Store } from "./store.ts";
+import {
+  acceptItem,
+  directTo,
+  HOME,
+  startTestPostgres,
+  type TestPostgres,
+} from "./test-database.ts";
+
+let postgres: TestPostgres;
+beforeAll(async () => {
+  postgres = await startTestPostgres();
+});
+afterAll(() => postgres.stop());
+
+const BROADCAST: RegionAudience = { kind: "broadcast" };
+const HOLD_MS = 60_000;
+
+/** One commit of one notification for lon and par; its outbox id for lon, and the backlogs it saw. */
+async function post(store: Store): Promise<{ id: number; backlogs: readonly string[] }> {
+  const remotes = [
+    { region: "lon", audience: directTo("x") },
+    { region: "par", audience: BROADCAST },
+  ];
+  const [result] = await store.notifications.accept(HOME, [acceptItem(null, { remotes })]);
+  if (result?.kind !== "accepted") throw new Error(`expected accepted, got ${result?.kind}`);
+  return { id: result.outboxIds["lon"] ?? 0, backlogs: result.backlogs };
+}
+
+const takeOver = (store: Store, holder: string, more: { isBeginning?: boolean } = {}) =>
+  store.outbox.takeOver({
+    ...{ targetRegion: "lon", holder, holdMs: HOLD_MS, limitCount: 10, isBeginning: false },
+    ...more,
+  });
+const idsOf = (taken: Awaited<ReturnType<typeof takeOver>>) =>
+  taken.kind === "rows" ? taken.rows.map(({ id }) => id) : taken.kind;
+
+test("ST22 — rows wait for the fast path; the oldest that does not go begins a backlog", async () => {
+  const { store, sql } = await postgres.newDatabase();
+  const item = acceptItem(null, { remotes: [{ region: "lon", audience: directTo("x") }] });
+  await store.notifications.accept(HOME, [item]);
+  expect(await takeOver(store, "a")).toEqual({ kind: "none" });
+  expect((await post(store)).backlogs).toEqual([]);
+  await sql`update outbox set next_attempt_at = now() where id = 1`;
+  const taken = await takeOver(store, "a");
+  expect(taken.kind === "rows" && taken.rows[0]).toEqual({
+    kind: "notification",
+    id: 1,
+    attemptCount: 0,
+    ageMs: expect.any(Number),
+    item: { notification: item.notification, audience: directTo("x") },
+  });
+  expect(idsOf(taken)).toEqual([1, 2]); // the second is not due, and follows the first
+  expect(await store.outbox.backlog("lon")).toBe(2);
+  await store.outbox.markDone([1, 2, 999_999]);
+  expect(await store.outbox.oldestAgeMs("lon")).toBeNull();
+  expect(await store.outbox.backlog("par")).toBe(1);
+  await sql`update outbox set created_at = now() - interval '5 s'`;
+  expect(Math.round((await store.outbox.oldestAgeMs())! / 1_000)).toBe(5);
+});
+
+test("ST22, C22 — one of many that ask at once holds a backlog; it sees the oldest again until they are done", async () => {
+  const { store } = await postgres.newDatabase();
+  const posted = [await post(store), await post(store), await post(store)].map(({ id }) => id);
+  const holders = ["a", "b", "c", "d"];
+  const answers = await Promise.all(
+    holders.map((holder) => takeOver(store, holder, { isBeginning: true })),
+  );
+  const kinds = answers.map(({ kind }) => kind);
+  expect(kinds.toSorted()).toEqual(["held", "held", "held", "rows"]);
+  const holder = holders[kinds.indexOf("rows")]!;
+  expect(idsOf(answers[kinds.indexOf("rows")]!)).toEqual(posted);
+  const last = await post(store);
+  expect(last.backlogs).toEqual(["lon"]); // every commit sees it
+  await store.outbox.markDone(posted.slice(0, 1));
+  expect(idsOf(await takeOver(store, holder))).toEqual([...posted.slice(1), last.id]);
+});
+
+test("ST22 — a backlog changes hands when it is given back, or its holder is silent", async () => {
+  const { store, sql } = await postgres.newDatabase();
+  const { id } = await post(store);
+  expect(idsOf(await takeOver(store, "a", { isBeginning: true }))).toEqual([id]);
+  expect(await takeOver(store, "b")).toEqual({ kind: "held" });
+  await store.outbox.giveBack("lon", "b"); // not its own
+  expect(await takeOver(store, "b")).toEqual({ kind: "held" });
+  await store.outbox.giveBack("lon", "a");
+  expect(idsOf(await takeOver(store, "b"))).toEqual([id]);
+  expect(await takeOver(store, "a")).toEqual({ kind: "held" });
+  await sql`update relay_backlog set held_until = now()`; // b died
+  expect(idsOf(await takeOver(store, "a"))).toEqual([id]);
+  expect(await store.outbox.endBacklog("lon", "b")).toBe(false);
+});
+
+test("ST23 — a backlog ends when nothing waits in turn, by its holder only", async () => {
+  const { store } = await postgres.newDatabase();
+  const { id } = await post(store);
+  await takeOver(store, "a", { isBeginning: true });
+  expect(await store.outbox.endBacklog("lon", "a")).toBe(false);
+  expect((await store.outbox.readWaiting("lon", 10)).map((row) => row.id)).toEqual([id]);
+  await store.outbox.markDone([id]);
+  expect(await store.outbox.endBacklog("lon", "b")).toBe(false);
+  expect(await store.outbox.endBacklog("lon", "a")).toBe(true);
+  expect(await store.outbox.endBacklog("lon", "a")).toBe(false);
+  expect((await post(store)).backlogs).toEqual([]);
+});
+
+test("ST17 — what was put off goes out of turn, claimed once, and holds up no backlog", async () => {
+  const { store, sql } = await postgres.newDatabase();
+  const posted = [await post(store), await post(store), await post(store)].map(({ id }) => id);
+  await takeOver(store, "a", { isBeginning: true });
+  await store.outbox.defer(posted.slice(0, 2), 60_000);
+  expect(idsOf(await takeOver(store, "a"))).toEqual(posted.slice(2));
+  await store.outbox.markDone(posted.slice(2));
+  expect(await store.outbox.endBacklog("lon", "a")).toBe(true);
+  expect(await store.outbox.claim("lon", 10, 60_000)).toEqual([]); // not due
+  await sql`update outbox set next_attempt_at = now() - interval '1 s'`;
+  expect(await takeOver(store, "a")).toEqual({ kind: "none" });
+  const claims = await Promise.all([
+    store.outbox.claim("lon", 10, 60_000),
+    store.outbox.claim("lon", 10, 60_000),
+  ]);
+  const claimed = claims.flat().map(({ id, attemptCount }) => [id, attemptCount]);
+  expect(claimed.toSorted()).toEqual(posted.slice(0, 2).map((id) => [id, 2]));
+  expect(await store.outbox.claim("lon", 10, 60_000)).toEqual([]);
+  await store.outbox.markDone(posted);
+  expect(await store.outbox.backlog("lon")).toBe(0);
+});
