@@ -47,17 +47,24 @@ export const MUTANTS: readonly Mutant[] = [
     seed: 1,
   }),
   simulated("early-outbox", "an outbox row is deleted before the target has confirmed it", {
-    file: "apps/ingest/src/relay-link.ts",
+    file: "apps/ingest/src/relay-sender.ts",
     from: "const result = await this.#request(batch);",
-    to: `await this.#options.markDone(batch.map((entry) => entry.outboxId)).catch(() => undefined);
+    to: `await this.#options.outbox.markDone(batch.map((entry) => entry.outboxId)).catch(() => undefined);
     const result = await this.#request(batch);`,
     seed: 3,
   }),
-  simulated("no-claim", "what a dead node left in the outbox is not taken over", {
-    file: "apps/ingest/src/relay.ts",
-    from: "(await store.outbox.claim(region, limitCount, CLAIM_RETRY_MS)).map(entryOfRow),",
-    to: "(await store.outbox.claim(region, limitCount, CLAIM_RETRY_MS)).map(entryOfRow).slice(0, 0),",
+  simulated("no-take-over", "what a dead node left in the outbox is not taken over", {
+    file: "apps/ingest/src/relay-outbox.ts",
+    from: 'return { kind: "rows", rows: taken.rows.map(entryOfRow) };',
+    to: 'return { kind: "rows", rows: taken.rows.map(entryOfRow).slice(0, 0) };',
     seed: 1,
+  }),
+  simulated("backlog-ignored", "a node posts past the backlog of its region", {
+    file: "apps/ingest/src/accept.ts",
+    from: 'backlogs.includes(target) ? "backlog" : "direct"',
+    to: 'backlogs.includes(`${target}?`) ? "backlog" : "direct"',
+    seed: 3,
+    scenario: "cut",
   }),
   simulated("wall-clock-lease", "a lease's age is measured by the wall clock", {
     file: OWNERSHIP,

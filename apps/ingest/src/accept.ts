@@ -19,8 +19,9 @@ import type { AcceptItem, AcceptResult, Store } from "@carillon/store";
 import { type Answer, invalidField, ok, problem } from "./answer.ts";
 import type { Homes } from "./homes.ts";
 import { type Poker, type PokeSource, push } from "./poke.ts";
+import { relayItemJson } from "./relay-outbox.ts";
 import type { RelayEntry } from "./relay-sender.ts";
-import { type Relay, relayItemJson } from "./relay.ts";
+import type { Relay } from "./relay.ts";
 
 export interface AcceptLimits {
   readonly batchItemsMax: number;

@@ -6,7 +6,8 @@ import { createSeededRandom, Fault } from "@carillon/kernel";
 import { FakeClock } from "@carillon/testkit";
 import { expect, test } from "vitest";
 import { INGEST_LIMITS } from "./limits.ts";
-import { RelayLink, type RelayLimits, type RelayOutbox } from "./relay-link.ts";
+import { RelayLink, type RelayLimits } from "./relay-link.ts";
+import type { RelayOutbox } from "./relay-outbox.ts";
 import type { RelayEntry } from "./relay-sender.ts";
 
 type Script = "committed" | "silent" | { readonly failed: string } | { withheld: number[] };

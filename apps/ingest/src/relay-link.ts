@@ -12,6 +12,7 @@
 //   IN41 A batch that has no answer for `slowAfterMs` begins a backlog: others must not overtake it.
 import type { Bus } from "@carillon/bus";
 import { backoffDelayMs, type Clock, Fault, type Random, type Timer } from "@carillon/kernel";
+import type { RelayOutbox, RelayWay } from "./relay-outbox.ts";
 import { type RelayEntry, type RelayOutcome, RelaySender } from "./relay-sender.ts";
 
 export interface RelayLimits {
@@ -24,29 +25,6 @@ export interface RelayLimits {
   readonly retryBaseMs: number;
   readonly retryMaxMs: number;
   readonly sweepEveryMs: number; // finds what a dead node left behind
-}
-
-/** How a row goes out: as the commit that made it has seen it (`AcceptResult.backlogs`). */
-export type RelayWay = "direct" | "backlog";
-
-/** The outbox, for one target and one node. All throw Fault. */
-export interface RelayOutbox {
-  takeOver(options: {
-    readonly limitCount: number;
-    readonly holdMs: number;
-    readonly isBeginning: boolean;
-  }): Promise<
-    | { readonly kind: "none" }
-    | { readonly kind: "held" }
-    | { readonly kind: "rows"; readonly rows: readonly RelayEntry[] }
-  >;
-  giveBack(): Promise<void>;
-  endBacklog(): Promise<boolean>;
-  readWaiting(limitCount: number): Promise<RelayEntry[]>;
-  /** Out of turn, due; kept from other nodes for a while. */
-  claim(limitCount: number): Promise<RelayEntry[]>;
-  markDone(outboxIds: readonly number[]): Promise<void>;
-  defer(outboxIds: readonly number[]): Promise<void>;
 }
 
 export interface RelayLinkOptions {
@@ -63,8 +41,7 @@ export interface RelayLinkOptions {
   readonly restMs?: number;
 }
 
-const RETRY_FACTOR = 2;
-const RETRY_JITTER_SHARE = 0.5;
+const RETRY = { factor: 2, jitterShare: 0.5 };
 /** Above a request's time-out by this: others wait for a holder that is gone, not for one that tries. */
 const HOLD_MARGIN_MS = 1_000;
 /** A commit that was under way when a backlog ended still left its rows to it; by now it is done. */
@@ -96,10 +73,9 @@ export class RelayLink {
 
   constructor(options: RelayLinkOptions, deps: { bus: Bus; clock: Clock; random: Random }) {
     const { outbox, limits, from, target, onOutcome, onFault } = options;
-    const { markDone, defer } = outbox;
     this.#options = options;
     this.#sender = new RelaySender(
-      { ...limits, from, target, markDone, defer, onOutcome, onFault },
+      { ...limits, from, target, outbox, onOutcome, onFault },
       deps.bus,
     );
     this.#clock = deps.clock;
@@ -160,9 +136,8 @@ export class RelayLink {
     while (this.#queue.length > 0 && !this.#isHeld && this.#phase === "running") {
       const batch = this.#sender.takeBatch(this.#queue);
       for (const entry of batch) this.#queuedBytes -= entry.json.length;
-      const slow = this.#clock.setTimer(this.#options.limits.slowAfterMs, () =>
-        this.#enterBacklog(),
-      );
+      const onSlow = (): void => this.#enterBacklog();
+      const slow = this.#clock.setTimer(this.#options.limits.slowAfterMs, onSlow);
       const delivered = await this.#sender.deliver(batch).finally(() => slow.cancel());
       if (delivered === "failed") this.#enterBacklog();
     }
@@ -293,9 +268,8 @@ export class RelayLink {
     // Another node may have a way where this one has none.
     if (this.#isHolder) await this.#ask("outbox.giveBack", () => outbox.giveBack());
     this.#isHolder = false;
-    const delay = { baseMs: limits.retryBaseMs, factor: RETRY_FACTOR, maxMs: limits.retryMaxMs };
-    const jitter = { ...delay, jitterShare: RETRY_JITTER_SHARE };
-    await this.#pause(backoffDelayMs(jitter, ++this.#failuresCount, this.#random));
+    const delay = { ...RETRY, baseMs: limits.retryBaseMs, maxMs: limits.retryMaxMs };
+    await this.#pause(backoffDelayMs(delay, ++this.#failuresCount, this.#random));
   }
 
   async #ask<T>(operation: string, statement: () => Promise<T>): Promise<T | undefined> {

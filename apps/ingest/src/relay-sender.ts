@@ -20,9 +20,11 @@ export interface RelaySenderOptions {
   readonly batchItemsMax: number;
   readonly batchMaxBytes: number;
   readonly requestTimeoutMs: number;
-  readonly markDone: (outboxIds: readonly number[]) => Promise<void>;
-  /** Due again later, out of turn. Throws Fault. */
-  readonly defer: (outboxIds: readonly number[]) => Promise<void>;
+  readonly outbox: {
+    markDone(outboxIds: readonly number[]): Promise<void>;
+    /** Due again later, out of turn. */
+    defer(outboxIds: readonly number[]): Promise<void>;
+  };
   readonly onOutcome: (outcome: RelayOutcome, itemCount: number) => void;
   readonly onFault: (operation: string, cause: unknown) => void;
 }
@@ -94,9 +96,10 @@ export class RelaySender {
   }
 
   async #settle(done: readonly number[], later: readonly number[]): Promise<Delivered> {
+    const { outbox } = this.#options;
     try {
-      if (done.length > 0) await this.#options.markDone(done);
-      if (later.length > 0) await this.#options.defer(later);
+      if (done.length > 0) await outbox.markDone(done);
+      if (later.length > 0) await outbox.defer(later);
       return "committed";
     } catch (cause) {
       if (!(cause instanceof Fault)) throw cause;

@@ -143,6 +143,46 @@ test(
 );
 
 test(
+  "IN40, C22 — two nodes of a region, one sender: what waited comes in the order of the posts, before the rest",
+  async () => {
+    const second = await regions.startNode("fra", { ownerOf });
+    const nodes = [fra, second];
+    await until("both are direct", async () => {
+      const [one, other] = await Promise.all(nodes.map((node) => post(node, broadcast)));
+      return (await arrivedAt(lon, [one!.body["id"], other!.body["id"]])) === 2;
+    });
+    await until("all is done", async () => (await fra.store.outbox.backlog("lon")) === 0);
+    const [before = 0] = await offsetsOf(lon);
+    const ids: unknown[] = [];
+    /** Each after the 202 of the one before, through either node. */
+    const postSome = async (count: number): Promise<void> => {
+      for (let n = 0; n < count; n++) {
+        const answer = await post(nodes[(n + (n >> 2)) % 2]!, broadcast);
+        expect(answer.status).toBe(202);
+        ids.push(answer.body["id"]);
+      }
+    };
+    await lon.stop();
+    await postSome(20);
+    lon = await regions.startNode("lon", { ownerOf });
+    const healedAtMs = systemClock.monotonicMs();
+    while ((await arrivedAt(lon, ids.slice(0, 20))) < 20) await postSome(2); // while it drains
+    expect(systemClock.monotonicMs() - healedAtMs).toBeLessThan(HEALED_MAX_MS);
+    await until("all copies", async () => (await arrivedAt(lon, ids)) === ids.length);
+    const rows = await lon.store.ledger.readRows("lon", 0, {
+      afterOffset: before,
+      limitCount: 1_000,
+    });
+    const arrived = rows.map((row) => row.notificationId);
+    expect(arrived.slice(0, 20)).toEqual(ids.slice(0, 20));
+    // Those that went out directly again may pass each other by milliseconds (ADR 0016).
+    expect([arrived.length, new Set(arrived)]).toEqual([ids.length, new Set(ids)]);
+    await second.stop();
+  },
+  TEST_MAX_MS,
+);
+
+test(
   "IN29, D5 — cut off by its nats-server, a region accepts for itself; everything meets after healing",
   async () => {
     const [lonBefore = 0] = await offsetsOf(lon);

@@ -1,8 +1,7 @@
 // apps/ingest/src/relay.ts
-// All links to other regions under their supervisor, and how an outbox row looks on them (DESIGN §5.2).
+// All links to other regions under their supervisor (DESIGN §5.2).
 //   IN33 A link that crashes is made anew alone; meanwhile its rows are left in Postgres.
 import { type Bus, ownBus } from "@carillon/bus";
-import type { RelayItem } from "@carillon/contracts";
 import { backoffDelayMs, type Clock, createUuidV7, type Random } from "@carillon/kernel";
 import {
   type AnySupervisor,
@@ -14,14 +13,9 @@ import {
   Supervisor,
   type SupervisorOptions,
 } from "@carillon/process";
-import type { OutboxRow, Store } from "@carillon/store";
-import { type RelayLimits, RelayLink, type RelayOutbox, type RelayWay } from "./relay-link.ts";
+import { type RelayLimits, RelayLink } from "./relay-link.ts";
+import { relayOutboxOf, type RelayWay, type StoredOutbox } from "./relay-outbox.ts";
 import type { RelayEntry, RelayOutcome } from "./relay-sender.ts";
-
-/** Rows that a node has claimed come back to the others after this, if it dies. */
-const CLAIM_RETRY_MS = 5_000;
-/** Rows that the target withholds or refuses: asked again so often until the home is back. */
-const PUT_OFF_RETRY_MS = 15_000;
 
 export interface Relay {
   offer(target: string, entries: readonly RelayEntry[], way: RelayWay): void;
@@ -44,7 +38,7 @@ export interface RelayOptions {
 }
 
 export interface RelayDeps {
-  readonly store: { readonly outbox: Omit<Store["outbox"], "oldestAgeMs" | "backlog"> };
+  readonly store: { readonly outbox: StoredOutbox };
   readonly bus: Bus;
   readonly clock: Clock;
   readonly random: Random;
@@ -147,14 +141,14 @@ class SupervisedRelay implements Relay {
 
   #createLink(target: string, restMs: number, run: OwnRun): RelayLink {
     const { region: from, limits, onOutcome, onFault, onState } = this.#options;
-    const { bus, clock, random } = this.#deps;
+    const { bus, clock, random, store } = this.#deps;
     return new RelayLink(
       {
         from,
         target,
         limits,
         restMs,
-        outbox: this.#outboxOf(target),
+        outbox: relayOutboxOf(store.outbox, target, this.#holder),
         onOutcome,
         onFault,
         onState,
@@ -164,44 +158,10 @@ class SupervisedRelay implements Relay {
     );
   }
 
-  #outboxOf(targetRegion: string): RelayOutbox {
-    const { outbox } = this.#deps.store;
-    const holder = this.#holder;
-    return {
-      async takeOver(options) {
-        const taken = await outbox.takeOver({ ...options, targetRegion, holder });
-        if (taken.kind !== "rows") return taken;
-        return { kind: "rows", rows: taken.rows.map(entryOfRow) };
-      },
-      giveBack: () => outbox.giveBack(targetRegion, holder),
-      endBacklog: () => outbox.endBacklog(targetRegion, holder),
-      readWaiting: async (limitCount) =>
-        (await outbox.readWaiting(targetRegion, limitCount)).map(entryOfRow),
-      claim: async (limitCount) =>
-        (await outbox.claim(targetRegion, limitCount, CLAIM_RETRY_MS)).map(entryOfRow),
-      markDone: (outboxIds) => outbox.markDone(outboxIds),
-      defer: (outboxIds) => outbox.defer(outboxIds, PUT_OFF_RETRY_MS),
-    };
-  }
-
   /** As long as between two tries of a region that does not answer. */
   #restMs(): number {
     const { retryMaxMs: maxMs } = this.#options.limits;
     const delay = { baseMs: maxMs, factor: 1, maxMs, jitterShare: REST_JITTER_SHARE };
     return backoffDelayMs(delay, 1, this.#deps.random);
   }
-}
-
-/** `notificationJson` is shared by all targets; only the audience differs. */
-export function relayItemJson(notificationJson: string, audience: RelayItem["audience"]): string {
-  return `{"notification":${notificationJson},"audience":${JSON.stringify(audience)}}`;
-}
-
-function entryOfRow(row: OutboxRow): RelayEntry {
-  if (row.kind === "homes") {
-    const json = row.homes.tenants.map((tenant) => JSON.stringify(tenant)).join(",");
-    return { outboxId: row.id, kind: "homes", json };
-  }
-  const json = relayItemJson(JSON.stringify(row.item.notification), row.item.audience);
-  return { outboxId: row.id, kind: "notification", json };
 }

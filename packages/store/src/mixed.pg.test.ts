@@ -92,8 +92,8 @@ test("ST13 — accept, relay, upsert, flush, acquire, refresh, release and outbo
       await node.leases.release({ home: HOME, memberId, partitions: ALL });
     };
     const relayOut = async () => {
-      const own = { targetRegion: "lon", holder: memberId, holdMs: 1, limitCount: 20 };
-      const taken = await node.outbox.takeOver({ ...own, isBeginning: true });
+      const asked = { targetRegion: "lon", holder: memberId, holdMs: 1, limitCount: 20 };
+      const taken = await node.outbox.takeOver({ ...asked, isBeginning: true });
       const turn = taken.kind === "rows" ? taken.rows.map(({ id }) => id) : [];
       await node.outbox.defer(turn.slice(0, 5), 0);
       await node.outbox.markDone(turn.slice(5));

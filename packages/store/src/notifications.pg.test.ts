@@ -2,7 +2,6 @@
 // database a test.
 import type { RegionAudience } from "@carillon/contracts";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { AcceptResult } from "./accept.ts";
 import {
   acceptItem,
   directTo,
@@ -22,11 +21,6 @@ beforeAll(async () => {
 afterAll(() => postgres.stop());
 
 const BROADCAST: RegionAudience = { kind: "broadcast" };
-
-function accepted(result: AcceptResult | undefined): Extract<AcceptResult, { kind: "accepted" }> {
-  if (result?.kind !== "accepted") throw new Error(`expected accepted, got ${result?.kind}`);
-  return result;
-}
 
 test("A4 — counts are popcounts over both forms, and the state follows the rows", async () => {
   const { store } = await postgres.newDatabase();

@@ -123,8 +123,10 @@ test("ST17 — what was put off goes out of turn, claimed once, and holds up no 
     store.outbox.claim("lon", 10, 60_000),
     store.outbox.claim("lon", 10, 60_000),
   ]);
-  const claimed = claims.flat().map(({ id, attemptCount }) => [id, attemptCount]);
-  expect(claimed.toSorted()).toEqual(posted.slice(0, 2).map((id) => [id, 2]));
+  const claimed = claims.flat().toSorted((left, right) => left.id - right.id);
+  expect(claimed.map(({ id, attemptCount }) => [id, attemptCount])).toEqual(
+    posted.slice(0, 2).map((id) => [id, 2]),
+  );
   expect(await store.outbox.claim("lon", 10, 60_000)).toEqual([]);
   await store.outbox.markDone(posted);
   expect(await store.outbox.backlog("lon")).toBe(0);

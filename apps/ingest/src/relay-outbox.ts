@@ -1,0 +1,72 @@
+// apps/ingest/src/relay-outbox.ts
+// The outbox as a link sees it: for one target, as one node, its rows encoded (DESIGN §5.2).
+import type { RelayItem } from "@carillon/contracts";
+import type { OutboxRow, Store } from "@carillon/store";
+import type { RelayEntry } from "./relay-sender.ts";
+
+/** How a row goes out: as the commit that made it has seen it (`AcceptResult.backlogs`). */
+export type RelayWay = "direct" | "backlog";
+
+/** The outbox, for one target and one node. All throw Fault. */
+export interface RelayOutbox {
+  takeOver(options: {
+    readonly limitCount: number;
+    readonly holdMs: number;
+    readonly isBeginning: boolean;
+  }): Promise<
+    | { readonly kind: "none" }
+    | { readonly kind: "held" }
+    | { readonly kind: "rows"; readonly rows: readonly RelayEntry[] }
+  >;
+  giveBack(): Promise<void>;
+  endBacklog(): Promise<boolean>;
+  readWaiting(limitCount: number): Promise<RelayEntry[]>;
+  /** Out of turn, due; kept from other nodes for a while. */
+  claim(limitCount: number): Promise<RelayEntry[]>;
+  markDone(outboxIds: readonly number[]): Promise<void>;
+  defer(outboxIds: readonly number[]): Promise<void>;
+}
+
+export type StoredOutbox = Omit<Store["outbox"], "oldestAgeMs" | "backlog">;
+
+/** Rows that a node has claimed come back to the others after this, if it dies. */
+const CLAIM_RETRY_MS = 5_000;
+/** Rows that the target withholds or refuses: asked again so often until the home is back. */
+const PUT_OFF_RETRY_MS = 15_000;
+
+/** `holder`: this node, in this run. */
+export function relayOutboxOf(
+  outbox: StoredOutbox,
+  targetRegion: string,
+  holder: string,
+): RelayOutbox {
+  return {
+    async takeOver(options) {
+      const taken = await outbox.takeOver({ ...options, targetRegion, holder });
+      if (taken.kind !== "rows") return taken;
+      return { kind: "rows", rows: taken.rows.map(entryOfRow) };
+    },
+    giveBack: () => outbox.giveBack(targetRegion, holder),
+    endBacklog: () => outbox.endBacklog(targetRegion, holder),
+    readWaiting: async (limitCount) =>
+      (await outbox.readWaiting(targetRegion, limitCount)).map(entryOfRow),
+    claim: async (limitCount) =>
+      (await outbox.claim(targetRegion, limitCount, CLAIM_RETRY_MS)).map(entryOfRow),
+    markDone: (outboxIds) => outbox.markDone(outboxIds),
+    defer: (outboxIds) => outbox.defer(outboxIds, PUT_OFF_RETRY_MS),
+  };
+}
+
+/** `notificationJson` is shared by all targets; only the audience differs. */
+export function relayItemJson(notificationJson: string, audience: RelayItem["audience"]): string {
+  return `{"notification":${notificationJson},"audience":${JSON.stringify(audience)}}`;
+}
+
+function entryOfRow(row: OutboxRow): RelayEntry {
+  if (row.kind === "homes") {
+    const json = row.homes.tenants.map((tenant) => JSON.stringify(tenant)).join(",");
+    return { outboxId: row.id, kind: "homes", json };
+  }
+  const json = relayItemJson(JSON.stringify(row.item.notification), row.item.audience);
+  return { outboxId: row.id, kind: "notification", json };
+}
