@@ -63,7 +63,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "apps/ingest/src/accept.ts",
     from: 'backlogs.includes(target) ? "backlog" : "direct"',
     to: 'backlogs.includes(`${target}?`) ? "backlog" : "direct"',
-    seed: 3,
+    seed: 32,
     scenario: "cut",
   }),
   simulated("wall-clock-lease", "a lease's age is measured by the wall clock", {
