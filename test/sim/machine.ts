@@ -2,7 +2,7 @@
 // What one operating-system process is to the simulation: it lives, sleeps, dies, and has a wall
 // clock of its own. Nodes and employees' apps each run on one.
 import type { Clock, Scheduler, Timer } from "@carillon/kernel";
-import type { World } from "./world.ts";
+import type { Event, World } from "./world.ts";
 
 const WALL_START_MS = Date.UTC(2026, 0, 5, 9, 0, 0);
 /** A turn of the event loop: so long after what asked for it. */
@@ -12,7 +12,7 @@ export class Machine implements Clock, Scheduler {
   readonly name: string;
   readonly world: World;
   /** While it is paused: what came due, in order. */
-  readonly backlog: (() => void)[] = [];
+  readonly backlog: Event[] = [];
   isAlive = true;
   isPaused = false;
   /** When it woke up last; −∞: it never slept. */
@@ -42,7 +42,7 @@ export class Machine implements Clock, Scheduler {
     if (!this.isPaused) return;
     this.isPaused = false;
     this.wokeAtMs = this.world.nowMs;
-    for (const run of this.backlog.splice(0)) this.world.after(0, run, this);
+    for (const event of this.backlog.splice(0)) this.world.requeue(event);
   }
 
   readonly monotonicMs = (): number => this.#monotonicStartMs + this.world.nowMs;

@@ -25,11 +25,6 @@ if (values.mutant !== undefined) plant(values.mutant);
 const { runAny } = await import("./run-any.ts"); // after the patch: it loads the product
 const runSeed = (seed: number): Promise<SeedResult> => runAny(seed, values.scenario);
 
-process.on("unhandledRejection", (cause) => {
-  console.error("unhandled rejection", cause);
-  process.exitCode = 1;
-});
-
 function report(result: SeedResult, tail: number): void {
   console.log(`seed ${result.seed} BROKEN`);
   for (const line of result.lines.slice(-tail)) console.log(line);

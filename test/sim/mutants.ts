@@ -29,6 +29,7 @@ const simulated = (
 const INTAKE = "packages/delivery/src/intake.ts";
 const NODE = "packages/delivery/src/delivery-node.ts";
 const DESK = "packages/delivery/src/session-desk.ts";
+const RECIPIENT = "packages/delivery/src/recipient.ts";
 const LINKS = "apps/gateway/src/partition-links.ts";
 const OWNERSHIP = "packages/cluster/src/ownership.ts";
 
@@ -153,6 +154,13 @@ export const MUTANTS: readonly Mutant[] = [
     from: "partition.isLost = true;\n    partition.table.stop();",
     to: "void partition.table.stop;",
     seed: 11,
+  }),
+  simulated("loose-rejection", "a promise that nobody waits for rejects", {
+    file: RECIPIENT,
+    from: "if (!entry.record(index, outcome)) return;",
+    to: `if (!entry.record(index, outcome)) return;
+    void Promise.reject(new Error("boom"));`,
+    seed: 1,
   }),
   {
     id: "sql-fence",

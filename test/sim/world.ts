@@ -11,9 +11,10 @@ import { createSeededRandom, type Random } from "@carillon/kernel";
 import { createHash } from "node:crypto";
 import type { Machine } from "./machine.ts";
 
-interface Event {
-  readonly atMs: number;
-  readonly order: number;
+/** What is to happen. A paused machine keeps it as it is, so that it can still be cancelled. */
+export interface Event {
+  atMs: number;
+  order: number;
   readonly machine: Machine | null; // null: the world itself
   run: (() => void) | null; // null: cancelled
 }
@@ -67,6 +68,13 @@ export class World {
     return () => void (event.run = null);
   }
 
+  /** What came due while its machine was paused happens now, unless it has been cancelled since. */
+  requeue(event: Event): void {
+    event.atMs = this.nowMs;
+    event.order = this.#order++;
+    push(this.#heap, event);
+  }
+
   after(delayMs: number, run: () => void, machine: Machine | null = null): () => void {
     return this.at(this.nowMs + Math.max(0, delayMs), run, machine);
   }
@@ -101,6 +109,16 @@ export class World {
 
   /** Until nothing is due before `endMs`, something is broken, or `isOver`. */
   async run(endMs: number, isOver: () => boolean = () => false): Promise<void> {
+    const onLoose = (cause: unknown): void => this.#threw("a promise or a turn of its own", cause);
+    process.on("unhandledRejection", onLoose).on("uncaughtException", onLoose);
+    try {
+      await this.#run(endMs, isOver);
+    } finally {
+      process.off("unhandledRejection", onLoose).off("uncaughtException", onLoose);
+    }
+  }
+
+  async #run(endMs: number, isOver: () => boolean): Promise<void> {
     while (this.violations.length === 0 && !isOver()) {
       const next = this.#heap[0];
       if (next === undefined || next.atMs > endMs) {
@@ -112,7 +130,7 @@ export class World {
       if (run === null || machine?.isAlive === false) continue;
       this.nowMs = next.atMs;
       if (machine?.isPaused === true) {
-        machine.backlog.push(run);
+        machine.backlog.push(next);
         continue;
       }
       this.eventsCount++;
@@ -126,9 +144,13 @@ export class World {
     try {
       run();
     } catch (cause) {
-      const text = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
-      this.violate("BUG", `${machine?.name ?? "world"} threw ${text}`);
+      this.#threw(machine?.name ?? "world", cause);
     }
+  }
+
+  #threw(who: string, cause: unknown): void {
+    const text = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+    this.violate("BUG", `${who} threw ${text}`);
   }
 }
 
