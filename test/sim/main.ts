@@ -1,28 +1,58 @@
 // test/sim/main.ts
 // npm run sim -- --seeds 1000        seeds 1 to 1000, and how many a second
 // npm run sim -- --seed 17 [--trace] one seed again, byte for byte; with everything that happened
-// --scenario cut|lossy|clocks|reordered  one thing wrong instead of chaos (scenarios.ts)
+// --scenario <name>                  one thing wrong instead of chaos (scenarios.ts)
 // --mutant <id>                      with a fault planted (mutants.ts)
 import { parseArgs } from "node:util";
+import { oneOf, reading, UsageError, wholeNumber } from "./arguments.ts";
 import { plant } from "./mutant-hook.ts";
+import { MUTANTS } from "./mutants.ts";
 import type { SeedResult } from "./run-seed.ts";
 
-const { values } = parseArgs({
-  options: {
-    seeds: { type: "string" },
-    seed: { type: "string" },
-    from: { type: "string", default: "1" },
-    scenario: { type: "string" },
-    mutant: { type: "string" },
-    trace: { type: "boolean", default: false },
-    tail: { type: "string", default: "60" },
-    json: { type: "boolean", default: false },
-    "keep-going": { type: "boolean", default: false },
-  },
+const USAGE =
+  "usage: npm run sim -- [--seeds <count>] [--from <seed>] [--keep-going] | --seed <seed> [--trace]; " +
+  "with either [--scenario <name>] [--mutant <id>] [--tail <lines>] [--json]";
+
+const { values } = reading(USAGE, () =>
+  parseArgs({
+    options: {
+      seeds: { type: "string" },
+      seed: { type: "string" },
+      from: { type: "string" },
+      scenario: { type: "string" },
+      mutant: { type: "string" },
+      trace: { type: "boolean", default: false },
+      tail: { type: "string", default: "60" },
+      json: { type: "boolean", default: false },
+      "keep-going": { type: "boolean", default: false },
+    },
+  }),
+);
+
+const asked = reading(USAGE, () => {
+  const { seed, seeds, from } = values;
+  if (seed !== undefined && (seeds ?? from) !== undefined)
+    throw new UsageError("--seed is one seed: without --seeds and --from");
+  if (values.mutant !== undefined)
+    oneOf(
+      "mutant",
+      values.mutant,
+      MUTANTS.map(({ id }) => id),
+    );
+  return {
+    seed: seed === undefined ? undefined : wholeNumber("seed", seed),
+    from: wholeNumber("from", from ?? "1"),
+    seedsCount: wholeNumber("seeds", seeds ?? "100"),
+    tailCount: wholeNumber("tail", values.tail),
+  };
 });
 
 if (values.mutant !== undefined) plant(values.mutant);
 const { runAny } = await import("./run-any.ts"); // after the patch: it loads the product
+const { SCENARIO_NAMES } = await import("./scenarios.ts");
+reading(USAGE, () => {
+  if (values.scenario !== undefined) oneOf("scenario", values.scenario, SCENARIO_NAMES);
+});
 const runSeed = (seed: number): Promise<SeedResult> => runAny(seed, values.scenario);
 
 function report(result: SeedResult, tail: number): void {
@@ -30,7 +60,8 @@ function report(result: SeedResult, tail: number): void {
   for (const line of result.lines.slice(-tail)) console.log(line);
   for (const violation of result.violations) console.log(`  ${violation}`);
   const which = values.scenario === undefined ? "" : ` --scenario ${values.scenario}`;
-  console.log(`again: npm run sim -- --seed ${result.seed}${which} --trace`);
+  const mutant = values.mutant === undefined ? "" : ` --mutant ${values.mutant}`;
+  console.log(`again: npm run sim -- --seed ${result.seed}${which}${mutant} --trace`);
 }
 
 async function one(seed: number): Promise<void> {
@@ -39,7 +70,7 @@ async function one(seed: number): Promise<void> {
   if (values.json) {
     const { lines: _, ...rest } = result;
     console.log(JSON.stringify(rest));
-  } else if (result.violations.length > 0) report(result, values.trace ? 0 : Number(values.tail));
+  } else if (result.violations.length > 0) report(result, values.trace ? 0 : asked.tailCount);
   else
     console.log(
       `seed ${seed} holds: ${(result.simulatedMs / 1_000).toFixed(1)} s simulated, ` +
@@ -67,7 +98,7 @@ async function many(from: number, count: number): Promise<void> {
     }
     if (values["keep-going"]) console.log(`seed ${seed}: ${result.violations[0]}`);
     else {
-      report(result, Number(values.tail));
+      report(result, asked.tailCount);
       break;
     }
   }
@@ -81,5 +112,5 @@ async function many(from: number, count: number): Promise<void> {
   if (brokenCount > 0) process.exitCode = 1;
 }
 
-if (values.seed !== undefined) await one(Number(values.seed));
-else await many(Number(values.from), Number(values.seeds ?? "100"));
+if (asked.seed !== undefined) await one(asked.seed);
+else await many(asked.from, asked.seedsCount);

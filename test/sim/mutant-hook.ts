@@ -9,11 +9,12 @@ import { type Mutant, MUTANTS } from "./mutants.ts";
 const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
 /** Why the patch cannot be planted, in words; undefined: it can. */
-export function mismatchOf({ file, from, to }: Mutant): string | undefined {
+export function mismatchOf({ file, from, to, timesCount = 1 }: Mutant): string | undefined {
   const path = join(ROOT, file);
   if (!existsSync(path)) return `${file} is gone`;
-  if (!readFileSync(path, "utf8").includes(from))
-    return `${file} does not hold ${JSON.stringify(from)}`;
+  const count = readFileSync(path, "utf8").split(from).length - 1;
+  if (count === 0) return `${file} does not hold ${JSON.stringify(from)}`;
+  if (count !== timesCount) return `${file} holds it ${count} times, not ${timesCount}`;
   return from === to ? "it changes nothing" : undefined;
 }
 

@@ -10,6 +10,8 @@ export interface Mutant {
   readonly file: string;
   readonly from: string;
   readonly to: string;
+  /** How often the file holds `from`, each of which is replaced; default 1. */
+  readonly timesCount?: number;
   /** `sql`: in a statement, which the simulation does not run; the comparison with Postgres does. */
   readonly by: "simulation" | "sql";
   readonly seed: number;
@@ -23,7 +25,14 @@ export const QUICK_SEED_MAX = 10;
 const simulated = (
   id: string,
   what: string,
-  patch: { file: string; from: string; to: string; seed: number; scenario?: string },
+  patch: {
+    file: string;
+    from: string;
+    to: string;
+    seed: number;
+    scenario?: string;
+    timesCount?: number;
+  },
 ): Mutant => ({ id, what, by: "simulation", ...patch });
 
 const INTAKE = "packages/delivery/src/intake.ts";
@@ -71,6 +80,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: OWNERSHIP,
     from: "clock.monotonicMs()",
     to: "clock.wallClockMs()",
+    timesCount: 14,
     seed: 1,
     scenario: "clocks",
   }),
