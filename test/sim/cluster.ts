@@ -53,7 +53,10 @@ export class Cluster {
     }
     const employees = employeesOf(layout);
     for (const [region, database] of this.databases) fill(database, region, employees);
-    this.oracle = new Oracle(world, this.databases, (id) => this.#machines.get(id));
+    this.oracle = new Oracle(world, this.databases, {
+      machineOf: (id) => this.#machines.get(id),
+      lostCount: () => this.network.lostCount,
+    });
     this.network.tap((from, subject, data) => this.oracle.onMessage(from, subject, data));
     this.slots = layout.regions.flatMap((region) =>
       layout.nodes.map((roles, number) => ({

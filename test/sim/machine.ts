@@ -17,13 +17,24 @@ export class Machine implements Clock, Scheduler {
   isPaused = false;
   /** When it woke up last; −∞: it never slept. */
   wokeAtMs = -Infinity;
-  wallOffsetMs = 0;
+  /** The most it has ever been. */
+  wallOffsetMaxMs = 0;
+  #wallOffsetMs = 0;
   readonly #monotonicStartMs: number;
 
   constructor(world: World, name: string) {
     this.world = world;
     this.name = name;
     this.#monotonicStartMs = world.dice(`machine/${name}`).between(1e3, 1e9);
+  }
+
+  get wallOffsetMs(): number {
+    return this.#wallOffsetMs;
+  }
+
+  set wallOffsetMs(offsetMs: number) {
+    this.#wallOffsetMs = offsetMs;
+    this.wallOffsetMaxMs = Math.max(this.wallOffsetMaxMs, offsetMs);
   }
 
   /** kill -9, power cut. */
@@ -48,7 +59,12 @@ export class Machine implements Clock, Scheduler {
   readonly monotonicMs = (): number => this.#monotonicStartMs + this.world.nowMs;
 
   readonly wallClockMs = (): number =>
-    Math.floor(WALL_START_MS + this.world.nowMs + this.wallOffsetMs);
+    Math.floor(WALL_START_MS + this.world.nowMs + this.#wallOffsetMs);
+
+  /** The furthest that the wall clock can have been by now. */
+  get wallClockMaxMs(): number {
+    return Math.floor(WALL_START_MS + this.world.nowMs + this.wallOffsetMaxMs);
+  }
 
   readonly setTimer = (delayMs: number, callback: () => void): Timer => ({
     cancel: this.world.after(delayMs, callback, this),

@@ -172,6 +172,42 @@ export const MUTANTS: readonly Mutant[] = [
     void Promise.reject(new Error("boom"));`,
     seed: 1,
   }),
+  simulated("all-delivered", "every outcome is recorded as delivered", {
+    file: RECIPIENT,
+    from: "if (!entry.record(index, outcome)) return;",
+    to: 'if (!entry.record(index, "deliveredSocket")) return;',
+    seed: 1,
+  }),
+  simulated("all-failed", "every outcome is recorded as failed", {
+    file: RECIPIENT,
+    from: "if (!entry.record(index, outcome)) return;",
+    to: 'if (!entry.record(index, "failed")) return;',
+    seed: 1,
+  }),
+  simulated("absent-expired", "who has no device is recorded as expired", {
+    file: RECIPIENT,
+    from: 'isExpired ? "expired" : "noDevice"',
+    to: 'isExpired ? "expired" : "expired"',
+    seed: 1,
+  }),
+  simulated("no-grace", "a session that is gone for a moment is gone", {
+    file: RECIPIENT,
+    from: "return Math.max(own, partition.graceEndsAtMs);",
+    to: "return Math.min(own, partition.graceEndsAtMs);",
+    seed: 3,
+  }),
+  simulated("acks-ignored", "an owner ignores acks", {
+    file: DESK,
+    from: "if (offset <= session.ackedOffset) return;",
+    to: "if (offset <= Number.MAX_SAFE_INTEGER) return;",
+    seed: 1,
+  }),
+  simulated("receipts-ignored", "an owner ignores receipts", {
+    file: DESK,
+    from: "const entry = partition.entry(offset);\n    if (entry !== undefined) {",
+    to: "const entry = partition.entry(offset);\n    if (entry !== undefined && Number.isNaN(offset)) {",
+    seed: 1,
+  }),
   {
     id: "sql-fence",
     what: "the flush writes whatever the epoch is",

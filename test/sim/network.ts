@@ -260,6 +260,7 @@ export class SimLink implements Link {
   /** What is under way to a connection that is gone is lost with it (BU1). */
   arrive(run: () => void): void {
     if (this.#isOpen) run();
+    else this.#network.lostCount++;
   }
 
   send(subject: string, data: Uint8Array, replySubject: string): SendOutcome {

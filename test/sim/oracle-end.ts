@@ -1,7 +1,7 @@
 // test/sim/oracle-end.ts
 // What must be so in the end, when all faults are over and time has passed.
 import type { Oracle } from "./oracle.ts";
-import { outcomesOf } from "./oracle.ts";
+import { hasReceipt, outcomesOf } from "./oracle.ts";
 import type { Device } from "./people.ts";
 import { type Senders, TENANT } from "./senders.ts";
 
@@ -23,6 +23,31 @@ export function leftOver(oracle: Oracle, senders: Senders, devices: readonly Dev
     if (!device.isLive) left.push(`${device.name} is not live`);
     const [missed] = device.position ? oracle.missedBy(device, device.position.offset) : [];
     if (missed !== undefined) left.push(`D1 ${device.name} has not seen ${missed.offset}`);
+    left.push(...notTold(oracle, device));
+  }
+  return left;
+}
+
+/** What a device that is live has shown or read, and the ledger does not say so. */
+function notTold(oracle: Oracle, device: Device): string[] {
+  const { evidence, databases } = oracle;
+  const { name, identity, partition } = device;
+  const database = databases.get(identity.home);
+  const index = database?.recipients.get(`${TENANT}/${identity.recipientId}`)?.index;
+  if (database === undefined || index === undefined) return [];
+  const { ledger } = database.partition(partition);
+  const left: string[] = [];
+  for (const row of ledger) {
+    const moment = evidence.shows.get(`${name}/${row.notificationId}`);
+    if (moment === undefined || !oracle.isTold(device, moment)) continue;
+    const outcome = outcomesOf(row).get(index);
+    if (outcome !== "deliveredSocket" && !hasReceipt(row, "receivedLate", index))
+      left.push(`D1 ${name} has shown ${row.offset}, which is ${outcome ?? "open"}`);
+  }
+  for (const read of evidence.reads) {
+    const row = ledger[read.offset - 1];
+    if (read.device !== name || row === undefined || !oracle.isTold(device, read.moment)) continue;
+    if (!hasReceipt(row, "read", index)) left.push(`D1 ${name} has read ${read.offset}, untold`);
   }
   return left;
 }

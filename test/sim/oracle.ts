@@ -4,11 +4,13 @@
 // and how, is in README.md; what must have happened in the end is in oracle-end.ts.
 import type { Position } from "@carillon/client";
 import { deliverSchema, decodeMessage, type NtfPayload } from "@carillon/contracts";
+import type { Outcome, Receipt } from "@carillon/delivery";
 import { Bitset } from "@carillon/kernel";
 import type { LedgerRow, LedgerUpdate } from "@carillon/store";
 import type { Database, DatabaseObserver } from "./database.ts";
 import type { Machine } from "./machine.ts";
 import type { Device, DeviceObserver } from "./people.ts";
+import { Evidence, type Moment, wrongOutcome } from "./oracle-outcome.ts";
 import type { World } from "./world.ts";
 
 /** A ledger row as it should be: whom it is meant for, from the request and the directory. */
@@ -35,16 +37,23 @@ export class Oracle implements DeviceObserver {
   ownerChangesCount = 0;
   livesCount = 0; // joins that were answered
   resendsCount = 0;
+  readonly evidence = new Evidence();
   readonly #machineOf: (memberId: string) => Machine | undefined;
+  readonly #lostCount: () => number;
 
   constructor(
     world: World,
     databases: ReadonlyMap<string, Database>,
-    machineOf: (memberId: string) => Machine | undefined,
+    deps: {
+      readonly machineOf: (memberId: string) => Machine | undefined;
+      /** Messages that the network has lost so far. */
+      readonly lostCount: () => number;
+    },
   ) {
     this.world = world;
     this.databases = databases;
-    this.#machineOf = machineOf;
+    this.#machineOf = deps.machineOf;
+    this.#lostCount = deps.lostCount;
     for (const database of databases.values()) database.observer = this.#observerOf(database);
   }
 
@@ -72,10 +81,40 @@ export class Oracle implements DeviceObserver {
     const key = `${device.name}/${id}`;
     if (this.shownAtMs.has(key)) world.violate("D3", `${device.name} saw ${id} twice`);
     this.shownAtMs.set(key, world.nowMs);
+    this.evidence.shown(device.name, expected.plannedAtMs, world.nowMs);
+    this.evidence.shows.set(key, this.#momentOf(device));
+  }
+
+  #momentOf({ identity, partition }: Device): Moment {
+    const epoch = this.databases.get(identity.home)?.partition(partition).epoch ?? 0;
+    return { atMs: this.world.nowMs, epoch, lostCount: this.#lostCount() };
+  }
+
+  onConnecting(device: Device): void {
+    this.evidence.connecting(device.name, this.world.nowMs);
+  }
+
+  onDown(device: Device): void {
+    this.evidence.down(device.name);
+  }
+
+  onRead(device: Device, offset: number): void {
+    this.evidence.reads.push({ device: device.name, offset, moment: this.#momentOf(device) });
+  }
+
+  /**
+   * Nothing has happened since by which the report of it may be lost: the owner goes on, so does the
+   * session, and the network has lost nothing. Reports are sent once (an ack is asked for again).
+   */
+  isTold(device: Device, { atMs, epoch, lostCount }: Moment): boolean {
+    const now = this.#momentOf(device);
+    const liveSinceMs = this.evidence.liveSinceMs.get(device.name) ?? Infinity;
+    return liveSinceMs <= atMs && epoch === now.epoch && lostCount === now.lostCount;
   }
 
   onLive(device: Device, position: Position): void {
     this.livesCount++;
+    this.evidence.live(device.name, this.world.nowMs);
     this.world.trace(device.name, `live at ${position.offset}`);
     const known = device.position;
     if (known !== null && known.offset !== position.offset)
@@ -181,15 +220,38 @@ export class Oracle implements DeviceObserver {
       if (!terminal.clone().and(is).isEmpty) broken("D2", `has two outcomes, one ${name}`);
       terminal.or(is);
     }
-    const truth = this.rowsOf(home, partition)[offset - 1]?.targets ?? new Set<number>();
+    const row = this.rowsOf(home, partition)[offset - 1];
+    const truth = row?.targets ?? new Set<number>();
     const targeted = before.members ?? Bitset.fromBytes(sets.targeted).toArray();
     if (state !== "planned" && !isSame(targeted, truth))
       broken("D1", `targets ${targeted.join()}, not ${[...truth].join()}`);
     const outcomes = terminal.toArray().map((bit) => before.members?.[bit] ?? bit);
     for (const index of outcomes)
       if (!truth.has(index)) broken("D2", `has an outcome of ${index}, whom it is not for`);
+    const known = outcomesOf(before);
+    for (const [index, outcome] of outcomesOf({ ...before, sets })) {
+      if (known.has(index) || row === undefined) continue;
+      const why = this.#wrongOutcome(database, { row, partition, index, outcome });
+      if (why !== undefined) broken("D1", `has the outcome ${outcome} of ${index}, who ${why}`);
+    }
     if (state === "closed" && outcomes.length !== truth.size)
       broken("D1", `is closed with ${outcomes.length} outcomes of ${truth.size}`);
+  }
+
+  #wrongOutcome(
+    database: Database,
+    of: { row: TruthRow; partition: number; index: number; outcome: Outcome },
+  ): string | undefined {
+    const { row, partition, index, outcome } = of;
+    const device = database.partition(partition).recipients[index]?.recipientId ?? "nobody";
+    return wrongOutcome(outcome, {
+      device,
+      row,
+      isShown: this.shownAtMs.has(`${device}/${row.notificationId}`),
+      evidence: this.evidence,
+      nowMs: this.world.nowMs,
+      writerWallMaxMs: this.#machineOf(this.writer)?.wallClockMaxMs ?? Infinity,
+    });
   }
 }
 
@@ -218,10 +280,15 @@ function targetsOf(database: Database, row: LedgerRow): Set<number> {
 }
 
 /** Outcomes of a row as it stands. */
-export function outcomesOf(row: LedgerRow): Map<number, string> {
-  const found = new Map<number, string>();
+export function outcomesOf(row: LedgerRow): Map<number, Outcome> {
+  const found = new Map<number, Outcome>();
   for (const name of TERMINAL)
     for (const bit of Bitset.fromBytes(row.sets[name]).toArray())
       found.set(row.members?.[bit] ?? bit, name);
   return found;
+}
+
+export function hasReceipt(row: LedgerRow, name: Receipt, index: number): boolean {
+  const bit = row.members === null ? index : row.members.indexOf(index);
+  return bit >= 0 && Bitset.fromBytes(row.sets[name]).has(bit);
 }

@@ -13,6 +13,10 @@ export interface DeviceObserver {
   onLive(device: Device, position: Position): void;
   onNotification(device: Device, notification: NtfPayload): void;
   onReset(device: Device): void;
+  onConnecting(device: Device): void;
+  /** Live no longer. */
+  onDown(device: Device): void;
+  onRead(device: Device, offset: number): void;
 }
 
 export class Device {
@@ -68,9 +72,12 @@ export class Device {
       onNotification: (notification) => {
         this.#observer.onNotification(this, notification);
         this.position = { offset: notification.offset, epoch: notification.epoch };
-        if (this.#dice.isHit(0.3)) this.#inbox?.read(notification.offset);
+        if (!this.#dice.isHit(0.3)) return;
+        this.#observer.onRead(this, notification.offset);
+        this.#inbox?.read(notification.offset);
       },
       onStateChange: (state) => {
+        if (state !== "live") this.#observer.onDown(this);
         if (state !== "live" || this.#inbox === undefined) return;
         const joined = this.#inbox.position;
         if (joined === null) return;
@@ -89,6 +96,7 @@ export class Device {
 
   /** The app is killed: its socket goes, what it has stored stays. */
   close(): void {
+    this.#observer.onDown(this);
     this.#machine?.die();
     this.#wire?.break();
     this.#machine = this.#inbox = this.#wire = undefined;
@@ -105,6 +113,7 @@ export class Device {
   }
 
   #connect(machine: Machine): ClientEnd {
+    this.#observer.onConnecting(this);
     const gateways = this.#gateways();
     if (gateways.length === 0) {
       const nowhere = new Wire(machine, machine, this.#dice);

@@ -1,0 +1,96 @@
+// test/sim/oracle-outcome.ts
+// Which outcome somebody may have, from what was seen outside: what the app showed, when it had a
+// session for certain, and what the writer's clock said. Only what follows for certain is asked for,
+// so that a fault is no excuse and no false alarm.
+import { DELIVERY_DEFAULTS } from "@carillon/delivery";
+import type { Outcome } from "@carillon/delivery";
+import type { TruthRow } from "./oracle.ts";
+
+const { graceMs } = DELIVERY_DEFAULTS;
+
+/** At some instant in between the recipient had a session at its owner. */
+interface Presence {
+  readonly fromMs: number;
+  readonly seenMs: number;
+}
+
+/** When an app showed or read something; owner and network as they were then. */
+export interface Moment {
+  readonly atMs: number;
+  readonly epoch: number;
+  readonly lostCount: number;
+}
+
+/** Of devices by name; a recipient has one. */
+export class Evidence {
+  /** "device/notification" → when it was shown. */
+  readonly shows = new Map<string, Moment>();
+  readonly reads: { readonly device: string; readonly offset: number; readonly moment: Moment }[] =
+    [];
+  /** Since when a device has been live without a break; undefined: it is not. */
+  readonly liveSinceMs = new Map<string, number>();
+  readonly #connectedAtMs = new Map<string, number>();
+  readonly #presences = new Map<string, Presence[]>();
+
+  connecting(device: string, nowMs: number): void {
+    this.#connectedAtMs.set(device, nowMs);
+  }
+
+  live(device: string, nowMs: number): void {
+    if (!this.liveSinceMs.has(device)) this.liveSinceMs.set(device, nowMs);
+    this.#present(device, { fromMs: this.#connectedAtMs.get(device) ?? nowMs, seenMs: nowMs });
+  }
+
+  down(device: string): void {
+    this.liveSinceMs.delete(device);
+  }
+
+  /** It was sent to a session, which is after it was planned. */
+  shown(device: string, plannedAtMs: number, nowMs: number): void {
+    this.#present(device, { fromMs: plannedAtMs, seenMs: nowMs });
+  }
+
+  /** A session was there before the row was, and its grace was not over when that was written. */
+  isWithinGrace(device: string, plannedAtMs: number, writtenAtMs: number): boolean {
+    const presences = this.#presences.get(device) ?? [];
+    return presences.some(
+      ({ fromMs, seenMs }) => seenMs <= plannedAtMs && writtenAtMs < fromMs + graceMs,
+    );
+  }
+
+  #present(device: string, presence: Presence): void {
+    const known = this.#presences.get(device) ?? [];
+    const kept = known.filter(({ fromMs }) => fromMs + graceMs > presence.seenMs);
+    this.#presences.set(device, [...kept, presence]);
+  }
+}
+
+/** What is wrong with `outcome` of `device` for `row`, written now; undefined: nothing for certain. */
+export function wrongOutcome(
+  outcome: Outcome,
+  seen: {
+    readonly device: string;
+    readonly row: TruthRow;
+    readonly isShown: boolean;
+    readonly evidence: Evidence;
+    readonly nowMs: number;
+    /** The furthest that the writer's wall clock can have been when it decided. */
+    readonly writerWallMaxMs: number;
+  },
+): string | undefined {
+  const { device, row, evidence, nowMs } = seen;
+  switch (outcome) {
+    case "deliveredSocket":
+      return seen.isShown ? undefined : "never showed it";
+    case "noDevice":
+      return evidence.isWithinGrace(device, row.plannedAtMs, nowMs)
+        ? "had a session within the grace"
+        : undefined;
+    case "expired":
+      return seen.writerWallMaxMs < row.expiresAtMs ? "had time left" : undefined;
+    case "failed":
+      return "cannot fail: no process crashes here";
+    case "unacked":
+      return undefined;
+  }
+}
