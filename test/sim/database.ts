@@ -57,12 +57,15 @@ export interface OutboxRecord {
 export interface DatabaseObserver {
   onPlanned(row: LedgerRow): void;
   onWritten(update: LedgerUpdate, before: LedgerRow): void;
+  /** The fence refused a write for these. */
+  onFenced(partitions: readonly number[]): void;
   onOwner(partition: number, owner: string | null, epoch: number): void;
 }
 
 const NO_OBSERVER: DatabaseObserver = {
   onPlanned: () => undefined,
   onWritten: () => undefined,
+  onFenced: () => undefined,
   onOwner: () => undefined,
 };
 
@@ -204,10 +207,13 @@ export class Database {
   /** The fence (D4): owner and epoch as they are at this instant, for each partition. */
   writeRows(updates: readonly LedgerUpdate[]): { fencedPartitions: number[] } {
     const epochs = new Map(updates.map(({ partition, epoch }) => [partition, epoch]));
+    const isOne = updates.every(({ partition, epoch }) => epochs.get(partition) === epoch);
+    assert(isOne, "D4 one epoch per partition in a flush"); // as the real one
     const fenced = [...epochs].flatMap(([partition, epoch]) => {
       const record = this.partition(partition);
       return record.ownerId !== null && record.epoch === epoch ? [] : [partition];
     });
+    if (fenced.length > 0) this.observer.onFenced(fenced);
     for (const update of updates) {
       if (fenced.includes(update.partition)) continue;
       const { ledger } = this.partition(update.partition);

@@ -66,7 +66,7 @@ export class Network {
     this.#dice = world.dice("network");
   }
 
-  /** Sees every message that leaves a node, also what is lost later. */
+  /** Sees everything that is published, also what stays inside a node or is lost later. */
   tap(tap: Tap): void {
     this.#taps.push(tap);
   }
@@ -121,6 +121,16 @@ export class Network {
       void use();
     };
     dial();
+    return this.#tapped(machine, core);
+  }
+
+  /** Above the core, so that its short cut inside a node is seen, too. */
+  #tapped(machine: Machine, core: BusCore): Bus {
+    const publish = core.publish.bind(core);
+    core.publish = (subject, data) => {
+      for (const tap of this.#taps) tap(machine.name, subject, data);
+      return publish(subject, data);
+    };
     return core;
   }
 
@@ -166,7 +176,6 @@ export class Network {
 
   send(from: SimLink, subject: string, data: Uint8Array, replySubject: string): void {
     this.sentCount++;
-    for (const tap of this.#taps) tap(from.machine.name, subject, data);
     const receivers = this.#receiversOf(from, subject);
     for (const to of receivers)
       this.#carry(from, to.link, () => to.onArrival(subject, data, replySubject, false));

@@ -32,7 +32,7 @@ export class Oracle implements DeviceObserver {
   /** "device/notification" → when it was shown. */
   readonly shownAtMs = new Map<string, number>();
   writer = "";
-  fencedCount = 0;
+  fencedCount = 0; // partitions of writes that were refused
   writtenCount = 0;
   ownerChangesCount = 0;
   livesCount = 0; // joins that were answered
@@ -176,6 +176,10 @@ export class Oracle implements DeviceObserver {
     return {
       onPlanned: (row) => this.#onPlanned(database, row),
       onWritten: (update, before) => this.#onWritten(database, update, before),
+      onFenced: (partitions) => {
+        this.fencedCount += partitions.length;
+        this.world.trace(`db ${home}`, `refuses ${this.writer} ${partitions.join()}`);
+      },
       onOwner: (partition, owner, epoch) => {
         this.ownerChangesCount++;
         this.world.trace(`db ${home}`, `${partition} is ${owner ?? "nobody"}'s, epoch ${epoch}`);

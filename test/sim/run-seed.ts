@@ -81,6 +81,7 @@ export function resultOf({ world, oracle, network, senders }: Cluster): SeedResu
       posts: senders.posts.length,
       shown: oracle.shownAtMs.size,
       written: oracle.writtenCount,
+      fenced: oracle.fencedCount,
       owners: oracle.ownerChangesCount,
       resends: oracle.resendsCount,
       messages: network.sentCount,
