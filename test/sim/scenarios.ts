@@ -1,7 +1,7 @@
 // test/sim/scenarios.ts
 // Runs with one thing wrong, for what the spec gives numbers for: C15 (clocks), C22 and D5 (a region
 // cut off), C23 (loss, delay and an asymmetric cut for ten minutes); and D3 where messages overtake
-// each other while people come and go.
+// each other while people come and go; D4 where a lease is lost while a write is slow.
 import type { Role } from "@carillon/contracts";
 import { Cluster, type Layout } from "./cluster.ts";
 import { checkOrderPerSender, checkShownWithin } from "./oracle-arrival.ts";
@@ -13,7 +13,13 @@ const HOUR_MS = 3_600_000;
 /** By then everybody has found everybody, and partitions stay where they are (C21 takes its time). */
 const CALM_MS = 30_000;
 
-const SCENARIOS = { cut: runCut, lossy: runLossy, clocks: runClocks, reordered: runReordered };
+const SCENARIOS = {
+  cut: runCut,
+  lossy: runLossy,
+  clocks: runClocks,
+  reordered: runReordered,
+  fenced: runFenced,
+};
 export type ScenarioName = keyof typeof SCENARIOS;
 export const SCENARIO_NAMES = Object.keys(SCENARIOS) as ScenarioName[];
 
@@ -144,6 +150,35 @@ async function runReordered(world: World, dice: Dice): Promise<SeedResult> {
   sendUntil(cluster, dice, { endMs, hasClockJumps: true, meanMs: 60 });
   await world.run(endMs);
   cluster.network.healAll();
+  await rest(cluster);
+  return resultOf(cluster);
+}
+
+/** D4: writes are slow, their owner sleeps until another has its lease; then they are done: refused. */
+async function runFenced(world: World, dice: Dice): Promise<SeedResult> {
+  const cluster = begin(world, {
+    regions: ["fra"],
+    partitionCount: 4,
+    nodes: [["worker"], ["worker"], ["ingest"], ["gateway"]],
+    employeesPerRegion: 6,
+  });
+  const endMs = 120_000;
+  const faults = cluster.storeFaults.get("fra");
+  const workers = cluster.slots.filter(({ roles }) => roles.includes("worker"));
+  for (let atMs = 30_000; atMs < endMs; atMs += 30_000)
+    world.at(atMs, () => {
+      const machine = dice.pick(workers).node?.machine;
+      if (faults === undefined || machine === undefined) return;
+      Object.assign(faults, { slowShare: 1, slowMaxMs: 9_900 });
+      world.trace("FAULT", `slow statements, then ${machine.name} sleeps`);
+      world.after(1_500, () => {
+        Object.assign(faults, { slowShare: 0, slowMaxMs: 0 });
+        machine.pause();
+      });
+      world.after(16_000, () => machine.resume());
+    });
+  sendUntil(cluster, dice, { endMs, hasClockJumps: true, meanMs: 100 });
+  await world.run(endMs + 20_000);
   await rest(cluster);
   return resultOf(cluster);
 }

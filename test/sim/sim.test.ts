@@ -33,6 +33,16 @@ test("D5, C22 — a region cut off for 60 s serves its own; the others' arrive w
   expect(await sim("--scenario", "cut", "--seeds", "4")).toEqual(holds(4));
 }, 600_000);
 
+test("D4 — a lease is lost while a write is slow: refused, at least once in three seeds", async () => {
+  let fencedCount = 0;
+  for (const seed of ["1", "2", "3"]) {
+    const [exitCode, text] = await sim("--scenario", "fenced", "--seed", seed, "--json");
+    expect([exitCode, text]).toEqual([0, expect.stringContaining('"violations":[]')]);
+    fencedCount += Number(/"fenced":(\d+)/.exec(text)?.[1]);
+  }
+  expect(fencedCount).toBeGreaterThan(0);
+}, 600_000);
+
 test("D3 — where messages overtake each other while people come and go", async () => {
   expect(await sim("--scenario", "reordered", "--seeds", "5")).toEqual(holds(5));
 }, 600_000);
