@@ -2,11 +2,14 @@
 // Which outcome somebody may have, from what was seen outside: what the app showed, when it had a
 // session for certain, and what the writer's clock said. Only what follows for certain is asked for,
 // so that a fault is no excuse and no false alarm.
-import { DELIVERY_DEFAULTS } from "@carillon/delivery";
-import type { Outcome } from "@carillon/delivery";
 import type { TruthRow } from "./oracle.ts";
 
-const { graceMs } = DELIVERY_DEFAULTS;
+/** A client's longest back-off (W5); the oracle's own, so that the product cannot move it. */
+const GRACE_MS = 20_000;
+
+export const TERMINAL = ["deliveredSocket", "noDevice", "unacked", "expired", "failed"] as const;
+export type Outcome = (typeof TERMINAL)[number];
+export type Receipt = "receivedLate" | "read";
 
 /** At some instant in between the recipient had a session at its owner. */
 interface Presence {
@@ -54,13 +57,13 @@ export class Evidence {
   isWithinGrace(device: string, plannedAtMs: number, writtenAtMs: number): boolean {
     const presences = this.#presences.get(device) ?? [];
     return presences.some(
-      ({ fromMs, seenMs }) => seenMs <= plannedAtMs && writtenAtMs < fromMs + graceMs,
+      ({ fromMs, seenMs }) => seenMs <= plannedAtMs && writtenAtMs < fromMs + GRACE_MS,
     );
   }
 
   #present(device: string, presence: Presence): void {
     const known = this.#presences.get(device) ?? [];
-    const kept = known.filter(({ fromMs }) => fromMs + graceMs > presence.seenMs);
+    const kept = known.filter(({ fromMs }) => fromMs + GRACE_MS > presence.seenMs);
     this.#presences.set(device, [...kept, presence]);
   }
 }

@@ -4,13 +4,19 @@
 // and how, is in README.md; what must have happened in the end is in oracle-end.ts.
 import type { Position } from "@carillon/client";
 import { deliverSchema, decodeMessage, type NtfPayload } from "@carillon/contracts";
-import type { Outcome, Receipt } from "@carillon/delivery";
 import { Bitset } from "@carillon/kernel";
 import type { LedgerRow, LedgerUpdate } from "@carillon/store";
 import type { Database, DatabaseObserver } from "./database.ts";
 import type { Machine } from "./machine.ts";
 import type { Device, DeviceObserver } from "./people.ts";
-import { Evidence, type Moment, wrongOutcome } from "./oracle-outcome.ts";
+import {
+  Evidence,
+  type Moment,
+  type Outcome,
+  type Receipt,
+  TERMINAL,
+  wrongOutcome,
+} from "./oracle-outcome.ts";
 import type { World } from "./world.ts";
 
 /** A ledger row as it should be: whom it is meant for, from the request and the directory. */
@@ -22,7 +28,6 @@ export interface TruthRow {
   readonly expiresAtMs: number;
 }
 
-const TERMINAL = ["deliveredSocket", "noDevice", "unacked", "expired", "failed"] as const;
 const STATES = ["planned", "open", "closed"];
 
 export class Oracle implements DeviceObserver {
