@@ -172,8 +172,6 @@ function userLines(user: NatsUser): string[] {
     `    { ${login}, permissions: {`,
     `      publish: ${allowed(permissions.publish)}`,
     `      subscribe: ${allowed(permissions.subscribe)}`,
-    // Whoever may hear a request may answer it, once, wherever the asker's inbox is.
-    ...(permissions.mayReply ? ["      allow_responses: true"] : []),
     "    } }",
   ];
 }
