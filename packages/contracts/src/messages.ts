@@ -228,12 +228,12 @@ const ackTuple = z.tuple([z.number(), z.number(), z.number()]);
 export const partitionRequestSchema = z.discriminatedUnion("kind", [
   z.object({
     kind: z.literal("open"),
-    gatewayId: z.string(),
+    gatewayId: memberIdSchema,
     sessions: z.array(sessionOpenSchema),
   }),
   z.object({
     kind: z.literal("report"),
-    gatewayId: z.string(),
+    gatewayId: memberIdSchema,
     acks: z.array(ackTuple),
     reads: z.array(ackTuple), // [sid, index, offset of that notification]
     acknowledges: z.array(ackTuple),
