@@ -11,10 +11,7 @@ export class Pauses {
 
   constructor(clock: Clock, closing: Promise<void>) {
     this.#clock = clock;
-    void closing.then(() => {
-      this.#isOver = true;
-      for (const end of this.#waiting) end();
-    });
+    void closing.then(() => this.#endAll());
   }
 
   /** A sleep, not a timer: it keeps a node alive. */
@@ -24,5 +21,10 @@ export class Pauses {
     this.#waiting.add(resolve);
     await Promise.race([this.#clock.sleep(delayMs), promise]);
     this.#waiting.delete(resolve);
+  }
+
+  #endAll(): void {
+    this.#isOver = true;
+    for (const end of this.#waiting) end();
   }
 }

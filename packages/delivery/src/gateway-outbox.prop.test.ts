@@ -64,8 +64,8 @@ test("GO4 — a gateway to which publishing throws is counted as failed; the oth
       return delivered.push(gatewayId) > 0;
     },
   });
-  const sending = { payload: "{}", partition: 1, ledgerEpoch: "e", offset: 1, isResend: false };
-  for (const gatewayId of ["bad", "good"]) outbox.queue({ ...sending, gatewayId, sid: 1 });
+  const common = { payload: "{}", partition: 1, ledgerEpoch: "e", offset: 1, isResend: false };
+  for (const gatewayId of ["bad", "good"]) outbox.queue({ ...common, gatewayId, sid: 1 });
   outbox.flush();
   expect(delivered).toEqual(["good"]);
   expect([outbox.sentCount, outbox.failedCount]).toEqual([1, 1]);
