@@ -1,5 +1,5 @@
 // Goal: KC1. Method: files in a temporary folder; what is told is looked at for the seed.
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { natsPublicKeyOf } from "@carillon/bus";
@@ -40,4 +40,18 @@ test("KC1 — a file of something else stays as it is; a place that is not there
   const nowhere = join(folder, "no", "worker.seed");
   const failed = `carillon nats-key: ${nowhere} cannot be written (ENOENT)\n`;
   expect(run(nowhere)).toEqual({ exitCode: 1, told: "", failed });
+});
+
+test("KC1 — a seed that others may read is refused, and what to do is told", () => {
+  const seedFile = join(folder, "worker.seed");
+  const first = run(seedFile);
+  for (const mode of [0o644, 0o640, 0o604]) {
+    chmodSync(seedFile, mode);
+    const failed =
+      `carillon nats-key: ${seedFile} is open to others than its owner; if nobody has read it: ` +
+      `chmod 600 ${seedFile}; else remove it and make a new key\n`;
+    expect(run(seedFile)).toEqual({ exitCode: 1, told: "", failed });
+  }
+  chmodSync(seedFile, 0o600);
+  expect(run(seedFile)).toEqual(first);
 });

@@ -1,8 +1,8 @@
 // apps/cli/src/nats-key-command.ts
 // `carillon nats-key`: a NATS user's key for an operator: the seed into a file, the public half on stdout.
 //   KC1  A file that is there is never written; its public key is shown again. The seed is shown
-//        nowhere, and its file is for its owner only (0600).
-import { readFileSync, writeFileSync } from "node:fs";
+//        nowhere, and its file is for its owner only (0600): one that others may read is refused.
+import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { createNatsKey, natsPublicKeyOf } from "@carillon/bus";
 import { Command } from "commander";
 
@@ -20,7 +20,7 @@ export function natsKeyCommand(terminal: NatsKeyTerminal, exit: (code: number) =
     .action(({ seedFile }: { seedFile: string }) => exit(runNatsKeyCommand(seedFile, terminal)));
 }
 
-/** Returns the exit code: 0, or 1 when the file cannot be written or holds something else. */
+/** Returns the exit code: 0, or 1 when the file cannot be written or holds something else or is open to others. */
 export function runNatsKeyCommand(seedFile: string, { out, err }: NatsKeyTerminal): number {
   try {
     writeFileSync(seedFile, `${createNatsKey().seed}\n`, { mode: 0o600, flag: "wx" });
@@ -35,6 +35,13 @@ export function runNatsKeyCommand(seedFile: string, { out, err }: NatsKeyTermina
   if (publicKey === undefined) {
     err(
       `carillon nats-key: ${seedFile} holds no seed of a NATS user (SU…); it was left as it is\n`,
+    );
+    return FAILED_EXIT_CODE;
+  }
+  if ((statSync(seedFile).mode & 0o077) !== 0) {
+    err(
+      `carillon nats-key: ${seedFile} is open to others than its owner; if nobody has read it: ` +
+        `chmod 600 ${seedFile}; else remove it and make a new key\n`,
     );
     return FAILED_EXIT_CODE;
   }

@@ -184,8 +184,14 @@ test(
     const headers = { authorization: `Bearer ${secrets.operatorKey}` };
     for (const { ready } of nodes) {
       const path = `/v1/admin/nodes/${ready.memberId}/tree`;
-      const tree = await fra.expect({ method: "GET", path, headers });
-      expect(tree).toHaveProperty("tree");
+      // Frankfurt has to have heard a beat of the node: of London's every third second.
+      await vi.waitFor(
+        async () => {
+          const tree = await fra.expect({ method: "GET", path, headers });
+          expect(tree).toHaveProperty("tree");
+        },
+        { timeout: 60_000, interval: 100 },
+      );
     }
     expect(denials()).toEqual([]);
   },

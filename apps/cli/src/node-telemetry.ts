@@ -16,6 +16,7 @@ interface Telemetry {
 
 export function busEventObserver({ log, metrics }: Telemetry): (event: BusEvent) => void {
   const denied = new Set<string>(); // told once each: a sender may try for every message
+  const tooLarge = new Set<string>();
   return (event) => {
     metrics.busEvents.inc({
       event: event.kind === "silent" ? `${event.whose}_silent` : event.kind,
@@ -28,6 +29,11 @@ export function busEventObserver({ log, metrics }: Telemetry): (event: BusEvent)
       case "connect_failed":
         return log.warn("bus.connect_failed", { server: event.server, code: event.code });
       case "refused":
+        // A beat that has grown too large is silence to all others: a person must act, told once.
+        if (event.reason === "too_large" && !tooLarge.has(event.operation)) {
+          tooLarge.add(event.operation);
+          return log.error("bus.too_large", { operation: event.operation });
+        }
         return log.debug("bus.refused", { operation: event.operation, reason: event.reason });
       case "silent":
         return log.debug("bus.silent", { whose: event.whose });

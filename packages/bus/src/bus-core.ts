@@ -202,8 +202,7 @@ export class BusCore implements Bus {
   }
 
   readonly #replier: Replier = {
-    // Not #send: what arrives while subscriptions are being made is answered, too. The link that
-    // brought the request may answer it; another one only where the server asks for no rights.
+    // Not #send: what arrives while subscriptions are being made is answered, too.
     replyOver: (link, replySubject, data) => {
       if (data.length > this.#payloadMaxBytes) return void this.#tooLarge("reply");
       let outcome = link.send(replySubject, data, "");

@@ -30,9 +30,10 @@ export type GreetingOutcome =
 
 /** Never rejects. */
 export function waitForGreeting(options: GreetingOptions): Promise<GreetingOutcome> {
-  const { hostname, port } = new URL(options.url);
+  const { port } = new URL(options.url);
+  const host = bareHostOf(options.url);
   return new Promise((resolve) => {
-    const socket = createConnection({ host: hostname, port: Number(port || 4222) });
+    const socket = createConnection({ host, port: Number(port || 4222) });
     const finish = (outcome: GreetingOutcome): void => {
       timer.cancel();
       socket.destroy();
@@ -52,14 +53,18 @@ export function waitForGreeting(options: GreetingOptions): Promise<GreetingOutco
 
 /** What both handshakes, this one and the library's, verify. */
 export function handshakeOptionsOf(url: string, tls: BusTls | undefined): ConnectionOptions {
-  const { hostname } = new URL(url);
-  const host = hostname.replace(/^\[|\]$/g, "");
+  const host = bareHostOf(url);
   const { serverName = isIP(host) === 0 ? host : undefined, caPath } = tls ?? {};
   return {
     host, // verified when there is no name
     ...(serverName !== undefined && { servername: serverName }),
     ...(caPath !== undefined && { ca: readFileSync(caPath) }),
   };
+}
+
+/** Without the brackets of an IPv6 address, which sockets do not take. */
+function bareHostOf(url: string): string {
+  return new URL(url).hostname.replace(/^\[|\]$/g, "");
 }
 
 /** The INFO line; it comes in one piece as a rule, and a rest does not matter here. */

@@ -262,6 +262,22 @@ test(
 );
 
 test(
+  "an IPv6 address, in brackets, is connected to",
+  async () => {
+    const port = await freePort();
+    // Told by its IPv4 address when it is ready: it listens on both.
+    const server = await startServer(`host: "::"\nport: ${port}`);
+    const ann = await connected({ urls: [`nats://[::1]:${port}`] });
+    expect(ann.events).toEqual([{ kind: "connected", server: `[::1]:${port}` }]);
+    ann.bus.subscribe("ok", (message) => message.reply(message.data));
+    const outcome = await ann.bus.request("ok", bytes("a"), REQUEST_MAX_MS);
+    expect(outcome.kind === "reply" && text(outcome.data)).toBe("a");
+    expect(server.clientUrl).toContain(String(port));
+  },
+  TEST_MAX_MS,
+);
+
+test(
   "a subscription that the server denies is told, others go on",
   async () => {
     const users =

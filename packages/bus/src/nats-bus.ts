@@ -8,6 +8,7 @@ import type { BusEvent } from "./events.ts";
 import type { BusTls } from "./greeting.ts";
 import { dialNats, hostOf } from "./nats-link.ts";
 import type { NatsCredentials, NatsServerLink } from "./nats-link.ts";
+import { Pauses } from "./pauses.ts";
 
 export interface ConnectBusOptions {
   /** nats:// addresses of this region's servers; tried in turn from a random one. */
@@ -107,12 +108,13 @@ async function keepConnected(
   let next = Math.floor(random.next() * urls.length);
   let leaving: NatsServerLink | undefined; // its server is in lame duck mode
   let failuresCount = 0; // since the last link
+  const pauses = new Pauses(options.clock, core.closing);
   while (!core.isClosing) {
     const url = urls[next++ % urls.length] ?? "";
     let delayMs = between(0, limits.reconnectMinMs); // the first try after a loss comes soon
     try {
       const link = await dial(url);
-      if (leaving !== undefined) await leave(core, leaving, options);
+      if (leaving !== undefined) await leave(core, leaving, pauses, limits);
       leaving = (await useUntilEnd(core, link)) === "lame_duck" ? link : undefined;
       failuresCount = 0;
     } catch (cause) {
@@ -122,7 +124,7 @@ async function keepConnected(
       if (++failuresCount % urls.length === 0)
         delayMs = between(limits.reconnectMinMs, limits.reconnectMaxMs);
     }
-    if (!core.isClosing) await pause(core, options.clock, delayMs);
+    if (!core.isClosing) await pauses.pause(delayMs);
   }
 }
 
@@ -140,20 +142,17 @@ async function useUntilEnd(core: BusCore, link: NatsServerLink): Promise<"lost" 
 }
 
 /** What is under way is handed over before the next link brings more: nothing comes twice. */
-async function leave(core: BusCore, link: NatsServerLink, options: KeepOptions): Promise<void> {
-  const { clock, limits } = options;
+async function leave(
+  core: BusCore,
+  link: NatsServerLink,
+  pauses: Pauses,
+  limits: BusLimits,
+): Promise<void> {
   core.release(link);
-  await Promise.race([link.retire(), link.lost, pause(core, clock, limits.dialMaxMs)]);
-  void Promise.race([link.lost, pause(core, clock, limits.lameDuckLingerMs)]).then(() =>
-    link.close(),
-  );
+  await Promise.race([link.retire(), link.lost, pauses.pause(limits.dialMaxMs)]);
+  void Promise.race([link.lost, pauses.pause(limits.lameDuckLingerMs)]).then(() => link.close());
 }
 
 function dialCodeOf({ code }: Fault): "unreachable" | "unauthorized" | "tls" | "protocol" {
   return code === "unauthorized" || code === "tls" || code === "protocol" ? code : "unreachable";
-}
-
-/** Ends early when the bus is drained. A sleep, not a timer: it keeps a starting node alive. */
-async function pause(core: BusCore, clock: Clock, delayMs: number): Promise<void> {
-  await Promise.race([clock.sleep(delayMs), core.closing]);
 }

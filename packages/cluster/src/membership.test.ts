@@ -318,3 +318,29 @@ test("HS3 — workers are those of one home at one place, while they say that th
   const told = own.membership.members().find(({ memberId }) => memberId === "par-for-fra");
   expect(told).toMatchObject({ home: "fra", standing: "serving", homes: { fra: { epoch: 2 } } });
 });
+
+test("CL18 — a beat speaks for the region and member of its subject only; only workers own", async () => {
+  const { clock, nats, join } = network();
+  const a = join("a");
+  join("b").membership.describe({ owned: () => ({ fra: [[7, 5]] }), links: () => ({}) });
+  await clock.advance(2_000);
+  const last = a.membership.members().find(({ memberId }) => memberId === "b")!;
+  const thief = nats.connect("thief");
+  const forged: [subject: string, beat: object][] = [
+    [subjects.beat("lon", "b"), { ...last, hasLeft: true, owned: {} }],
+    [subjects.beat("fra", "thief"), { ...last, hasLeft: true, owned: {} }],
+    [subjects.nearBeat("fra", "thief"), last],
+    [subjects.beat("fra", "thief"), { ...last, memberId: "thief\r\nPUB" }],
+    [subjects.beat("fra", "x".repeat(65)), { ...last, memberId: "x".repeat(65) }],
+    [subjects.beat("fra", "thief"), { ...last, memberId: "thief", weight: 1e308 }],
+    [subjects.beat("fra", "thief"), { ...last, memberId: "thief", weight: 0.5 }],
+    [subjects.beat("fra", "thief"), { ...last, memberId: "thief", owned: { fra: [[256, 9]] } }],
+  ];
+  for (const [subject, beat] of forged) thief.publish(subject, encodeMessage(beat));
+  const gateway = { ...last, memberId: "thief", roles: ["gateway"], owned: { fra: [[7, 99]] } };
+  thief.publish(subjects.beat("fra", "thief"), encodeMessage(gateway));
+  await clock.advance(10);
+  expect(a.lost).toEqual(forged.map(() => "malformed"));
+  expect(a.membership.ownerOf("fra", 7)).toBe("b");
+  expect(a.changes).toEqual(["b joined", "thief joined"]);
+});

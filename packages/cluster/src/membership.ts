@@ -5,6 +5,8 @@
 //   CL6  A draining or suspect member owns what it owns by its leases, but is given nothing new.
 //   CL13 While this member cannot hear, nobody else is suspect: "my link is down" is not "they are
 //        silent". Without its link for 8 s it is isolated, and knows it (C14).
+//   CL18 A beat speaks for the region and the member of its subject, which the server checks as far as
+//        it can: any other is malformed. Only who is a worker owns anything.
 // What silence makes of members: member-table.ts (CL5, CL12).
 import type { Bus, Subscription } from "@carillon/bus";
 import {
@@ -211,8 +213,10 @@ export function createMembership(options: MembershipOptions, deps: MembershipDep
   const listen = (subject: string): Subscription =>
     bus.subscribe(subject, (message) => {
       const decoded = decodeMessage(beatSchema, message.data);
-      if (decoded.kind === "malformed") deps.onMalformed();
-      else hear(decoded.message);
+      if (decoded.kind === "malformed" || !isOf(message.subject, decoded.message))
+        return deps.onMalformed();
+      const beat = decoded.message;
+      hear(beat.roles.includes("worker") ? beat : { ...beat, owned: {} });
     });
 
   const onConnection = (isConnected: boolean): void => {
@@ -279,6 +283,12 @@ export function createMembership(options: MembershipOptions, deps: MembershipDep
     onBeat: (listener) => beatListeners.add(listener),
     onMemberLost: (listener) => lostListeners.add(listener),
   };
+}
+
+/** CL18 */
+function isOf(subject: string, { region, memberId }: Beat): boolean {
+  const [, ofRegion, ofMember] = subject.split(".");
+  return ofRegion === region && ofMember === memberId;
 }
 
 class Listeners<Told> {

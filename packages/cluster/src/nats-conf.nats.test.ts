@@ -1,4 +1,4 @@
-// Goal: NC1–NC5 of nats-conf.ts. Method: golden files, nats-server's own check of them, and two real
+// Goal: NC1–NC6 of nats-conf.ts. Method: golden files, nats-server's own check of them, and two real
 // regions joined by it, one of them killed and started again.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -85,6 +85,30 @@ test("NC1, NC2, NC3, NC5 — the text, to the letter, for each kind of region an
   const withKeys = (keys: object): NatsConfOptions => ({ ...LEAST, auth: { kind: "roles", keys } });
   expect(() => renderNatsConf(withKeys({ worker: ["SU_A_SEED"] }))).toThrow("NC5");
   expect(() => renderNatsConf(withKeys({ wroker: [nkeyOf("worker")] }))).toThrow("NP1");
+});
+
+test("NC6 — a server that would be open to everybody is not written", () => {
+  const rendered = (more: Partial<NatsConfOptions>) => () => renderNatsConf({ ...LEAST, ...more });
+  const noUser = "has at least one user";
+  expect(rendered({ auth: { kind: "roles", keys: {} } })).toThrow(noUser);
+  expect(rendered({ auth: { kind: "roles", keys: { gateway: [], node: [] } } })).toThrow(noUser);
+  expect(rendered({ auth: { kind: "users", users: [] } })).toThrow(noUser);
+  expect(rendered({ auth: { kind: "token", token: "" } })).toThrow("NC6 auth of kind token");
+  for (const ports of [
+    { clientPort: LEAST.clusterPort },
+    { clusterPort: LEAST.gatewayPort },
+    { gatewayPort: LEAST.clientPort },
+  ])
+    expect(rendered(ports)).toThrow("three different ports");
+  const { auth, tls, peerAuth } = FULL;
+  for (const host of ["0.0.0.0", "::", "10.40.0.11", "fra-a.internal"]) {
+    expect(rendered({ host, tls: tls!, peerAuth: peerAuth! })).toThrow("NC6 auth is needed");
+    expect(rendered({ host, auth: auth! })).toThrow("NC6 tls or peerAuth is needed");
+    expect(rendered({ host, auth: auth!, tls: tls! })).not.toThrow();
+    expect(rendered({ host, auth: auth!, peerAuth: peerAuth! })).not.toThrow();
+  }
+  for (const host of ["127.0.0.1", "127.3.0.1", "::1", "localhost"])
+    expect(rendered({ host })).not.toThrow();
 });
 
 test("NC1, NC4 — nats-server accepts and starts it, and only what its version knows", async () => {

@@ -8,6 +8,8 @@
 //   NC4  An option that the server's version rejects is left out: one such line refuses the file.
 //   NC5  With TLS all three listeners have it. Servers show certificates to each other; clients show
 //        a key of their own instead (nkey), of which only the public half stands here.
+//   NC6  Nobody is let in by an omission: a list of users has one, and a host that others can reach
+//        asks clients for a login and other servers for TLS or a password.
 // Accepted by nats-server 2.9.10 and newer; option names were tried there.
 import { assert } from "@carillon/kernel";
 import { isVersionAtLeast, list, quote } from "./nats-conf-text.ts";
@@ -72,8 +74,12 @@ const PING_INTERVAL_SECONDS = 5;
 const PINGS_OUT_MAX = 2;
 const OLDEST_VERSION = "2.9.0";
 
-/** The whole file. Throws BugError when a name or address could not be written safely. */
+/**
+ * The whole file. Throws BugError when a name or address could not be written safely, or when the
+ * server would be open to everybody (NC6).
+ */
 export function renderNatsConf(options: NatsConfOptions): string {
+  assertClosed(options);
   const { host = "127.0.0.1", peerAuth, maxPayloadBytes = PAYLOAD_MAX_BYTES } = options;
   const gateways = options.gateways.map(
     ({ region, urls }) => `    { name: ${quote(region)}, urls: ${addresses(urls, peerAuth)} }`,
@@ -118,6 +124,28 @@ export function renderNatsConf(options: NatsConfOptions): string {
   return `${lines.join("\n")}\n`;
 }
 
+const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1|localhost)$/;
+
+function assertClosed({
+  host = "127.0.0.1",
+  auth,
+  peerAuth,
+  tls,
+  ...ports
+}: NatsConfOptions): void {
+  const { clientPort, clusterPort, gatewayPort } = ports;
+  assert(
+    new Set([clientPort, clusterPort, gatewayPort]).size === 3,
+    "NC6 clientPort, clusterPort and gatewayPort are three different ports",
+  );
+  if (LOOPBACK.test(host)) return;
+  assert(auth !== undefined, `NC6 auth is needed where others can reach the host, ${host}`);
+  assert(
+    tls !== undefined || peerAuth !== undefined,
+    `NC6 tls or peerAuth is needed where others can reach the host, ${host}`,
+  );
+}
+
 /** The server asks an address for the name of the first route that has one. */
 function routesOf({ routes, tls, clusterPort }: NatsConfOptions): readonly string[] {
   return tls?.routeName === undefined
@@ -149,11 +177,16 @@ function tlsLines(
 
 function clientAuth({ auth, region }: NatsConfOptions): string[] {
   if (auth === undefined) return [];
-  if (auth.kind === "token") return ["", "authorization {", `  token: ${quote(auth.token)}`, "}"];
+  if (auth.kind === "token") {
+    assert(auth.token !== "", "NC6 auth of kind token has a token");
+    return ["", "authorization {", `  token: ${quote(auth.token)}`, "}"];
+  }
   const users =
     auth.kind === "users"
       ? auth.users
       : natsUsersOf(auth.keys, { region, ...(auth.homes && { homes: auth.homes }) });
+  // With an empty list the server asks for no login at all.
+  assert(users.length > 0, `NC6 auth of kind ${auth.kind} has at least one user`);
   return ["", "authorization {", "  users: [", ...users.flatMap(userLines), "  ]", "}"];
 }
 
@@ -172,8 +205,6 @@ function userLines(user: NatsUser): string[] {
     `    { ${login}, permissions: {`,
     `      publish: ${allowed(permissions.publish)}`,
     `      subscribe: ${allowed(permissions.subscribe)}`,
-    // Whoever may hear a request may answer it, once, wherever the asker's inbox is.
-    ...(permissions.mayReply ? ["      allow_responses: true"] : []),
     "    } }",
   ];
 }

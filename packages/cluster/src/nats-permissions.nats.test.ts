@@ -16,6 +16,7 @@ import {
   type NatsRole,
   type NatsUserName,
 } from "./nats-permissions.ts";
+import { connectRaw } from "./test-raw-client.ts";
 
 const TEST_MAX_MS = 90_000;
 const REQUEST_MAX_MS = 20_000;
@@ -32,7 +33,7 @@ const namedBy = (region: string): string[] => [
       ? []
       : [(of as (...args: unknown[]) => string)(...argsFor(of, region))],
   ),
-  `_INBOX.${region}.worker.abc.1`,
+  ...USERS.map((user) => `_INBOX.${region}.${user}.abc.1`),
 ];
 const argsFor = (of: unknown, region: string): unknown[] => {
   if (of === subjects.partitionSessions) return [region, 7];
@@ -146,6 +147,9 @@ const INGEST_SAYS = [
   ...inBoth("poke"),
   ...inBoth("route"),
 ];
+/** Answers, to whoever asks what it hears: a node has every role. */
+const answersTo = (...askers: NatsUserName[]): string[] =>
+  [...askers, "node"].flatMap((user) => REGIONS.map((region) => `_INBOX.${region}.${user}.abc.1`));
 const GATEWAY_SAYS = ["home.fra.part.7", "home.lon.part.7"];
 const WORKER_HEARS = [
   "home.fra.part.7",
@@ -158,16 +162,40 @@ const OWN = ["beat-near.fra.fra-worker-1", "beat.fra.fra-worker-1"]; // of the r
 const ADMIN = ["member.fra.fra-worker-1.admin"];
 
 const TABLE: Record<NatsUserName, { says: string[]; hears: string[] }> = {
-  ingest: { says: [...OWN, ...INGEST_SAYS], hears: [...BEATS, ...ADMIN, ...askedIn("fra")] },
+  ingest: {
+    says: [...OWN, ...INGEST_SAYS, ...answersTo("ingest", "worker")],
+    hears: [...BEATS, ...ADMIN, ...askedIn("fra"), "_INBOX.fra.ingest.abc.1"],
+  },
   worker: {
-    says: [...OWN, ...inBoth("deliver"), ...inBoth("route")],
+    says: [
+      ...OWN,
+      ...inBoth("deliver"),
+      ...inBoth("route"),
+      ...answersTo("ingest", "worker", "gateway"),
+    ],
     hears: [...BEATS, ...ADMIN, ...WORKER_HEARS, "_INBOX.fra.worker.abc.1"],
   },
-  gateway: { says: [...OWN, ...GATEWAY_SAYS], hears: [...BEATS, ...ADMIN, ...GATEWAY_HEARS] },
-  agent: { says: [], hears: BEATS },
+  gateway: {
+    says: [...OWN, ...GATEWAY_SAYS, ...answersTo("ingest")],
+    hears: [...BEATS, ...ADMIN, ...GATEWAY_HEARS, "_INBOX.fra.gateway.abc.1"],
+  },
+  agent: { says: [], hears: [...BEATS, "_INBOX.fra.agent.abc.1"] },
   node: {
-    says: [...OWN, ...INGEST_SAYS, ...GATEWAY_SAYS, ...inBoth("deliver")],
-    hears: [...BEATS, ...ADMIN, ...askedIn("fra"), ...WORKER_HEARS, ...GATEWAY_HEARS],
+    says: [
+      ...OWN,
+      ...INGEST_SAYS,
+      ...GATEWAY_SAYS,
+      ...inBoth("deliver"),
+      ...answersTo("ingest", "worker", "gateway"),
+    ],
+    hears: [
+      ...BEATS,
+      ...ADMIN,
+      ...askedIn("fra"),
+      ...WORKER_HEARS,
+      ...GATEWAY_HEARS,
+      "_INBOX.fra.node.abc.1",
+    ],
   },
 };
 
@@ -193,38 +221,58 @@ test("NP1, C10 — the table's sharpest points, one by one", () => {
 });
 
 test(
-  "NP3, C10 — who is asked may answer, once, in the other region as well; nobody else may",
+  "NP3, C10 — who is asked may answer, in the other region as well; a role that is not asked may not",
   async () => {
     const asker = await as("ingest", "lon");
     const answerer = await as("ingest", "fra");
-    const worker = await as("worker", "fra");
-    let replySubject = "";
+    const agent = await as("agent", "fra");
     answerer.bus.subscribe(
       subjects.regionNotify("fra"),
-      (message) => {
-        message.reply(bytes("first"));
-        message.reply(bytes("second"));
-      },
+      (message) => message.reply(bytes("first")),
       { queue: "ingest" },
     );
-    const heard: string[] = [];
-    asker.bus.subscribe("_INBOX.lon.ingest.spy.*", ({ subject }) => heard.push(subject));
     let outcome = await asker.bus.request(subjects.regionNotify("fra"), bytes("?"), REQUEST_MAX_MS);
     while (outcome.kind === "no_responders")
       outcome = await asker.bus.request(subjects.regionNotify("fra"), bytes("?"), REQUEST_MAX_MS);
     expect(outcome.kind === "reply" && text(outcome.data)).toBe("first");
-    replySubject = "_INBOX.lon.ingest.spy.1";
-    for (const { bus } of [answerer, worker]) {
-      bus.publish(replySubject, bytes("not asked"));
-      bus.publish(SENTINEL, bytes("?"));
+    expect(answerer.denied).toEqual([]);
+    agent.bus.publish("_INBOX.lon.ingest.spy.1", bytes("not asked"));
+    agent.bus.publish(SENTINEL, bytes("?"));
+    await agent.untilSeen(SENTINEL);
+    expect(agent.denied).toEqual(["_INBOX.lon.ingest.spy.1"]);
+  },
+  TEST_MAX_MS,
+);
+
+/** A subject that the user may not say, named as the reply of all that it may say and hear. */
+const FORGED = [
+  "region.lon.directory",
+  "member.lon.lon-worker-1.deliver",
+  "beat.lon.lon-worker-1",
+  "anything.else",
+];
+
+test.each(["ingest", "worker", "gateway", "node"] as const)(
+  "NP3, C10 — %s that answers itself gets no right to the subject it named for the reply",
+  async (user) => {
+    const { says, hears } = TABLE[user];
+    const client = await connectRaw(urls.get("fra")!, keys.get(`fra/${user}`)!.seed);
+    cleanUps.push(() => client.close());
+    const both = says.filter((subject) => hears.includes(subject));
+    expect(both).toContain("beat.fra.fra-worker-1");
+    for (const [at, subject] of both.entries()) client.write(`SUB ${subject} ${at + 1}`);
+    const forged = FORGED.filter((subject) => !says.includes(subject));
+    for (const subject of forged) {
+      for (const [at, own] of both.entries()) {
+        client.write(`PUB ${own} ${subject} 2`, "{}");
+        const heard = await client.until(`MSG ${own} ${at + 1}`);
+        expect(heard).not.toContain("-ERR");
+        client.write(`PUB ${subject} 2`, "{}", "PING");
+        const answer = await client.until("PONG");
+        expect(answer).toContain(`-ERR 'Permissions Violation for Publish to "${subject}"'`);
+      }
     }
-    await Promise.all([answerer.untilSeen(SENTINEL), worker.untilSeen(SENTINEL)]);
-    expect(answerer.denied).toContain(replySubject);
-    expect(
-      answerer.denied.filter((subject) => subject.startsWith("_INBOX.lon.ingest.")),
-    ).toHaveLength(2); // and the second answer
-    expect(worker.denied).toEqual([replySubject]);
-    expect(heard).toEqual([]);
+    expect(forged.length).toBeGreaterThan(1);
   },
   TEST_MAX_MS,
 );

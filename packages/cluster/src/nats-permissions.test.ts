@@ -9,6 +9,9 @@ const ASKED = ["claim", "directory", "homes", "inbox", "locate", "notify", "reci
 test("NP1, NP2 — ingest: asks every region, answers for its home, pokes owners", () => {
   expect(natsPermissionsOf(["ingest"], FRA)).toEqual({
     publish: [
+      "_INBOX.*.ingest.>",
+      "_INBOX.*.node.>",
+      "_INBOX.*.worker.>",
       "beat-near.fra.*",
       "beat.fra.*",
       "home.*.at.*",
@@ -27,13 +30,16 @@ test("NP1, NP2 — ingest: asks every region, answers for its home, pokes owners
       "place.fra.homes",
       ...ASKED.map((what) => `region.fra.${what}`),
     ],
-    mayReply: true,
   });
 });
 
 test("NP1, NP2 — worker: hears pokes and sessions of its home, delivers to any gateway", () => {
   expect(natsPermissionsOf(["worker"], FRA)).toEqual({
     publish: [
+      "_INBOX.*.gateway.>",
+      "_INBOX.*.ingest.>",
+      "_INBOX.*.node.>",
+      "_INBOX.*.worker.>",
       "beat-near.fra.*",
       "beat.fra.*",
       "member.*.*.deliver",
@@ -51,13 +57,18 @@ test("NP1, NP2 — worker: hears pokes and sessions of its home, delivers to any
       "member.fra.*.route",
       "place.fra.homes",
     ],
-    mayReply: true,
   });
 });
 
 test("NP1, NP2 — gateway: speaks to owners, hears what is delivered in its region", () => {
   expect(natsPermissionsOf(["gateway"], FRA)).toEqual({
-    publish: ["beat-near.fra.*", "beat.fra.*", "home.*.part.*"],
+    publish: [
+      "_INBOX.*.ingest.>",
+      "_INBOX.*.node.>",
+      "beat-near.fra.*",
+      "beat.fra.*",
+      "home.*.part.*",
+    ],
     subscribe: [
       "_INBOX.fra.gateway.>",
       "beat-near.fra.*",
@@ -65,7 +76,6 @@ test("NP1, NP2 — gateway: speaks to owners, hears what is delivered in its reg
       "member.fra.*.admin",
       "member.fra.*.deliver",
     ],
-    mayReply: true,
   });
 });
 
@@ -73,7 +83,6 @@ test("NP1 — agent: hears who is there and says nothing", () => {
   expect(natsPermissionsOf(["agent"], FRA)).toEqual({
     publish: [],
     subscribe: ["_INBOX.fra.agent.>", "beat-near.fra.*", "beat.*.*"],
-    mayReply: false,
   });
 });
 

@@ -3,8 +3,11 @@
 //   NP1  A subject without a row does not compile, and a role has no right but those of its rows.
 //   NP2  What a member says of itself or hears for itself is bound to its region, what is asked of a
 //        home to the homes that its region may host: the region's servers know only these users.
-//   NP3  Replies come to an inbox of the region and role that asked. Whoever hears a request may
-//        answer it, once and for two minutes, wherever that inbox is.
+//   NP3  Replies come to an inbox of the region and role that asked. Who answers what a role asks may
+//        say something to that role's inboxes, of any region, and to nothing else: whose inbox it is
+//        and which request is known only from the request (96 random bits). The server's own
+//        `allow_responses` is not used: it lets whoever hears a message publish to the subject that
+//        the sender named for the reply, and nothing checks that subject.
 // What NATS cannot express for a user that several members share: "its own member id only". A worker
 // may hear the pokes of other workers of its region; it has their database anyway. A beat tells the
 // region truly, not the member.
@@ -24,7 +27,6 @@ export interface NatsPlace {
 export interface NatsPermissions {
   readonly publish: readonly string[];
   readonly subscribe: readonly string[];
-  readonly mayReply: boolean;
 }
 
 /** `permissions`: natsPermissionsOf; absent: all. */
@@ -40,6 +42,8 @@ interface Row {
   readonly pattern: string; // of all regions: its second token is the region or home
   readonly publish: Grants;
   readonly subscribe: Grants;
+  /** Who hears it answers those who say it (NP3). */
+  readonly isAsked?: true;
 }
 
 const ofMembers = (scope: Scope): Grants => ({ ingest: scope, worker: scope, gateway: scope });
@@ -48,6 +52,7 @@ const ofIngest = (pattern: string): Row => ({
   pattern,
   publish: { ingest: "anywhere" },
   subscribe: { ingest: "homes" },
+  isAsked: true,
 });
 
 const ROWS: Readonly<Record<keyof typeof subjects | keyof typeof homeSubjects, Row>> = {
@@ -85,26 +90,31 @@ const ROWS: Readonly<Record<keyof typeof subjects | keyof typeof homeSubjects, R
     pattern: subjects.memberAdmin("*"),
     publish: { ingest: "anywhere" },
     subscribe: ofMembers("region"),
+    isAsked: true,
   },
   memberRoute: {
     pattern: subjects.memberRoute("*"),
     publish: { ingest: "anywhere", worker: "anywhere" }, // a worker hands on what it lost
     subscribe: { worker: "region" },
+    isAsked: true,
   },
   partitionSessions: {
     pattern: subjects.partitionSessions("*", "*"),
     publish: { gateway: "anywhere" },
     subscribe: { worker: "homes" },
+    isAsked: true,
   },
   homeAt: {
     pattern: homeSubjects.homeAt("*", "*"),
     publish: { ingest: "anywhere" },
     subscribe: { ingest: "homes", worker: "homes" },
+    isAsked: true,
   },
   homesKnown: {
     pattern: homeSubjects.homesKnown("*"),
     publish: { ingest: "anywhere", worker: "anywhere" },
     subscribe: { ingest: "region", worker: "region" },
+    isAsked: true,
   },
 };
 
@@ -119,13 +129,11 @@ export function natsPermissionsOf(roles: readonly NatsRole[], place: NatsPlace):
         publish.add(subject);
       for (const subject of withinScope(row.pattern, row.subscribe[role], place))
         subscribe.add(subject);
+      if (row.isAsked && row.subscribe[role] !== undefined)
+        for (const inboxes of inboxesOf(row.publish)) publish.add(inboxes);
     }
   }
-  return {
-    publish: [...publish].toSorted(),
-    subscribe: [...subscribe].toSorted(),
-    mayReply: roles.some((role) => role !== "agent"),
-  };
+  return { publish: [...publish].toSorted(), subscribe: [...subscribe].toSorted() };
 }
 
 /** `node`: one process with several of the roles, as `carillon dev` runs them. */
@@ -151,7 +159,17 @@ export function natsUsersOf(keys: NatsUserKeys, place: NatsPlace): NatsUser[] {
 /** First tokens of the reply subjects of a client with these roles (NP3). */
 export function natsInboxPrefixOf(roles: readonly NatsRole[], region: string): string {
   const [only] = roles;
-  return `_INBOX.${region}.${roles.length === 1 && only !== undefined ? only : "node"}`;
+  return inboxOf(region, roles.length === 1 && only !== undefined ? only : "node");
+}
+
+function inboxOf(region: string, name: NatsUserName): string {
+  return `_INBOX.${region}.${name}`;
+}
+
+/** Of whoever asks, alone or as one of several roles of a node, in any region. */
+function inboxesOf(askers: Grants): string[] {
+  const names = NATS_ROLES.filter((role) => askers[role] !== undefined);
+  return [...names, "node" as const].map((name) => `${inboxOf("*", name)}.>`);
 }
 
 function withinScope(pattern: string, scope: Scope | undefined, place: NatsPlace): string[] {

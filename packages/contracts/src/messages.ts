@@ -4,6 +4,8 @@
 import { z } from "zod";
 import { attributesSchema } from "./audience.ts";
 import { HOME_STANDINGS, homeClaimsSchema } from "./homes.ts";
+import { LIMITS } from "./limits.ts";
+import { memberIdSchema } from "./places.ts";
 import {
   countsSchema,
   notificationSchema,
@@ -142,6 +144,11 @@ export type StatusReply = z.infer<typeof statusReplySchema>;
 export const ROLES = ["ingest", "worker", "gateway"] as const;
 export type Role = (typeof ROLES)[number];
 
+const partitionSchema = z
+  .int()
+  .min(0)
+  .max(LIMITS.partitionCount - 1);
+
 /**
  * Heartbeat: once a second in the member's region, every third one everywhere. `memberId` is new at
  * every start of a node: it is the incarnation. `owned` lists [partition, epoch] per home region;
@@ -149,7 +156,7 @@ export type Role = (typeof ROLES)[number];
  * noticed within a beat.
  */
 export const beatSchema = z.object({
-  memberId: z.string(),
+  memberId: memberIdSchema,
   region: z.string(),
   roles: z.array(z.enum(ROLES)),
   isDraining: z.boolean(),
@@ -159,9 +166,10 @@ export const beatSchema = z.object({
   /** Share of the last second that its thread was busy, 0 to 1. */
   load: z.number().optional(),
   /** Its share of partitions, relative to other members; absent: 1. */
-  weight: z.number().positive().optional(),
-  owned: z.record(z.string(), z.array(z.tuple([z.number(), z.number()]))),
-  links: z.record(z.string(), z.number()),
+  weight: z.number().min(1).max(100).optional(),
+  /** Counts only when its roles name worker. */
+  owned: z.record(z.string(), z.array(z.tuple([partitionSchema, z.int().nonnegative()]))),
+  links: z.record(memberIdSchema, z.int().nonnegative()),
   /** The home region whose partitions it may own; absent: `region` (ADR 0015). */
   home: z.string().optional(),
   /** What it does for its home; absent: it serves. */
@@ -220,12 +228,12 @@ const ackTuple = z.tuple([z.number(), z.number(), z.number()]);
 export const partitionRequestSchema = z.discriminatedUnion("kind", [
   z.object({
     kind: z.literal("open"),
-    gatewayId: z.string(),
+    gatewayId: memberIdSchema,
     sessions: z.array(sessionOpenSchema),
   }),
   z.object({
     kind: z.literal("report"),
-    gatewayId: z.string(),
+    gatewayId: memberIdSchema,
     acks: z.array(ackTuple),
     reads: z.array(ackTuple), // [sid, index, offset of that notification]
     acknowledges: z.array(ackTuple),

@@ -9,6 +9,11 @@ export const regionSchema = z
   .string()
   .regex(/^[a-z][a-z0-9]{1,15}$/, "must be 2 to 16 lower-case letters or digits");
 
+/** Of a node; it is a token of subjects, a key and a label of logs. New at each start of the node. */
+export const memberIdSchema = z
+  .string()
+  .regex(/^[A-Za-z0-9_-]{1,64}$/, "must be 1 to 64 letters, digits, '-' or '_'");
+
 export const DEFAULT_REGIONS = ["fra", "lon", "par", "dub"] as const;
 
 /** A tenant's own id of an employee: visible characters, no control characters, no "/". */

@@ -17,6 +17,7 @@ import {
   isStorable,
   notificationRequestSchema,
   notificationSchema,
+  partitionRequestSchema,
   problemOf,
   recipientIdSchema,
   recipientRequestSchema,
@@ -180,4 +181,12 @@ test("CT10 no source outside tests imports a node: module, so that browsers can 
     ),
   );
   expect(nodeImports).toEqual([]);
+});
+
+test("a gateway's id is a token of subjects, at most 64 characters", () => {
+  const isTaken = (gatewayId: string): boolean =>
+    partitionRequestSchema.safeParse({ kind: "open", gatewayId, sessions: [] }).success;
+  expect(["fra-gateway-1", "gw_A", "x".repeat(64)].map(isTaken)).toEqual([true, true, true]);
+  const refused = ["", "a b", "a.b", "*", "a\r\nPUB", "x".repeat(65)];
+  expect(refused.map(isTaken)).toEqual(refused.map(() => false));
 });

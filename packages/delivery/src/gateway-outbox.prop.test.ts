@@ -54,3 +54,20 @@ test("GO1, GO2, GO3 — each session gets its sends in order, messages are numbe
     }),
   );
 });
+
+test("GO4 — a gateway to which publishing throws is counted as failed; the others get theirs", () => {
+  const delivered: string[] = [];
+  const options = { ownerId: "w", home: "fra", messageMaxBytes: 700, queueMax: 25 };
+  const outbox = new GatewayOutbox(options, {
+    deliver(gatewayId) {
+      if (gatewayId === "bad") throw new Error("BU7");
+      return delivered.push(gatewayId) > 0;
+    },
+  });
+  const common = { payload: "{}", partition: 1, ledgerEpoch: "e", offset: 1, isResend: false };
+  for (const gatewayId of ["bad", "good"]) outbox.queue({ ...common, gatewayId, sid: 1 });
+  outbox.flush();
+  expect(delivered).toEqual(["good"]);
+  expect([outbox.sentCount, outbox.failedCount]).toEqual([1, 1]);
+  expect(outbox.links()).toEqual({ bad: 1, good: 1 });
+});

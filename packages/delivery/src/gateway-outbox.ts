@@ -5,6 +5,7 @@
 //   GO2  Messages to one gateway are numbered 1, 2, 3 …; a number is used up even when the message
 //        could not leave, so that the gateway notices the gap (ADR 0006).
 //   GO3  A message stays below `messageMaxBytes`; at most `queueMax` sends wait for a flush.
+//   GO4  A gateway to which nothing can be published holds up no other.
 import type { Deliver } from "@carillon/contracts";
 import type { GatewayPort } from "./ports.ts";
 
@@ -88,14 +89,19 @@ export class GatewayOutbox {
       link.lastGroup = link.lastPayload = undefined;
       for (const message of chunk(items, this.#options.messageMaxBytes)) {
         link.seq++;
-        const isSent = this.#port.deliver(gatewayId, {
-          ownerId: this.#options.ownerId,
-          seq: link.seq,
-          items: message,
-        });
+        const isSent = this.#deliver(gatewayId, link.seq, message);
         if (isSent) this.sentCount++;
         else this.failedCount++; // GO2
       }
+    }
+  }
+
+  /** One gateway whose message cannot be published keeps the others' back in no case (GO4). */
+  #deliver(gatewayId: string, seq: number, items: Item[]): boolean {
+    try {
+      return this.#port.deliver(gatewayId, { ownerId: this.#options.ownerId, seq, items });
+    } catch {
+      return false; // counted: the gateway notices the gap, as if it had been lost
     }
   }
 
