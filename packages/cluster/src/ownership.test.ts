@@ -22,6 +22,32 @@ test("C20 — a second member gets its share by handover, flushed before it is g
   expect(Math.max(...handoversMs)).toBeLessThanOrEqual(500);
 });
 
+test("CL19 — the workers of a cold region listen first: each loads its share, and nothing moves", async () => {
+  const { clock, events, join, owners } = region({ listenMs: 2_500 });
+  join("a");
+  await clock.advance(700);
+  join("b");
+  await clock.advance(700);
+  join("c");
+  await clock.advance(1_050);
+  expect(owners()).toEqual({ nobody: 32 });
+  await clock.advance(3_000);
+  const shares = owners();
+  expect(shares["nobody"]).toBeUndefined();
+  expect(Math.max(...Object.values(shares))).toBeLessThanOrEqual(13); // ⌈1.15 × 32/3⌉
+  await clock.advance(60_000);
+  expect(owners()).toEqual(shares);
+  expect(events.filter((event) => event.includes("gives"))).toEqual([]);
+});
+
+test("CL19 — where somebody holds leases, what is free is taken at once", async () => {
+  const { clock, leases, join, owners } = region({ listenMs: 2_500 });
+  await leases.acquire({ home: "fra", memberId: "b", partitions: [5], leaseMs: 60_000 });
+  join("a");
+  await clock.advance(0);
+  expect(owners()).toEqual({ a: 31, b: 1 });
+});
+
 test("C18 — a member that dies: its partitions are owned again within 12 s", async () => {
   const { clock, live, join, owners } = region();
   const a = join("a");

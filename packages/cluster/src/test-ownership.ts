@@ -4,6 +4,7 @@ import { FakeClock } from "@carillon/testkit";
 import { FakeLeaseStore } from "./fake-lease-store.ts";
 import type { PlaceableWorker } from "./membership.ts";
 import { createOwnership } from "./ownership.ts";
+import type { PlacementLimits } from "./placement.ts";
 
 export const OPTIONS = {
   home: "fra",
@@ -15,7 +16,7 @@ export const OPTIONS = {
   placement: { groupMax: 8 },
 };
 
-export function region() {
+export function region(placement: Partial<PlacementLimits> = {}) {
   const clock = new FakeClock();
   const leases = new FakeLeaseStore(OPTIONS.partitionCount, clock.monotonicMs);
   const live = new Map<string, number>(); // member → since when it is alive to others
@@ -39,7 +40,7 @@ export function region() {
   const join = (memberId: string) => {
     live.set(memberId, clock.monotonicMs());
     const ownership = createOwnership(
-      { ...OPTIONS, memberId },
+      { ...OPTIONS, memberId, placement: { ...OPTIONS.placement, ...placement } },
       {
         leases,
         placeable: () =>
