@@ -93,8 +93,8 @@ export const MUTANTS: readonly Mutant[] = [
   }),
   simulated("strays-kept", "a lease whose acquisition was not heard of is kept, unserved", {
     file: OWNERSHIP,
-    from: "if (strays.length > 0) await giveBack(strays);",
-    to: "void strays;",
+    from: "if (strays.length === 0 || returning !== undefined) return;",
+    to: "if (strays.length >= 0) return;",
     seed: 388,
   }),
   simulated("late-fence", "a late refusal of a write ends the ownership of now", {

@@ -141,6 +141,11 @@ export const REGION_NODE_TABLE = {
     max: 600_000,
     fallback: 10_000,
   }),
+  CARILLON_NODE_LISTEN_MS: int("a worker of a region without owners takes none before this", {
+    min: 0,
+    max: 60_000,
+    fallback: 2_500, // two beats and a little: else the first loads what others get 10 s later
+  }),
   CARILLON_NODE_STOP_MAX_MS: int("an orderly stop takes no longer, sockets' drain not counted", {
     min: 1_000,
     max: 600_000,

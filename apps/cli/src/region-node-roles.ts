@@ -145,7 +145,10 @@ export class Roles {
               resendMax: config.CARILLON_NODE_RESEND_MAX,
             },
             stopMaxMs,
-            placement: { settleMs: config.CARILLON_NODE_SETTLE_MS },
+            placement: {
+              settleMs: config.CARILLON_NODE_SETTLE_MS,
+              listenMs: config.CARILLON_NODE_LISTEN_MS,
+            },
           },
           {
             ...this.#deps,

@@ -95,14 +95,13 @@ export {
   type NatsUserName,
   natsUsersOf,
 } from "./nats-permissions.ts";
-export {
-  type AcquiredPartition,
-  createOwnership,
-  type LossReason,
-  type Ownership,
-  type OwnershipDeps,
-  type OwnershipOptions,
-} from "./ownership.ts";
+export { createOwnership, type Ownership } from "./ownership.ts";
+export type {
+  AcquiredPartition,
+  LossReason,
+  OwnershipDeps,
+  OwnershipOptions,
+} from "./ownership-options.ts";
 export { chunksOf, groupByOwner, type OwnerGroups, type Owners } from "./owner-groups.ts";
 export type { PlacementLimits } from "./placement.ts";
 export type { LeaseRow, LeaseStore } from "./ports.ts";

@@ -258,6 +258,31 @@ test("CL13 — a member that slept for 20 s suspects nobody for it", async () =>
   expect(a.lost).toEqual([]);
 });
 
+test("CL13, C14 — a link that flaps, 7.5 s down and 0.2 s up, is no link: isolated until it stays", async () => {
+  const { clock, nats, join } = network();
+  const { membership } = join("a");
+  await clock.advance(10_000);
+  const isolatedSeen: boolean[] = [];
+  for (let n = 0; n < 4; n++) {
+    nats.cut("a");
+    await clock.advance(7_500);
+    isolatedSeen.push(membership.isIsolated());
+    nats.heal("a");
+    await clock.advance(200);
+    isolatedSeen.push(membership.isIsolated());
+  }
+  expect(isolatedSeen).toEqual([false, false, true, true, true, true, true, true]);
+  await clock.advance(2_700);
+  expect(membership.isIsolated()).toBe(true);
+  await clock.advance(200); // up for 3 s
+  expect(membership.isIsolated()).toBe(false);
+  nats.cut("a");
+  await clock.advance(7_900); // counted anew
+  expect(membership.isIsolated()).toBe(false);
+  await clock.advance(200);
+  expect(membership.isIsolated()).toBe(true);
+});
+
 test("C15 — the wall clock jumps by an hour, both ways: nothing changes", async () => {
   const { clock, join } = network();
   const a = join("a");

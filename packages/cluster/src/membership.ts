@@ -4,7 +4,8 @@
 //   CL4  A member's own beat is known to itself without NATS: it serves its own people (D5).
 //   CL6  A draining or suspect member owns what it owns by its leases, but is given nothing new.
 //   CL13 While this member cannot hear, nobody else is suspect: "my link is down" is not "they are
-//        silent". Without its link for 8 s it is isolated, and knows it (C14).
+//        silent". Without its link for 8 s it is isolated, and knows it (C14); a link that was up for
+//        less than 3 s was not there.
 //   CL18 A beat speaks for the region and the member of its subject, which the server checks as far as
 //        it can: any other is malformed. Only who is a worker owns anything.
 // What silence makes of members: member-table.ts (CL5, CL12).
@@ -30,6 +31,7 @@ export interface MembershipLimits {
   readonly pauseMs: number;
   readonly pauseRemoteMs: number;
   readonly isolatedAfterMs: number;
+  readonly linkStableMs: number;
   readonly forgetAfterMs: number;
   readonly departedMax: number;
 }
@@ -40,6 +42,7 @@ export const MEMBERSHIP_DEFAULTS: MembershipLimits = {
   pauseMs: 3_000, // C12: suspect after about 4.6 s
   pauseRemoteMs: 10_000, // C12: after about 13.6 s
   isolatedAfterMs: 8_000, // C14
+  linkStableMs: 3_000, // a link that flaps brings no beats to go by
   forgetAfterMs: 900_000, // long after its leases: what a person would call a dead node
   departedMax: 1_024, // ids of 20 bytes: of a day on which a region is restarted forty times
 };
@@ -145,7 +148,10 @@ export function createMembership(options: MembershipOptions, deps: MembershipDep
   let isDraining = false;
   let beatsCount = 0;
   let tickedAtMs = startedAtMs;
-  let connectedAtMs = startedAtMs; // while disconnected: until then
+  let isLinked = bus.isConnected;
+  let linkChangedAtMs = startedAtMs;
+  let linkLostAtMs = startedAtMs; // since then it was not up for long
+  let wasIsolated = false; // before it was up
   let subscriptions: Subscription[] = [];
   let timer: Timer | undefined;
 
@@ -221,7 +227,18 @@ export function createMembership(options: MembershipOptions, deps: MembershipDep
 
   const onConnection = (isConnected: boolean): void => {
     hearing.count(isConnected);
-    connectedAtMs = clock.monotonicMs();
+    if (isConnected === isLinked) return;
+    const nowMs = clock.monotonicMs();
+    if (isConnected) wasIsolated = nowMs - linkLostAtMs >= limits.isolatedAfterMs;
+    else if (nowMs - linkChangedAtMs >= limits.linkStableMs) linkLostAtMs = nowMs;
+    isLinked = isConnected;
+    linkChangedAtMs = nowMs;
+  };
+
+  const isIsolated = (): boolean => {
+    const nowMs = clock.monotonicMs();
+    if (!bus.isConnected) return nowMs - linkLostAtMs >= limits.isolatedAfterMs;
+    return wasIsolated && nowMs - linkChangedAtMs < limits.linkStableMs;
   };
 
   const members = (): Member[] => {
@@ -275,8 +292,7 @@ export function createMembership(options: MembershipOptions, deps: MembershipDep
     placeable,
     members,
     isAlive: (memberId) => memberId === self.memberId || table.isAlive(memberId),
-    isIsolated: () =>
-      !bus.isConnected && clock.monotonicMs() - connectedAtMs >= limits.isolatedAfterMs,
+    isIsolated,
     get departedCount() {
       return table.departedCount;
     },

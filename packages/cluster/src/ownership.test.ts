@@ -1,76 +1,8 @@
 // packages/cluster/src/ownership.test.ts
 // Goal: CL7–CL11, C14, C17, C18, C20, C21 of one region. Method: members on one fake clock over one
 // lease table, and a list of who is alive that the test keeps.
-import { FakeClock } from "@carillon/testkit";
 import { expect, test } from "vitest";
-import { FakeLeaseStore } from "./fake-lease-store.ts";
-import type { PlaceableWorker } from "./membership.ts";
-import { createOwnership } from "./ownership.ts";
-
-const OPTIONS = {
-  home: "fra",
-  partitionCount: 32,
-  leaseMs: 10_000,
-  refreshEveryMs: 3_000,
-  selfStopMs: 8_000,
-  checkEveryMs: 1_000,
-  placement: { groupMax: 8 },
-};
-
-function region() {
-  const clock = new FakeClock();
-  const leases = new FakeLeaseStore(OPTIONS.partitionCount, clock.monotonicMs);
-  const live = new Map<string, number>(); // member → since when it is alive to others
-  const isolated = new Map<string, PlaceableWorker[]>();
-  const moves: { atMs: number; partition: number; memberId: string }[] = [];
-  const events: string[] = [];
-  const handoversMs: number[] = [];
-  const seen = () =>
-    [...live].map(([memberId, sinceMs]) => ({
-      memberId,
-      weight: 1,
-      aliveForMs: clock.monotonicMs() - sinceMs,
-      isSuspect: false,
-    }));
-  /** It hears nobody, and nobody hears it; what it knew of others stays. */
-  const isolate = (...memberIds: string[]): void => {
-    const frozen = seen();
-    for (const memberId of memberIds) isolated.set(memberId, frozen);
-  };
-  const join = (memberId: string) => {
-    live.set(memberId, clock.monotonicMs());
-    const ownership = createOwnership(
-      { ...OPTIONS, memberId },
-      {
-        leases,
-        placeable: () =>
-          isolated.get(memberId) ?? seen().filter(({ memberId: id }) => !isolated.has(id)),
-        isIsolated: () => isolated.has(memberId),
-        clock,
-        onAcquired: (taken) => {
-          events.push(`${memberId} +${taken.length}${taken[0]?.isFirst ? " first" : ""}`);
-          const atMs = clock.monotonicMs();
-          for (const { partition } of taken) moves.push({ atMs, partition, memberId });
-        },
-        onLost: (lost, reason) => void events.push(`${memberId} -${lost.length} ${reason}`),
-        onRelease: async (given) => void events.push(`${memberId} gives ${given.length}`),
-        onFault: () => void events.push(`${memberId} fault`),
-        onHandedOver: (_, afterMs) => void handoversMs.push(afterMs),
-      },
-    );
-    ownership.start();
-    return ownership;
-  };
-  const owners = (): Record<string, number> => {
-    const counts: Record<string, number> = {};
-    for (let partition = 0; partition < OPTIONS.partitionCount; partition++) {
-      const owner = leases.ownerOf(partition) ?? "nobody";
-      counts[owner] = (counts[owner] ?? 0) + 1;
-    }
-    return counts;
-  };
-  return { clock, leases, live, isolated, isolate, events, moves, handoversMs, join, owners };
-}
+import { region } from "./test-ownership.ts";
 
 test("C20 — a second member gets its share by handover, flushed before it is given back", async () => {
   const { clock, events, handoversMs, join, owners } = region();
@@ -88,6 +20,32 @@ test("C20 — a second member gets its share by handover, flushed before it is g
   expect(events).toEqual(["a +32 first", "a gives 8", "b +8", "a gives 8", "b +8"]);
   expect(handoversMs).toHaveLength(b);
   expect(Math.max(...handoversMs)).toBeLessThanOrEqual(500);
+});
+
+test("CL19 — the workers of a cold region listen first: each loads its share, and nothing moves", async () => {
+  const { clock, events, join, owners } = region({ listenMs: 2_500 });
+  join("a");
+  await clock.advance(700);
+  join("b");
+  await clock.advance(700);
+  join("c");
+  await clock.advance(1_050);
+  expect(owners()).toEqual({ nobody: 32 });
+  await clock.advance(3_000);
+  const shares = owners();
+  expect(shares["nobody"]).toBeUndefined();
+  expect(Math.max(...Object.values(shares))).toBeLessThanOrEqual(13); // ⌈1.15 × 32/3⌉
+  await clock.advance(60_000);
+  expect(owners()).toEqual(shares);
+  expect(events.filter((event) => event.includes("gives"))).toEqual([]);
+});
+
+test("CL19 — where somebody holds leases, what is free is taken at once", async () => {
+  const { clock, leases, join, owners } = region({ listenMs: 2_500 });
+  await leases.acquire({ home: "fra", memberId: "b", partitions: [5], leaseMs: 60_000 });
+  join("a");
+  await clock.advance(0);
+  expect(owners()).toEqual({ a: 31, b: 1 });
 });
 
 test("C18 — a member that dies: its partitions are owned again within 12 s", async () => {

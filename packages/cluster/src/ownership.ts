@@ -7,51 +7,17 @@
 //   CL11 After `abandon` no statement of this ownership is under way: one that begins anew under the
 //        same member id cannot lose its leases to it.
 //   CL9  A node that slept (SIGSTOP) notices before it does anything: `mayServe` is asked first.
+//   CL20 The refresh has a timer and a flight of its own: no slow handover, take or look at the leases
+//        delays it, and it has two tries before this member has to stop.
 // What it takes and gives: placement.ts (CL14–CL17).
-import { assert, type Clock, type Timer } from "@carillon/kernel";
-import type { PlaceableWorker } from "./membership.ts";
-import { Placement, PLACEMENT_DEFAULTS, type PlacementLimits } from "./placement.ts";
-import type { LeaseRow, LeaseStore } from "./ports.ts";
-
-export interface AcquiredPartition {
-  readonly partition: number;
-  readonly epoch: number;
-  /** Nobody's sessions can be under way: never owned before. */
-  readonly isFirst: boolean;
-}
-
-export type LossReason = "fenced" | "unrefreshed" | "stopped";
-
-export interface OwnershipOptions {
-  readonly home: string;
-  readonly memberId: string;
-  readonly partitionCount: number;
-  readonly leaseMs: number; // 10,000
-  readonly refreshEveryMs: number; // 3,000
-  readonly selfStopMs: number; // 8,000, below leaseMs
-  readonly checkEveryMs: number; // 1,000: how often free partitions are looked for
-  readonly placement?: Partial<PlacementLimits>;
-}
-
-export interface OwnershipDeps {
-  readonly leases: LeaseStore;
-  /** Workers that may be given partitions, itself included unless it drains. */
-  readonly placeable: () => readonly PlaceableWorker[];
-  /** Without NATS for longer than a moment (CL17). */
-  readonly isIsolated: () => boolean;
-  readonly clock: Clock;
-  onAcquired(partitions: readonly AcquiredPartition[]): void;
-  /** Work on these must end at once; nothing may be written for them any more. */
-  onLost(partitions: readonly number[], reason: LossReason): void;
-  /** Flushes; the lease is given back when this resolves. Bounded by the caller. */
-  onRelease(partitions: readonly number[]): Promise<void>;
-  onFault(cause: unknown): void;
-  /** Another member took a partition that this one gave, so long after it was unserved here. */
-  onHandedOver?(partition: number, afterMs: number): void;
-}
+import { assert, type Timer } from "@carillon/kernel";
+import type { LossReason, OwnershipDeps, OwnershipOptions } from "./ownership-options.ts";
+import { Placement, PLACEMENT_DEFAULTS } from "./placement.ts";
+import type { LeaseRow } from "./ports.ts";
 
 /** While something is about to move: a partition given is taken within this (C20). */
 const CHECK_SOON_MS = 250;
+const REFRESH_LIMIT_MS = 2_000; // CL20: for two tries between refreshEveryMs and selfStopMs
 /** A drain that takes longer gives the rest at once, taken or not. */
 const DRAIN_PACED_MAX_MS = 6_000;
 
@@ -77,8 +43,13 @@ export interface Ownership {
 }
 
 export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps): Ownership {
-  assert(options.selfStopMs < options.leaseMs, "CL7 a node stops before its leases run out");
-  const { home, memberId } = options;
+  const { home, memberId, refreshEveryMs, checkEveryMs, selfStopMs } = options;
+  assert(selfStopMs < options.leaseMs, "CL7 a node stops before its leases run out");
+  const { refreshLimitMs = REFRESH_LIMIT_MS } = options;
+  assert(
+    refreshEveryMs + checkEveryMs + 2 * refreshLimitMs <= selfStopMs,
+    "CL20 a refresh that ends at its limit ends before this node has to stop",
+  );
   const { clock, leases } = deps;
   const held = new Map<number, { readonly epoch: number; readonly sinceMs: number }>();
   const limits = { ...PLACEMENT_DEFAULTS, ...options.placement };
@@ -89,10 +60,14 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
     if (sinceMs !== undefined) deps.onHandedOver?.(partition, clock.monotonicMs() - sinceMs);
   });
   const releasing = new Set<number>();
+  const acquiring = new Set<number>();
   let phase: "idle" | "running" | "draining" | "stopped" = "idle";
   let refreshedAtMs = clock.monotonicMs();
   let timer: Timer | undefined;
+  let refreshTimer: Timer | undefined;
   let checking: Promise<void> | undefined;
+  let refreshing: Promise<void> | undefined;
+  let returning: Promise<void> | undefined;
 
   const lose = (partitions: number[], reason: LossReason): void => {
     if (partitions.length === 0) return;
@@ -105,7 +80,7 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
     leases.release({ home, memberId, partitions });
 
   const mayServe = (): boolean => {
-    if (held.size === 0 || clock.monotonicMs() - refreshedAtMs < options.selfStopMs) return true;
+    if (held.size === 0 || clock.monotonicMs() - refreshedAtMs < selfStopMs) return true;
     lose([...held.keys()], "unrefreshed");
     return false;
   };
@@ -113,12 +88,14 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
   const refresh = async (): Promise<void> => {
     const askedAtMs = clock.monotonicMs(); // the lease cannot have begun later than this
     const before = new Map(held);
-    const still = new Map(
-      (await leases.refresh({ home, memberId, leaseMs: options.leaseMs })).map((lease) => [
-        lease.partition,
-        lease.epoch,
-      ]),
-    );
+    const moving = new Set([...releasing, ...acquiring]);
+    const refreshed = await leases.refresh({
+      home,
+      memberId,
+      leaseMs: options.leaseMs,
+      limitMs: refreshLimitMs,
+    });
+    const still = new Map(refreshed.map(({ partition, epoch }) => [partition, epoch]));
     const fenced = [...before].filter(
       ([partition, { epoch }]) =>
         held.get(partition)?.epoch === epoch && still.get(partition) !== epoch,
@@ -127,31 +104,54 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
       fenced.map(([partition]) => partition),
       "fenced",
     );
-    refreshedAtMs = Math.max(refreshedAtMs, askedAtMs);
+    // One that was taken meanwhile is not in the answer: its lease may have begun before this.
+    const isWhole = [...held].every(([partition, { epoch }]) => still.get(partition) === epoch);
+    if (isWhole) refreshedAtMs = Math.max(refreshedAtMs, askedAtMs);
     if (isStopped()) return;
-    // Kept alive by the refresh and served by nobody: a release that failed, or an acquire whose
-    // answer was lost. Given back, so that somebody takes them (CL10).
-    const strays = [...still.keys()].filter((n) => !held.has(n) && !releasing.has(n));
-    if (strays.length > 0) await giveBack(strays);
+    for (const set of [releasing, acquiring]) for (const partition of set) moving.add(partition);
+    giveBackStrays([...still.keys()].filter((n) => !held.has(n) && !moving.has(n)));
   };
 
-  const acquire = async (
-    partitions: readonly number[],
-    rows: readonly LeaseRow[],
-  ): Promise<void> => {
+  /**
+   * Kept alive by the refresh and served by nobody: a release that failed, or an acquire whose answer
+   * was lost. Given back, so that somebody takes them (CL10); nothing waits for it (CL20).
+   */
+  const giveBackStrays = (strays: readonly number[]): void => {
+    if (strays.length === 0 || returning !== undefined) return;
+    for (const partition of strays) releasing.add(partition);
+    returning = giveBack(strays)
+      .catch((cause: unknown) => deps.onFault(cause))
+      .finally(() => {
+        for (const partition of strays) releasing.delete(partition);
+        returning = undefined;
+      });
+  };
+
+  const acquire = async (wanted: readonly number[], rows: readonly LeaseRow[]): Promise<void> => {
+    const partitions = wanted.filter((partition) => !releasing.has(partition));
     if (partitions.length === 0) return;
     const firstOwned = new Set(rows.flatMap((row) => (row.epoch === 0 ? [row.partition] : [])));
     const askedAtMs = clock.monotonicMs();
-    const taken = await leases.acquire({ home, memberId, partitions, leaseMs: options.leaseMs });
-    if (isStopped()) {
-      await giveBack(taken.map(({ partition }) => partition)); // CL11
-      return;
+    for (const partition of partitions) acquiring.add(partition);
+    try {
+      const taken = await leases.acquire({ home, memberId, partitions, leaseMs: options.leaseMs });
+      // So old a lease would count for all that is held (CL20).
+      const isLate = held.size > 0 && clock.monotonicMs() - askedAtMs > refreshEveryMs;
+      if (isStopped() || isLate) {
+        await giveBack(taken.map(({ partition }) => partition)); // CL11
+        return;
+      }
+      if (taken.length === 0) return;
+      // The oldest lease counts: a refresh that came after this was asked may not have seen these.
+      refreshedAtMs = held.size === 0 ? askedAtMs : Math.min(refreshedAtMs, askedAtMs);
+      const sinceMs = clock.monotonicMs();
+      for (const { partition, epoch } of taken) held.set(partition, { epoch, sinceMs });
+      deps.onAcquired(
+        taken.map((lease) => ({ ...lease, isFirst: firstOwned.has(lease.partition) })),
+      );
+    } finally {
+      for (const partition of partitions) acquiring.delete(partition);
     }
-    if (held.size === 0) refreshedAtMs = askedAtMs;
-    const sinceMs = clock.monotonicMs();
-    for (const { partition, epoch } of taken) held.set(partition, { epoch, sinceMs });
-    if (taken.length === 0) return;
-    deps.onAcquired(taken.map((lease) => ({ ...lease, isFirst: firstOwned.has(lease.partition) })));
   };
 
   const handOver = async (partitions: readonly number[], isOffer = false): Promise<void> => {
@@ -173,9 +173,6 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
   };
 
   const checkOnce = async (): Promise<void> => {
-    mayServe();
-    const isRefreshDue = clock.monotonicMs() - refreshedAtMs >= options.refreshEveryMs;
-    if (held.size > 0 && isRefreshDue) await refresh();
     if (phase !== "running") return;
     const rows = await leases.list(home);
     if (isStopped()) return;
@@ -210,22 +207,30 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
   };
 
   const check = (): void => {
+    mayServe();
     checking ??= checkOnce()
-      .catch((cause: unknown) => {
-        deps.onFault(cause);
-        mayServe();
-      })
+      .catch((cause: unknown) => deps.onFault(cause))
       .finally(() => {
         checking = undefined;
+      });
+  };
+
+  const keep = (): void => {
+    refreshTimer = clock.setTimer(checkEveryMs, keep);
+    if (!mayServe() || held.size === 0) return;
+    if (clock.monotonicMs() - refreshedAtMs < refreshEveryMs) return;
+    refreshing ??= refresh()
+      .catch((cause: unknown) => deps.onFault(cause))
+      .finally(() => {
+        refreshing = undefined;
       });
   };
 
   const arm = (delayMs: number): void => {
     timer?.cancel();
     timer = clock.setTimer(delayMs, () => {
-      if (isStopped()) return;
-      arm(options.checkEveryMs);
-      mayServe();
+      if (phase !== "running") return;
+      arm(checkEveryMs);
       check();
     });
   };
@@ -233,6 +238,7 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
   const stop = (): void => {
     phase = "stopped";
     timer?.cancel();
+    refreshTimer?.cancel();
     lose([...held.keys()], "stopped");
   };
 
@@ -240,7 +246,8 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
     start() {
       if (phase !== "idle") return;
       phase = "running";
-      arm(options.checkEveryMs);
+      arm(checkEveryMs);
+      refreshTimer = clock.setTimer(checkEveryMs, keep);
       check();
     },
     async drain() {
@@ -252,6 +259,7 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
       } catch (cause) {
         deps.onFault(cause); // the leases run out by themselves
       }
+      await Promise.all([refreshing, returning]);
     },
     stop,
     async abandon() {
@@ -259,7 +267,7 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
       try {
         stop();
       } finally {
-        await Promise.all([giveBack(partitions), checking]);
+        await Promise.all([giveBack(partitions), checking, refreshing, returning]);
       }
     },
     mayServe,

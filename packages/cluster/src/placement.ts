@@ -8,6 +8,9 @@
 //        else waits for an owner (C20). What nobody took in 2 s is taken back, and kept for 5 min.
 //   CL16 Members that see each other differently leave nothing unowned: what nobody takes for 5 s is
 //        taken by whoever sees it. And they move nothing: who holds leases is there, suspect or not.
+//   CL19 A member that has just begun listens before it takes anything, so that the first of a region
+//        does not load what it gives to the others 10 s later. Not where somebody holds leases: what
+//        is free then waits for an owner.
 //   CL17 Isolated from NATS, a member takes nothing that others may take, and offers one of its
 //        partitions: when somebody takes it, it gives them all; when nobody does, it takes it back
 //        and goes on serving (C14, ADR 0014).
@@ -18,6 +21,8 @@ import { assignPartitions, type WeightedMember } from "./rendezvous.ts";
 
 export interface PlacementLimits {
   readonly settleMs: number;
+  /** 0: it takes at once. */
+  readonly listenMs: number;
   readonly holdMs: number;
   readonly groupMax: number;
   readonly takenMaxMs: number;
@@ -30,6 +35,7 @@ export interface PlacementLimits {
 
 export const PLACEMENT_DEFAULTS: PlacementLimits = {
   settleMs: 10_000, // CL14, C21
+  listenMs: 0, // CL19: a node sets 2.5 s, two beats of those that begin with it
   holdMs: 10_000, // CL14, C21
   groupMax: 32, // an eighth: their flush and load take some 100 ms
   takenMaxMs: 2_000, // CL15
@@ -96,6 +102,7 @@ export class Placement {
     const alive = view.placeable.filter(({ isSuspect }) => !isSuspect);
     const self = alive.find(({ memberId }) => memberId === this.#memberId);
     if (self === undefined) return NOTHING;
+    if (this.#isListening(self, view)) return { ...NOTHING, isWaiting: true };
     if (view.isIsolated && !this.#isAlone(view)) return this.#decideIsolated(view);
     const table = assignPartitions(alive, view.partitionCount);
     const stableTable = assignPartitions(this.#stable(view), view.partitionCount);
@@ -149,6 +156,10 @@ export class Placement {
     this.#nextOfferAtMs = nowMs + offerEveryMs;
     const give = [...held.keys()].slice(0, this.#isRelieved ? groupMax : 1);
     return { take, give, isOffer: !this.#isRelieved, isWaiting: true };
+  }
+
+  #isListening({ aliveForMs }: PlaceableWorker, { rows }: PlacementView): boolean {
+    return aliveForMs < this.#limits.listenMs && rows.every(({ isExpired }) => isExpired);
   }
 
   /** No other worker is known, by beats or by leases. */

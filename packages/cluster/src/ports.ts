@@ -19,11 +19,15 @@ export interface LeaseStore {
     partitions: readonly number[];
     leaseMs: number;
   }): Promise<{ partition: number; epoch: number }[]>;
-  /** Extends every lease this member holds, in one statement; returns what it still holds. */
+  /**
+   * Extends every lease this member holds, in one statement; returns what it still holds. The
+   * statement ends within `limitMs`, all of it within twice that (CL20).
+   */
   refresh(options: {
     home: string;
     memberId: string;
     leaseMs: number;
+    limitMs: number;
   }): Promise<{ partition: number; epoch: number }[]>;
   /** Gives back; only where this member is still the owner. */
   release(options: {

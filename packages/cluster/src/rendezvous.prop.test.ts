@@ -72,6 +72,24 @@ test("CL3 — C16 adding one to ten members moves at most 1.25 × 256/11 partiti
   expect(Math.max(...moved)).toBeLessThanOrEqual(34); // no table is far from it
 });
 
+test("CL3 — C16 of 3,000 joins with random ids five in six keep within it, and none moves more than 38", () => {
+  let state = 11; // Lehmer's generator: the same ids each time
+  const id = (): string => {
+    state = (state * 48_271) % 2_147_483_647;
+    return `fra-worker-${state.toString(36)}`;
+  };
+  const moved = Array.from({ length: 3_000 }, () => {
+    const ten = Array.from({ length: 10 }, id);
+    const before = assignPartitions(equal(ten), PARTITIONS);
+    const after = assignPartitions(equal([...ten, id()]), PARTITIONS);
+    return before.filter((owner, partition) => owner !== after[partition]).length;
+  }).toSorted((a, b) => a - b);
+  const limit = (1.25 * PARTITIONS) / 11; // 29.09
+  expect(moved.filter((count) => count <= limit).length).toBeGreaterThan(2_450); // 82 %; about 84
+  expect(moved[2_970]).toBeLessThanOrEqual(34); // 99 of 100
+  expect(moved.at(-1)).toBeLessThanOrEqual(38);
+}, 60_000);
+
 test.each(goldenTables)("CL1 — C16 golden vector: $members.length members", (golden) => {
   const table = assignPartitions(golden.members, PARTITIONS);
   expect(codeOf(table, golden.members)).toBe(golden.owners);

@@ -77,10 +77,20 @@ export class SqlLeases {
     ]);
   }
 
-  /** Extends every lease this member holds, in one statement; returns what it still holds. */
-  refresh(options: { home: string; memberId: string; leaseMs: number }): Promise<Lease[]> {
-    return this.#pool.run("leases.refresh", async (sql) => [
-      ...(await sql<Lease[]>`
+  /**
+   * Extends every lease this member holds, in one statement; returns what it still holds. With
+   * `limitMs` the statement ends by it and all of it by twice that (ST24).
+   */
+  refresh(options: {
+    home: string;
+    memberId: string;
+    leaseMs: number;
+    limitMs?: number;
+  }): Promise<Lease[]> {
+    return this.#pool.transaction(
+      "leases.refresh",
+      async (sql) => [
+        ...(await sql<Lease[]>`
         with mine as materialized (
           select n from partition
           where home = ${options.home} and owner_id = ${options.memberId}
@@ -91,7 +101,9 @@ export class SqlLeases {
         set lease_until = clock_timestamp() + ${options.leaseMs}::float8 * interval '1 ms'
         from mine where p.home = ${options.home} and p.n = mine.n
         returning p.n as partition, p.epoch`),
-    ]);
+      ],
+      options.limitMs,
+    );
   }
 
   /**

@@ -94,6 +94,37 @@ test("ST1 — a statement over its time is store_unavailable", async () => {
   expect(await store.leases.acquire(request)).toEqual([{ partition: 1, epoch: 1 }]);
 });
 
+test("ST24 — CL18 a refresh of leases ends at its own limit, far below the pool's, and the next one is right", async () => {
+  const { openStore, sql } = await postgres.newDatabase();
+  const store = openStore({ poolMax: 1, statementTimeoutMs: 20_000 });
+  const lease = { home: HOME, memberId: "m", leaseMs: 60_000 };
+  await store.leases.acquire({ ...lease, partitions: [1] });
+  const blocker = await sql.reserve();
+  await blocker`begin`;
+  await blocker`select from partition for update`;
+  const startedAtMs = performance.now();
+  const fault = await faultOf(store.leases.refresh({ ...lease, limitMs: 300 }));
+  const tookMs = performance.now() - startedAtMs;
+  expect([fault.code, fault.isRetryable]).toEqual(["store_unavailable", true]);
+  expect(fault.message).toMatch(/57014|no answer in time/); // Postgres says it, or a slow machine
+  expect(tookMs).toBeGreaterThanOrEqual(290);
+  expect(tookMs).toBeLessThan(10_000);
+  // No statement of the pool is left with the short limit, and one that waits for a place gives up.
+  const waiting = store.leases.release({ ...lease, partitions: [1] });
+  expect((await faultOf(store.leases.refresh({ ...lease, limitMs: 300 }))).message).toContain(
+    "no connection came free in time",
+  );
+  await blocker`rollback`;
+  blocker.release();
+  await waiting;
+  expect(await store.leases.acquire({ ...lease, partitions: [1] })).toEqual([
+    { partition: 1, epoch: 2 },
+  ]);
+  expect(await store.leases.refresh({ ...lease, limitMs: 2_000 })).toEqual([
+    { partition: 1, epoch: 2 },
+  ]);
+});
+
 test("ST3 — more operations than connections wait in turn; far more are refused", async () => {
   const { openStore } = await postgres.newDatabase();
   const store = openStore({ poolMax: 1 });
