@@ -9,6 +9,7 @@
 //        were dealt out.
 import type { HomeClaim, HomeLook } from "@carillon/contracts";
 import { unavailable } from "./faults.ts";
+import { ISO_FORMAT, replicaOf } from "./home-replica.ts";
 import type { Pool, Statements } from "./pool.ts";
 
 /** What a database knows of its home; the rest of a HomeLook is the node's. */
@@ -29,14 +30,6 @@ interface HomeRecord {
   since_snapshot: string | null;
   leased_count: number;
   withheld: string[];
-}
-
-interface ReplicaRecord {
-  is_streaming: boolean;
-  received_lsn: string | null;
-  replayed_lsn: string | null;
-  replayed_at: string | null;
-  lag_ms: number | null;
 }
 
 /** Tables with the trigger `fence`, in any order: each is locked alone. */
@@ -119,11 +112,15 @@ export class SqlHome {
     });
   }
 
-  /** What has been replayed here; of a copy, just before it is promoted. */
+  /**
+   * What has been replayed here; of a copy, just before it is promoted. The snapshot sees what ended
+   * before the oldest transaction under way: on a copy pg_current_snapshot() lists none of those (HM5).
+   */
   replayed(): Promise<{ lsn: string | null; snapshot: string }> {
     return this.#pool.run("home.replayed", async (sql) => {
       const [row] = await sql<{ lsn: string | null; snapshot: string }[]>`
-        select pg_last_wal_replay_lsn()::text as lsn, pg_current_snapshot()::text as snapshot`;
+        select pg_last_wal_replay_lsn()::text as lsn, x || ':' || x || ':' as snapshot
+        from (select pg_snapshot_xmin(pg_current_snapshot())::text as x) as oldest`;
       if (row === undefined) throw unavailable("home.replayed", "no answer");
       return row;
     });
@@ -256,31 +253,6 @@ async function look(sql: Statements, home: string): Promise<StoredHome> {
           },
     leasedCount: row.leased_count,
     withheldTenants: row.withheld,
-  };
-}
-
-const ISO_FORMAT = 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"';
-
-/** Nothing streams: how far behind it is is not known, whatever has been replayed. */
-async function replicaOf(sql: Statements): Promise<NonNullable<StoredHome["replica"]>> {
-  const [row] = await sql<ReplicaRecord[]>`
-    with receiver as (select coalesce(bool_or(status = 'streaming'), false) as is_streaming
-      from pg_stat_wal_receiver)
-    select is_streaming, pg_last_wal_receive_lsn()::text as received_lsn,
-      pg_last_wal_replay_lsn()::text as replayed_lsn,
-      to_char(pg_last_xact_replay_timestamp() at time zone 'UTC', ${ISO_FORMAT}) as replayed_at,
-      case when not is_streaming then null
-        when pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() then 0
-        else (extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000)
-      end::float8 as lag_ms
-    from receiver`;
-  if (row === undefined) throw unavailable("home.look", "no answer");
-  return {
-    isStreaming: row.is_streaming,
-    receivedLsn: row.received_lsn,
-    replayedLsn: row.replayed_lsn,
-    replayedAt: row.replayed_at,
-    lagMs: row.lag_ms,
   };
 }
 
