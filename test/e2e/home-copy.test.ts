@@ -6,7 +6,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createStore, type Store } from "@carillon/store";
-import postgres from "postgres";
+import { connect, type Sql, type Statements } from "../../packages/store/src/pool.ts";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "./api.ts";
 import { CopiedPostgres, type CutLink, startCutLink, whyNoCopies } from "./copied-postgres.ts";
@@ -16,8 +16,8 @@ if (missing !== undefined) console.warn(`SKIPPED: test/e2e/home-copy.test.ts, ${
 
 describe.skipIf(missing !== undefined)("a copy of a home", { timeout: 180_000 }, () => {
   const ends: (() => Promise<unknown> | void)[] = [];
-  let old: { store: Store; sql: postgres.Sql };
-  let copy: { store: Store; sql: postgres.Sql };
+  let old: { store: Store; sql: Sql };
+  let copy: { store: Store; sql: Sql };
   let link: CutLink;
   beforeAll(async () => {
     const folder = mkdtempSync(join(tmpdir(), "carillon-home-copy-"));
@@ -43,16 +43,17 @@ describe.skipIf(missing !== undefined)("a copy of a home", { timeout: 180_000 },
     for (const end of ends.toReversed()) await end();
   }, 60_000);
 
-  function open(url: string): { store: Store; sql: postgres.Sql } {
-    const limits = { poolMax: 2, connectTimeoutMs: 10_000, statementTimeoutMs: 30_000 };
-    const store = createStore({ url, applicationName: "test", ...limits });
-    const sql = postgres(url, { max: 3, onnotice: () => undefined });
+  function open(url: string): { store: Store; sql: Sql } {
+    const limits = { poolMax: 3, connectTimeoutMs: 10_000, statementTimeoutMs: 30_000 };
+    const options = { url, applicationName: "test", ...limits };
+    const store = createStore(options);
+    const sql = connect(options);
     ends.push(() => store.close());
     ends.push(() => sql.end({ timeout: 5 }));
     return { store, sql };
   }
 
-  const write = (sql: postgres.ISql, id: string) => sql`
+  const write = (sql: Statements, id: string) => sql`
     insert into recipient (home, partition, idx, tenant_id, recipient_id, attributes, version)
     values ('fra', 1, ${id.length}, 'demo', ${id}, '{}', 1)`;
 
@@ -82,13 +83,18 @@ describe.skipIf(missing !== undefined)("a copy of a home", { timeout: 180_000 },
     const { snapshot } = await copy.store.home.replayed();
     expect(await copy.store.home.promote()).toBe(true);
     const claim = { epoch: 2, host: "par" };
-    await copy.store.home.declare("fra", claim, { isPlanned: false, replayed: null, snapshot });
+    await copy.store.home.declare("fra", claim, {
+      from: { epoch: 1, host: "fra" },
+      isPlanned: false,
+      replayed: null,
+      snapshot,
+    });
     await old.store.home.fence("fra", claim);
     const page = { home: "fra", table: "recipient", after: null, limit: 100 } as const;
     const rows = await old.store.homeReport.read({ ...page, snapshot });
-    const { missing, different } = await copy.store.homeReport.compare("fra", "recipient", rows);
-    expect(missing.map((at) => rows[at]?.key[1])).toEqual(["lost-1", "lost-22", "lost-4444"]);
-    expect(different).toEqual([]);
+    const compared = await copy.store.homeReport.compare("fra", "recipient", rows);
+    const lost = compared.missing.map((at) => rows[at]?.key[1]);
+    expect([lost, compared.different]).toEqual([["lost-1", "lost-22", "lost-4444"], []]);
   });
 });
 

@@ -101,14 +101,19 @@ export class SqlHome {
     });
   }
 
-  /** Takes a planned failover back that nobody has finished: a new epoch here. */
+  /** HM4. Takes a planned failover back that nobody has finished: a new epoch here. */
   async resume(home: string, claim: HomeClaim): Promise<void> {
-    await this.#pool.run("home.resume", async (sql) => {
-      await sql`
+    await this.#pool.transaction("home.resume", async (sql) => {
+      const rows = await sql`
         update home set state = 'serving', epoch = ${claim.epoch}, moving_to = null, fence_lsn = null,
           changed_at = now()
         where home = ${home} and host_region = ${claim.host} and epoch < ${claim.epoch}::bigint
-          and superseded_epoch is null`;
+          and superseded_epoch is null
+        returning 1`;
+      if (rows.length === 0) return;
+      await sql`
+        update partition set epoch = greatest(epoch + 1, ${firstEpochOf(claim)}::bigint)
+        where home = ${home}`;
     });
   }
 
@@ -138,27 +143,37 @@ export class SqlHome {
     });
   }
 
-  /** HM2–HM4. The database was promoted; from now on `claim.host` serves it. */
+  /**
+   * HM2–HM4. The database was promoted; from now on `claim.host` serves it. `from`: the claim that was
+   * read before. False: there is another one by now, and nothing was changed.
+   */
   async declare(
     home: string,
     claim: HomeClaim,
-    how: { readonly isPlanned: boolean; readonly replayed: string | null; snapshot: string | null },
-  ): Promise<void> {
-    await this.#pool.transaction("home.declare", async (sql) => {
-      await sql`
+    how: {
+      readonly from: HomeClaim;
+      readonly isPlanned: boolean;
+      readonly replayed: string | null;
+      readonly snapshot: string | null;
+    },
+  ): Promise<boolean> {
+    return this.#pool.transaction("home.declare", async (sql) => {
+      const rows = await sql`
         update home set state = 'serving', epoch = ${claim.epoch}, host_region = ${claim.host},
           moving_to = null, fence_lsn = null, superseded_epoch = null, superseded_host = null,
           is_planned = ${how.isPlanned}, replayed_at = pg_last_xact_replay_timestamp(),
           replayed_lsn = coalesce(${how.replayed}::text::pg_lsn, pg_last_wal_replay_lsn()),
           replayed_snapshot = ${how.snapshot}, changed_at = now()
-        where home = ${home}`;
-      const firstEpoch = claim.epoch * 2 ** OWNERS_PER_HOME_EPOCH_BITS;
+        where home = ${home} and epoch = ${how.from.epoch} and host_region = ${how.from.host}
+        returning 1`;
+      if (rows.length === 0) return false;
       await sql`
         update partition set owner_id = null, lease_until = clock_timestamp(),
-          is_released = ${how.isPlanned}, epoch = greatest(epoch + 1, ${firstEpoch}::bigint),
+          is_released = ${how.isPlanned}, epoch = greatest(epoch + 1, ${firstEpochOf(claim)}::bigint),
           ledger_epoch = case when ${how.isPlanned} then ledger_epoch
             else left(gen_random_uuid()::text, 8) end
         where home = ${home}`;
+      return true;
     });
   }
 
@@ -201,6 +216,10 @@ export class SqlHome {
       await sql.unsafe(`lock table ${table} in share row exclusive mode`);
     });
   }
+}
+
+function firstEpochOf(claim: HomeClaim): number {
+  return claim.epoch * 2 ** OWNERS_PER_HOME_EPOCH_BITS;
 }
 
 /** The schema of a database that is older than this build has no such table. */

@@ -21,6 +21,20 @@ test("HP1 — a copy is taken with a higher epoch; said again it is so already",
   expect(calls).toEqual(["promote", "declare 2 par unplanned", "migrate"]);
 });
 
+test("HP1 — another node declared meanwhile: answered as it is now, and nothing is changed", async () => {
+  for (const state of ["serving", "fenced"] as const) {
+    const { answerFromLon, start, step, calls, database, stored } = homeAt("par", COPY);
+    answerFromLon({});
+    await start();
+    database.meanwhile = () =>
+      void Object.assign(stored, { state, claim: { epoch: 2, host: "par" } });
+    const reply = await step({ kind: "take", fenceLsn: null });
+    expect(codeOf(reply)).toBe(state === "serving" ? "look" : "not_standby");
+    expect(calls.filter((call) => call.startsWith("declare"))).toEqual([]);
+    expect(stored).toMatchObject({ state, claim: { epoch: 2, host: "par" } });
+  }
+});
+
 test("HP1 — planned: only with the fence that was asked for", async () => {
   const { answerFromLon, start, step, calls, stored } = homeAt("par", COPY);
   answerFromLon({});
