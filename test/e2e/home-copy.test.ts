@@ -6,18 +6,23 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createStore, type Store } from "@carillon/store";
-import { connect, type Sql, type Statements } from "../../packages/store/src/pool.ts";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "./api.ts";
-import { CopiedPostgres, type CutLink, startCutLink, whyNoCopies } from "./copied-postgres.ts";
+import {
+  CopiedPostgres,
+  type CutLink,
+  Psql,
+  startCutLink,
+  whyNoCopies,
+} from "./copied-postgres.ts";
 
 const missing = whyNoCopies();
 if (missing !== undefined) console.warn(`SKIPPED: test/e2e/home-copy.test.ts, ${missing}`);
 
 describe.skipIf(missing !== undefined)("a copy of a home", { timeout: 180_000 }, () => {
   const ends: (() => Promise<unknown> | void)[] = [];
-  let old: { store: Store; sql: Sql };
-  let copy: { store: Store; sql: Sql };
+  let old: { store: Store; sql: Psql; url: string };
+  let copy: { store: Store; sql: Psql; url: string };
   let link: CutLink;
   beforeAll(async () => {
     const folder = mkdtempSync(join(tmpdir(), "carillon-home-copy-"));
@@ -43,42 +48,40 @@ describe.skipIf(missing !== undefined)("a copy of a home", { timeout: 180_000 },
     for (const end of ends.toReversed()) await end();
   }, 60_000);
 
-  function open(url: string): { store: Store; sql: Sql } {
+  function open(url: string): { store: Store; sql: Psql; url: string } {
     const limits = { poolMax: 3, connectTimeoutMs: 10_000, statementTimeoutMs: 30_000 };
-    const options = { url, applicationName: "test", ...limits };
-    const store = createStore(options);
-    const sql = connect(options);
+    const store = createStore({ url, applicationName: "test", ...limits });
+    const sql = psql(url);
     ends.push(() => store.close());
-    ends.push(() => sql.end({ timeout: 5 }));
-    return { store, sql };
+    return { store, sql, url };
   }
 
-  const write = (sql: Statements, id: string) => sql`
-    insert into recipient (home, partition, idx, tenant_id, recipient_id, attributes, version)
-    values ('fra', 1, ${id.length}, 'demo', ${id}, '{}', 1)`;
+  function psql(url: string): Psql {
+    const session = new Psql(url);
+    ends.push(() => session.end());
+    return session;
+  }
+
+  const write = (sql: Psql, id: string) =>
+    sql.run(`insert into recipient
+      (home, partition, idx, tenant_id, recipient_id, attributes, version)
+      values ('fra', 1, ${id.length}, 'demo', '${id}', '{}', 1)`);
 
   test("C24, HM5 — older than what the copy has, and committed after the cut: in the report", async () => {
-    const older = await old.sql.reserve();
-    const younger = await old.sql.reserve();
-    for (const [held, id] of [
-      [older, "lost-1"],
-      [younger, "lost-22"],
-    ] as const) {
-      await held`begin`;
-      await write(held, id);
-    }
+    const older = psql(old.url);
+    const younger = psql(old.url);
+    await older.run("begin");
+    await write(older, "lost-1");
+    await younger.run("begin");
+    await write(younger, "lost-22");
     await write(old.sql, "copied-333");
-    const [target] = await old.sql<{ lsn: string }[]>`select pg_current_wal_lsn()::text as lsn`;
+    const target = await old.sql.run("select pg_current_wal_lsn()");
     await until("the copy has it", 60_000, async () => {
-      const [row] = await copy.sql<{ is_here: boolean }[]>`
-        select pg_last_wal_replay_lsn() >= ${target?.lsn ?? ""}::text::pg_lsn as is_here`;
-      return row?.is_here || undefined;
+      const isHere = await copy.sql.run(`select pg_last_wal_replay_lsn() >= '${target}'::pg_lsn`);
+      return isHere === "t" || undefined;
     });
     link.cut();
-    for (const held of [older, younger]) {
-      await held`commit`;
-      held.release();
-    }
+    for (const held of [older, younger]) await held.run("commit");
     await write(old.sql, "lost-4444");
     const { snapshot } = await copy.store.home.replayed();
     expect(await copy.store.home.promote()).toBe(true);

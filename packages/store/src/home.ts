@@ -190,6 +190,7 @@ export class SqlHome {
   /** Kept for whoever asks after everybody has been restarted. */
   async hear(home: string, { epoch, host }: HomeClaim): Promise<void> {
     await this.#pool.run("home.hear", async (sql) => {
+      if (!(await isThere(sql))) return;
       await sql`
         insert into home_heard (home, epoch, host_region) values (${home}, ${epoch}, ${host})
         on conflict (home) do update set epoch = excluded.epoch, host_region = excluded.host_region,

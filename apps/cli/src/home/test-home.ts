@@ -148,6 +148,7 @@ export function homeAt(place: string, row: Partial<StoredHome> = {}) {
     clock,
     network,
     keeper,
+    store,
     stored,
     database,
     calls,
