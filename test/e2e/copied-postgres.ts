@@ -133,6 +133,35 @@ export class CopiedPostgres {
   }
 }
 
+/** One connection with raw statements; it ends with the server at the latest. */
+export class Psql {
+  readonly #child: ChildProcess;
+  #out = "";
+  #count = 0;
+
+  constructor(url: string) {
+    const args = ["-qAtX", "-v", "ON_ERROR_STOP=1", url];
+    this.#child = spawn(join(BIN, "psql"), args, { ...QUIET, stdio: ["pipe", "pipe", "inherit"] });
+    this.#child.stdout?.on("data", (chunk: Buffer) => void (this.#out += chunk.toString()));
+  }
+
+  /** What it printed; throws when the statement fails. */
+  async run(statement: string): Promise<string> {
+    const mark = `done ${++this.#count}\n`;
+    this.#out = "";
+    this.#child.stdin?.write(`${statement};\n\\echo ${mark}`);
+    await until(`psql has done ${statement}`, 60_000, async () => {
+      if (this.#child.exitCode !== null) throw new Error(`psql ended at ${statement}`);
+      return this.#out.endsWith(mark) || undefined;
+    });
+    return this.#out.slice(0, -mark.length).trim();
+  }
+
+  end(): void {
+    this.#child.kill("SIGKILL");
+  }
+}
+
 /** A link that can be cut: what streams over it stops, and nobody can connect until it is mended. */
 export interface CutLink {
   readonly port: number;

@@ -16,6 +16,7 @@ import {
 import { createStore, type Store } from "@carillon/store";
 import type { Logger, Metrics } from "@carillon/telemetry";
 import { HomeKeeper } from "./home/home-keeper.ts";
+import { prepareUnlessKept } from "./home/home-database.ts";
 import { serveHomeSteps } from "./home/home-steps.ts";
 import { natsOptionsOf } from "./node-nats.ts";
 import { busEventObserver, memberObserver } from "./node-telemetry.ts";
@@ -127,7 +128,7 @@ function storeChild(deps: RegionNodeDeps, foundation: Foundation): ChildSpec {
         statementTimeoutMs: config.CARILLON_NODE_STORE_STATEMENT_MS,
       });
       try {
-        await prepareUnlessKept(store, homeOf(config));
+        await prepareUnlessKept(store, homeOf(config), config.CARILLON_NODE_REGION);
       } catch (cause) {
         await store.close();
         throw cause;
@@ -136,14 +137,6 @@ function storeChild(deps: RegionNodeDeps, foundation: Foundation): ChildSpec {
       return { stop: () => store.close() };
     },
   });
-}
-
-/** A copy cannot be written, and what a fenced database holds is evidence: both are left as they are. */
-async function prepareUnlessKept(store: Store, home: string): Promise<void> {
-  const { isInRecovery, state } = await store.home.look(home);
-  if (isInRecovery || state === "fenced") return;
-  await store.migrate();
-  await store.ensureHome(home);
 }
 
 /** Before the membership: what a node says of itself in its first beat is so. */

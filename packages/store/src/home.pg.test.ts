@@ -111,7 +111,12 @@ test("HM2, HM3, HM4 — a declared epoch: served by its host, leases free, ledge
   await store.leases.acquire({ home: HOME, memberId: "w1", partitions: [1], leaseMs: 60_000 });
   const before = await sql<{ n: number; ledger_epoch: string }[]>`
     select n, ledger_epoch from partition order by n`;
-  const how = { isPlanned: false, replayed: "0/3000060", snapshot: "10:12:10,11" };
+  const how = {
+    from: { epoch: 1, host: HOME },
+    isPlanned: false,
+    replayed: "0/3000060",
+    snapshot: "10:12:10,11",
+  };
   await store.home.declare(HOME, { epoch: 2, host: "par" }, how);
   expect(await store.home.look(HOME)).toMatchObject({
     state: "serving",
@@ -133,11 +138,45 @@ test("HM2, HM3, HM4 — a declared epoch: served by its host, leases free, ledge
   await store.home.declare(
     HOME,
     { epoch: 3, host: HOME },
-    { isPlanned: true, replayed: null, snapshot: null },
+    { from: { epoch: 2, host: "par" }, isPlanned: true, replayed: null, snapshot: null },
   );
   const planned = await sql<{ ledger_epoch: string }[]>`
     select ledger_epoch from partition order by n`;
   expect(planned).toEqual(after.map(({ ledger_epoch }) => ({ ledger_epoch })));
+});
+
+test("HM2 — a declaration that comes late changes nothing: not the fence, not leases, not ledger epochs", async () => {
+  const { store, sql } = await postgres.newDatabase();
+  const from = { epoch: 1, host: HOME };
+  const how = { from, isPlanned: false, replayed: null, snapshot: null };
+  const inPar = { epoch: 2, host: "par" };
+  const declared = await Promise.all([
+    store.home.declare(HOME, inPar, how),
+    store.home.declare(HOME, inPar, how),
+  ]);
+  expect(declared.filter((isDone) => isDone)).toEqual([true]); // two takes at once
+  await store.leases.acquire({ home: HOME, memberId: "w1", partitions: [3], leaseMs: 60_000 });
+  await store.home.drain(HOME, HOME);
+  await store.home.fence(HOME, null);
+  const rows = () => sql`select * from home, partition where n in (3, 4) order by n`;
+  const before = await rows();
+  for (const claim of [inPar, { epoch: 1, host: "lon" }, { epoch: 3, host: "lon" }])
+    expect(await store.home.declare(HOME, claim, how)).toBe(false);
+  expect(await rows()).toEqual(before);
+  expect(await store.home.look(HOME)).toMatchObject({ state: "fenced", claim: inPar });
+});
+
+test("HM4 — taken back, partitions are dealt out above every epoch of the home's epoch before", async () => {
+  const { store } = await postgres.newDatabase();
+  const leased = { home: HOME, memberId: "w1", partitions: [3], leaseMs: 60_000 };
+  await store.leases.acquire(leased);
+  await store.home.drain(HOME, "par");
+  await store.leases.release(leased);
+  await store.home.fence(HOME, null);
+  await store.home.resume(HOME, { epoch: 2, host: HOME });
+  expect(await store.leases.acquire(leased)).toEqual([{ partition: 3, epoch: 2 * 2 ** 32 + 1 }]);
+  await store.home.resume(HOME, { epoch: 2, host: HOME }); // late: it is so already
+  expect((await store.leases.list(HOME))[3]?.epoch).toBe(2 * 2 ** 32 + 1);
 });
 
 test("HM2 — draining is for one target; taking it back begins a new epoch; what was heard stays", async () => {
@@ -176,7 +215,11 @@ test("HM6 — a withheld tenant: nobody is read, its rows are closed and empty, 
   }
   await store.home.setResidency(TENANT, ["par"]);
   const how = { isPlanned: true, replayed: null, snapshot: null };
-  await store.home.declare(HOME, { epoch: 2, host: "par" }, how);
+  const [atHome, inPar] = [
+    { epoch: 1, host: HOME },
+    { epoch: 2, host: "par" },
+  ];
+  await store.home.declare(HOME, inPar, { ...how, from: atHome });
   const { withheldTenants } = await store.home.look(HOME);
   expect(withheldTenants).toEqual(["strict"]);
   store.ledger.withhold(withheldTenants);
@@ -194,7 +237,7 @@ test("HM6 — a withheld tenant: nobody is read, its rows are closed and empty, 
     (page) => page.forEach(({ row }) => tenants.add(row.tenantId)),
   );
   expect([...tenants]).toEqual([TENANT]);
-  await store.home.declare(HOME, { epoch: 3, host: HOME }, how);
+  await store.home.declare(HOME, { epoch: 3, host: HOME }, { ...how, from: inPar });
   expect((await store.home.look(HOME)).withheldTenants).toEqual([]);
 });
 

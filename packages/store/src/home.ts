@@ -9,6 +9,7 @@
 //        were dealt out.
 import type { HomeClaim, HomeLook } from "@carillon/contracts";
 import { unavailable } from "./faults.ts";
+import { ISO_FORMAT, replicaOf } from "./home-replica.ts";
 import type { Pool, Statements } from "./pool.ts";
 
 /** What a database knows of its home; the rest of a HomeLook is the node's. */
@@ -29,14 +30,6 @@ interface HomeRecord {
   since_snapshot: string | null;
   leased_count: number;
   withheld: string[];
-}
-
-interface ReplicaRecord {
-  is_streaming: boolean;
-  received_lsn: string | null;
-  replayed_lsn: string | null;
-  replayed_at: string | null;
-  lag_ms: number | null;
 }
 
 /** Tables with the trigger `fence`, in any order: each is locked alone. */
@@ -108,22 +101,31 @@ export class SqlHome {
     });
   }
 
-  /** Takes a planned failover back that nobody has finished: a new epoch here. */
+  /** HM4. Takes a planned failover back that nobody has finished: a new epoch here. */
   async resume(home: string, claim: HomeClaim): Promise<void> {
-    await this.#pool.run("home.resume", async (sql) => {
-      await sql`
+    await this.#pool.transaction("home.resume", async (sql) => {
+      const rows = await sql`
         update home set state = 'serving', epoch = ${claim.epoch}, moving_to = null, fence_lsn = null,
           changed_at = now()
         where home = ${home} and host_region = ${claim.host} and epoch < ${claim.epoch}::bigint
-          and superseded_epoch is null`;
+          and superseded_epoch is null
+        returning 1`;
+      if (rows.length === 0) return;
+      await sql`
+        update partition set epoch = greatest(epoch + 1, ${firstEpochOf(claim)}::bigint)
+        where home = ${home}`;
     });
   }
 
-  /** What has been replayed here; of a copy, just before it is promoted. */
+  /**
+   * What has been replayed here; of a copy, just before it is promoted. The snapshot sees what ended
+   * before the oldest transaction under way: on a copy pg_current_snapshot() lists none of those (HM5).
+   */
   replayed(): Promise<{ lsn: string | null; snapshot: string }> {
     return this.#pool.run("home.replayed", async (sql) => {
       const [row] = await sql<{ lsn: string | null; snapshot: string }[]>`
-        select pg_last_wal_replay_lsn()::text as lsn, pg_current_snapshot()::text as snapshot`;
+        select pg_last_wal_replay_lsn()::text as lsn, x || ':' || x || ':' as snapshot
+        from (select pg_snapshot_xmin(pg_current_snapshot())::text as x) as oldest`;
       if (row === undefined) throw unavailable("home.replayed", "no answer");
       return row;
     });
@@ -141,27 +143,37 @@ export class SqlHome {
     });
   }
 
-  /** HM2–HM4. The database was promoted; from now on `claim.host` serves it. */
+  /**
+   * HM2–HM4. The database was promoted; from now on `claim.host` serves it. `from`: the claim that was
+   * read before. False: there is another one by now, and nothing was changed.
+   */
   async declare(
     home: string,
     claim: HomeClaim,
-    how: { readonly isPlanned: boolean; readonly replayed: string | null; snapshot: string | null },
-  ): Promise<void> {
-    await this.#pool.transaction("home.declare", async (sql) => {
-      await sql`
+    how: {
+      readonly from: HomeClaim;
+      readonly isPlanned: boolean;
+      readonly replayed: string | null;
+      readonly snapshot: string | null;
+    },
+  ): Promise<boolean> {
+    return this.#pool.transaction("home.declare", async (sql) => {
+      const rows = await sql`
         update home set state = 'serving', epoch = ${claim.epoch}, host_region = ${claim.host},
           moving_to = null, fence_lsn = null, superseded_epoch = null, superseded_host = null,
           is_planned = ${how.isPlanned}, replayed_at = pg_last_xact_replay_timestamp(),
           replayed_lsn = coalesce(${how.replayed}::text::pg_lsn, pg_last_wal_replay_lsn()),
           replayed_snapshot = ${how.snapshot}, changed_at = now()
-        where home = ${home}`;
-      const firstEpoch = claim.epoch * 2 ** OWNERS_PER_HOME_EPOCH_BITS;
+        where home = ${home} and epoch = ${how.from.epoch} and host_region = ${how.from.host}
+        returning 1`;
+      if (rows.length === 0) return false;
       await sql`
         update partition set owner_id = null, lease_until = clock_timestamp(),
-          is_released = ${how.isPlanned}, epoch = greatest(epoch + 1, ${firstEpoch}::bigint),
+          is_released = ${how.isPlanned}, epoch = greatest(epoch + 1, ${firstEpochOf(claim)}::bigint),
           ledger_epoch = case when ${how.isPlanned} then ledger_epoch
             else left(gen_random_uuid()::text, 8) end
         where home = ${home}`;
+      return true;
     });
   }
 
@@ -178,6 +190,7 @@ export class SqlHome {
   /** Kept for whoever asks after everybody has been restarted. */
   async hear(home: string, { epoch, host }: HomeClaim): Promise<void> {
     await this.#pool.run("home.hear", async (sql) => {
+      if (!(await isThere(sql))) return;
       await sql`
         insert into home_heard (home, epoch, host_region) values (${home}, ${epoch}, ${host})
         on conflict (home) do update set epoch = excluded.epoch, host_region = excluded.host_region,
@@ -204,6 +217,10 @@ export class SqlHome {
       await sql.unsafe(`lock table ${table} in share row exclusive mode`);
     });
   }
+}
+
+function firstEpochOf(claim: HomeClaim): number {
+  return claim.epoch * 2 ** OWNERS_PER_HOME_EPOCH_BITS;
 }
 
 /** The schema of a database that is older than this build has no such table. */
@@ -256,31 +273,6 @@ async function look(sql: Statements, home: string): Promise<StoredHome> {
           },
     leasedCount: row.leased_count,
     withheldTenants: row.withheld,
-  };
-}
-
-const ISO_FORMAT = 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"';
-
-/** Nothing streams: how far behind it is is not known, whatever has been replayed. */
-async function replicaOf(sql: Statements): Promise<NonNullable<StoredHome["replica"]>> {
-  const [row] = await sql<ReplicaRecord[]>`
-    with receiver as (select coalesce(bool_or(status = 'streaming'), false) as is_streaming
-      from pg_stat_wal_receiver)
-    select is_streaming, pg_last_wal_receive_lsn()::text as received_lsn,
-      pg_last_wal_replay_lsn()::text as replayed_lsn,
-      to_char(pg_last_xact_replay_timestamp() at time zone 'UTC', ${ISO_FORMAT}) as replayed_at,
-      case when not is_streaming then null
-        when pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() then 0
-        else (extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000)
-      end::float8 as lag_ms
-    from receiver`;
-  if (row === undefined) throw unavailable("home.look", "no answer");
-  return {
-    isStreaming: row.is_streaming,
-    receivedLsn: row.received_lsn,
-    replayedLsn: row.replayed_lsn,
-    replayedAt: row.replayed_at,
-    lagMs: row.lag_ms,
   };
 }
 

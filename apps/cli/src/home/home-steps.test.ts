@@ -1,6 +1,7 @@
 // Goal: HP1 and HP2. Method: steps asked over a network in memory, of a row in memory.
 import type { HomeReply } from "@carillon/contracts";
 import { expect, test } from "vitest";
+import { prepareUnlessKept } from "./home-database.ts";
 import { homeAt } from "./test-home.ts";
 
 const COPY = { isInRecovery: true } as const;
@@ -19,6 +20,20 @@ test("HP1 — a copy is taken with a higher epoch; said again it is so already",
   });
   expect(codeOf(await step({ kind: "take", fenceLsn: null }))).toBe("look");
   expect(calls).toEqual(["promote", "declare 2 par unplanned", "migrate"]);
+});
+
+test("HP1 — another node declared meanwhile: answered as it is now, and nothing is changed", async () => {
+  for (const state of ["serving", "fenced"] as const) {
+    const { answerFromLon, start, step, calls, database, stored } = homeAt("par", COPY);
+    answerFromLon({});
+    await start();
+    database.meanwhile = () =>
+      void Object.assign(stored, { state, claim: { epoch: 2, host: "par" } });
+    const reply = await step({ kind: "take", fenceLsn: null });
+    expect(codeOf(reply)).toBe(state === "serving" ? "look" : "not_standby");
+    expect(calls.filter((call) => call.startsWith("declare"))).toEqual([]);
+    expect(stored).toMatchObject({ state, claim: { epoch: 2, host: "par" } });
+  }
 });
 
 test("HP1 — planned: only with the fence that was asked for", async () => {
@@ -43,6 +58,21 @@ test("HP1 — a copy of who was the host before is not promoted, nor a database 
   await empty.start();
   expect(codeOf(await empty.step({ kind: "take", fenceLsn: null }))).toBe("not_standby");
   expect([...stale.calls, ...empty.calls]).toEqual([]);
+});
+
+test("HD1, HP1 — away from home an empty database stays empty, and is not taken; at home it begins", async () => {
+  const none = { claim: null, state: null };
+  const away = homeAt("par", none);
+  away.answerFromLon({ fra: { epoch: 1, host: "fra" } });
+  await prepareUnlessKept(away.store, "fra", "par");
+  await away.start();
+  expect(codeOf(await away.step({ kind: "take", fenceLsn: null }))).toBe("not_standby");
+  expect([away.keeper.standing, away.calls]).toEqual(["undeclared", []]);
+  const atHome = homeAt("fra", none);
+  await prepareUnlessKept(atHome.store, "fra", "fra");
+  const promoted = homeAt("par");
+  await prepareUnlessKept(promoted.store, "fra", "par");
+  expect([atHome.calls, promoted.calls]).toEqual([["migrate"], ["migrate"]]);
 });
 
 test("HP1 — it died between promotion and declaration: the step said again declares", async () => {

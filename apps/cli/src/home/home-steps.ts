@@ -118,10 +118,7 @@ async function fence(to: string, deps: HomeStepsDeps): Promise<HomeReply> {
 async function take(fenceLsn: string | null, deps: HomeStepsDeps): Promise<HomeReply> {
   const { home, place, store, keeper } = deps;
   let stored = await keeper.settleAnew();
-  if (stored.claim?.host === place && !stored.isInRecovery)
-    return keeper.standing === "serving"
-      ? lookOf(stored, deps)
-      : refused("not_standby", `${place} is ${keeper.standing}`);
+  if (stored.claim?.host === place && !stored.isInRecovery) return asItIs(stored, deps);
   await keeper.askOthers();
   const newest = keeper.claim;
   const { claim } = stored;
@@ -143,11 +140,21 @@ async function take(fenceLsn: string | null, deps: HomeStepsDeps): Promise<HomeR
   }
   const taken = { epoch: newest.epoch + 1, host: place };
   const isPlanned = fenceLsn !== null;
-  const how = { isPlanned, replayed: replayed.lsn, snapshot: replayed.snapshot };
-  await store.home.declare(home, taken, how);
+  const how = { from: claim, isPlanned, replayed: replayed.lsn, snapshot: replayed.snapshot };
+  if (!(await store.home.declare(home, taken, how))) {
+    stored = await keeper.settleAnew(); // somebody else declared, or moved on, since we looked
+    return asItIs(stored, deps);
+  }
   audit(deps, "take", { ...taken, isPlanned, from: claim.host, replayedLsn: replayed.lsn });
   stored = await keeper.settleAnew();
   return lookOf(stored, deps);
+}
+
+function asItIs(stored: StoredHome, deps: HomeStepsDeps): HomeReply {
+  const { place, keeper } = deps;
+  return keeper.standing === "serving"
+    ? lookOf(stored, deps)
+    : refused("not_standby", `${place} is ${keeper.standing}`);
 }
 
 async function resume(deps: HomeStepsDeps): Promise<HomeReply> {

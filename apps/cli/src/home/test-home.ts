@@ -37,7 +37,12 @@ export function homeAt(place: string, row: Partial<StoredHome> = {}) {
   const network = createMemoryNetwork({ clock, scheduler: clock });
   const bus = network.connect(place);
   const stored = { ...SERVING, ...row };
-  const database = { isBroken: false, isFenceBroken: false, promotes: true };
+  const database = {
+    isBroken: false,
+    isFenceBroken: false,
+    promotes: true,
+    meanwhile: (): void => undefined,
+  };
   const calls: string[] = [];
   const heard = new Map<string, HomeClaim>();
   const broken = () => new Fault("down", { code: "store_unavailable", isRetryable: true });
@@ -69,11 +74,18 @@ export function homeAt(place: string, row: Partial<StoredHome> = {}) {
     async promote() {
       calls.push("promote");
       if (database.promotes) stored.isInRecovery = false;
+      database.meanwhile();
       return database.promotes;
     },
-    async declare(_home: string, claim: HomeClaim, { isPlanned }: { isPlanned: boolean }) {
+    async declare(
+      _home: string,
+      claim: HomeClaim,
+      { isPlanned, from }: { isPlanned: boolean; from: HomeClaim },
+    ) {
+      if (JSON.stringify(stored.claim) !== JSON.stringify(from)) return false;
       calls.push(`declare ${claim.epoch} ${claim.host} ${isPlanned ? "planned" : "unplanned"}`);
       Object.assign(stored, { claim, state: "serving", fenceLsn: null, movingTo: null });
+      return true;
     },
     async resume(_home: string, claim: HomeClaim) {
       calls.push(`resume ${claim.epoch}`);
@@ -136,6 +148,7 @@ export function homeAt(place: string, row: Partial<StoredHome> = {}) {
     clock,
     network,
     keeper,
+    store,
     stored,
     database,
     calls,

@@ -14,7 +14,7 @@ interface Place {
   isStreaming: boolean;
   lagMs: number;
   row: {
-    claim: HomeClaim;
+    claim: HomeClaim | null;
     state: HomeLook["state"];
     movingTo: string | null;
     fenceLsn: string | null;
@@ -45,7 +45,8 @@ function world() {
   const writes: string[] = [];
   const standingOf = (name: string, { isInRecovery, row }: Place): HomeLook["standing"] => {
     if (isInRecovery) return "standby";
-    const newest = Math.max(...Object.values(places).map((one) => one.row.claim.epoch));
+    const newest = Math.max(...Object.values(places).map((one) => one.row.claim?.epoch ?? 0));
+    if (row.claim === null) return "undeclared";
     if (row.claim.epoch < newest) return "fenced";
     if (row.claim.host !== name) return "undeclared";
     return row.state ?? "undeclared";
@@ -109,7 +110,7 @@ function world() {
         place.isInRecovery = false;
         place.isPlanned = request.fenceLsn !== null;
         place.row = {
-          claim: { epoch: row.claim.epoch + 1, host: name },
+          claim: { epoch: (row.claim?.epoch ?? 0) + 1, host: name },
           state: "serving",
           movingTo: null,
           fenceLsn: null,
@@ -119,7 +120,7 @@ function world() {
         break;
       case "resume":
         place.row = {
-          claim: { epoch: row.claim.epoch + 1, host: name },
+          claim: { epoch: (row.claim?.epoch ?? 0) + 1, host: name },
           state: "serving",
           movingTo: null,
           fenceLsn: null,
@@ -143,7 +144,10 @@ function world() {
         const looks = up.map(([name, place]) => lookOf(name, place));
         const claim = looks
           .flatMap((look) => look.claim ?? [])
-          .reduce((one, other) => (other.epoch > one.epoch ? other : one));
+          .reduce<HomeClaim | null>(
+            (one, other) => (other.epoch > (one?.epoch ?? 0) ? other : one),
+            null,
+          );
         return [{ home: "fra", claim, places: looks }];
       },
       async step(_home, name, request) {
@@ -250,11 +254,25 @@ test("FO1 — a copy that somebody promoted by hand: refused while the host answ
   expect(writes).toEqual([]);
 });
 
+test("FO2 — a database that was never copied is no copy, --force or not, host there or not", async () => {
+  for (const isUp of [true, false]) {
+    const { run, writes, fra, par } = world();
+    fra.isUp = isUp;
+    par.isInRecovery = par.isStreaming = false;
+    par.row = { claim: null, state: null, movingTo: null, fenceLsn: null };
+    for (const isForced of [false, true])
+      expect(await run({ isForced })).toMatchObject({ kind: "refused", code: "no_copy" });
+    expect(writes).toEqual([]);
+  }
+});
+
 test("FO3 — promoted without the host, and dead before it was declared: said again it is declared", async () => {
   const { run, writes, fra, par } = world();
   fra.isUp = false;
   par.isInRecovery = par.isStreaming = false;
-  expect(await run()).toMatchObject({ kind: "refused", code: "old_host_silent" });
+  const refused = await run();
+  expect(refused).toMatchObject({ kind: "refused", code: "old_host_silent" });
+  expect(JSON.stringify(refused)).toContain("par was promoted already, at epoch 1");
   expect(await run({ isForced: true })).toMatchObject({ kind: "done", isPlanned: false, epoch: 2 });
   expect(writes).toEqual(["take unplanned"]);
 });

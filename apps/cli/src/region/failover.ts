@@ -134,6 +134,8 @@ class Failover {
 
   async #moveHere(seen: AdminHome, target: HomeLook): Promise<void> {
     const { home, to, isForced } = this.#options;
+    if (target.claim === null && !target.isInRecovery)
+      throw new Refusal("no_copy", `the database in ${to} knows of no home ${home}: it is no copy`);
     // The fence is here: it was complete before anything else could be, whoever is silent now.
     if (target.state === "fenced" && target.movingTo === to && target.fenceLsn !== null)
       return await this.#take(target.fenceLsn);
@@ -257,7 +259,7 @@ function placeOf(seen: AdminHome, place: string): HomeLook | undefined {
 function silentText(host: string, { place, replica, claim }: HomeLook): string {
   const upTo =
     replica === null
-      ? ""
+      ? ` The copy in ${place} was promoted already, at epoch ${claim?.epoch ?? 0}, and not declared.`
       : ` The copy in ${place} has replayed up to ${replica.replayedLsn ?? "nothing"}, last commit ` +
         `${replica.replayedAt ?? "unknown"}; it is ${replica.isStreaming ? "" : "not "}streaming.`;
   return (
