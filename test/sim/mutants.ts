@@ -80,7 +80,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: OWNERSHIP,
     from: "clock.monotonicMs()",
     to: "clock.wallClockMs()",
-    timesCount: 14,
+    timesCount: 15,
     seed: 1,
     scenario: "clocks",
   }),
