@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createStore, type Store } from "@carillon/store";
 import { RegionApi, until } from "./api.ts";
-import { CopiedPostgres, type CutLink, startCutLink } from "./copied-postgres.ts";
+import { CopiedPostgres, type CutLink, Psql, startCutLink } from "./copied-postgres.ts";
 import { InboxLog } from "./inbox-log.ts";
 
 const NATS_SERVER = "nats-server"; // on PATH, or where Debian has it
@@ -54,6 +54,8 @@ export interface World {
   /** `carillon region …`, asked over lon. `killAt`: kill -9 at the progress line that has this in it. */
   region(args: readonly string[], killAt?: string): Promise<CommandEnd>;
   standingOf(place: string): Promise<string>;
+  /** Resolves once the copy in par has replayed all that fra's database had when this was called. */
+  copyHasAll(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -188,6 +190,20 @@ export async function startWorld(): Promise<World> {
       }[];
       const looks = homes.find(({ home }) => home === "fra")?.places ?? [];
       return looks.find((look) => look.place === place)?.standing ?? "nobody";
+    },
+    async copyHasAll() {
+      const primary = new Psql(fraPostgres.urlOf("fra"));
+      const copy = new Psql(parCopy.urlOf("fra"));
+      try {
+        const target = await primary.run("select pg_current_wal_lsn()");
+        await until("the copy has it all", 60_000, async () => {
+          const isHere = await copy.run(`select pg_last_wal_replay_lsn() >= '${target}'::pg_lsn`);
+          return isHere === "t" || undefined;
+        });
+      } finally {
+        primary.end();
+        copy.end();
+      }
     },
     async stop() {
       for (const log of inboxes) log.close();
