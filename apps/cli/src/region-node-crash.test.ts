@@ -146,7 +146,7 @@ describe("a region node whose parts crash", { timeout: TEST_MAX_MS }, () => {
   test("RN8 — a gateway that crashes takes its member id with it, and listens on its port again", async () => {
     const { node, bomb, told } = create({ roles: ["gateway"] });
     const ready = await node.start();
-    bomb.place = "gateway/src/gateway.ts";
+    bomb.place = "gateway/src/edge.ts";
     await until("all runs again", () => restartsOf(node)["roles"] === 1);
     expect(new Set(told("supervisor.child_exited"))).toEqual(
       new Set(["node/membership", "roles/gateway"]),
