@@ -93,6 +93,7 @@ test("IN34 — the HTTP side crashes: it listens on its port again, the others w
     (cause: Error) => cause.message,
   );
   expect(["fetch failed", 500]).toContain(status);
+  await until("it has crashed", () => exited().length > 0); // told after the answer, as a rule before
   expect(exited()).toEqual(["http"]);
   await until("it serves again", isLive);
   expect(restarts()).toEqual(["relay 0", "intake 0", "http 1"]);

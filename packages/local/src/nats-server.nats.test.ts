@@ -1,9 +1,15 @@
 // Goal: LO2, LO5, LO13. Method: real nats-servers, real signals, sockets to ask them.
-import { readFileSync, rmSync, statSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { createConnection } from "node:net";
 import { join } from "node:path";
 import { afterEach, expect, test, vi } from "vitest";
-import { freePort, reapLeftovers, startNatsServer, type NatsServer } from "./index.ts";
+import {
+  findNatsServer,
+  freePort,
+  reapLeftovers,
+  startNatsServer,
+  type NatsServer,
+} from "./index.ts";
 import { commandLineOf } from "./os-process.ts";
 import { recordPid } from "./leftovers.ts";
 import { createFolder } from "./test-folder.ts";
@@ -116,6 +122,23 @@ test(
     const failure = start(newFolder(), "listen: nowhere:at:all");
     await expect(failure).rejects.toMatchObject({ name: "Fault", code: "start_failed" });
     await expect(failure).rejects.toThrow("nowhere");
+  },
+  TEST_MAX_MS,
+);
+
+test(
+  "LO15 — on PATH only, in a folder that the system's PATH lacks: started all the same",
+  async () => {
+    const folder = newFolder();
+    const { command } = await findNatsServer();
+    expect(command).toMatch(/^\/.*nats-server$/);
+    const tools = join(folder, "tools");
+    mkdirSync(tools);
+    symlinkSync(command, join(tools, "carillon-test-nats"));
+    vi.stubEnv("PATH", `${tools}:${process.env["PATH"] ?? ""}`);
+    const configText = `listen: 127.0.0.1:${await freePort()}\nserver_name: fra-a`;
+    const server = await start(folder, configText, { binary: "carillon-test-nats" });
+    expect(await infoOf(server.clientUrl)).toMatchObject({ server_name: "fra-a" });
   },
   TEST_MAX_MS,
 );

@@ -35,6 +35,7 @@ const START_MAX_MS = 30_000; // 30 ms as a rule
 const STOP_MAX_MS = 10_000;
 const POLL_MS = 10;
 const CONNECT_MAX_MS = 2_000;
+const LOOK_UP_MAX_MS = 10_000;
 
 const USUAL_PLACES = [
   "nats-server", // PATH
@@ -79,13 +80,16 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   };
 }
 
-/** Finds the program and its version ("2.9.10"). Throws Fault `nats_server_missing`. */
+/**
+ * Finds the program, as a path where it was found by name, and its version ("2.9.10"). Throws Fault
+ * `nats_server_missing`.
+ */
 export async function findNatsServer(
   binary?: string,
 ): Promise<{ command: string; version: string }> {
   for (const command of binary === undefined ? USUAL_PLACES : [binary]) {
     const version = await versionOf(command);
-    if (version !== undefined) return { command, version };
+    if (version !== undefined) return { command: await pathOf(command), version };
   }
   const where = binary === undefined ? "on PATH" : `at ${binary}`;
   throw new Fault(
@@ -97,9 +101,19 @@ export async function findNatsServer(
   );
 }
 
+/** The server's own PATH is the system's (server-process.ts), and may lack the folder of ours. */
+function pathOf(command: string): Promise<string> {
+  return new Promise((found) => {
+    const options = { timeout: LOOK_UP_MAX_MS };
+    execFile("/bin/sh", ["-c", 'command -v "$0"', command], options, (error, stdout) => {
+      found(error === null ? stdout.trim() : command);
+    });
+  });
+}
+
 function versionOf(command: string): Promise<string | undefined> {
   return new Promise((found) => {
-    execFile(command, ["--version"], { timeout: 10_000 }, (error, stdout) => {
+    execFile(command, ["--version"], { timeout: LOOK_UP_MAX_MS }, (error, stdout) => {
       found(error === null ? /v?(\d+\.\d+\.\d+)/.exec(stdout)?.[1] : undefined);
     });
   });
