@@ -140,7 +140,7 @@ function relocatedPath(folder: string): string {
 function readOrCreatePassword(path: string): string {
   if (!existsSync(path)) {
     const partial = `${path}.${process.pid}-${randomBytes(4).toString("hex")}`;
-    writeFileSync(partial, randomBytes(24).toString("hex"), { mode: 0o600 });
+    writeFileSync(partial, randomBytes(24).toString("hex"), { mode: 0o600, flush: true });
     try {
       linkSync(partial, path); // unlike a rename it does not replace what another just made
     } catch (cause) {

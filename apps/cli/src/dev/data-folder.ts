@@ -74,9 +74,11 @@ export function dropState(folder: DataFolder): void {
     rmSync(path, { recursive: true, force: true });
 }
 
-/** Replaces a file as a whole, readable by its owner only: it may hold a key. */
+/**
+ * Replaces a file as a whole, after a power cut too, readable by its owner only: it may hold a key.
+ */
 export function writePrivately(path: string, text: string): void {
-  writeFileSync(`${path}.new`, text, { mode: 0o600 });
+  writeFileSync(`${path}.new`, text, { mode: 0o600, flush: true });
   renameSync(`${path}.new`, path);
 }
 
