@@ -177,7 +177,7 @@ export const CATALOGUE = {
   // bus
   busEvents: counter(
     "carillon_bus_events_total",
-    "Reconnects, refusals; peer_silent, link_silent: unanswered",
+    "Reconnects, refusals; peer_silent, link_silent: unanswered; reply_astray: asked without an inbox",
     ["event"],
   ),
   busConnected: gauge("carillon_bus_connected_count", "1 while the connection stands"),
