@@ -210,6 +210,10 @@ export const CATALOGUE = {
     "carillon_nats_conf_refused_count",
     "1 while nats-server has refused the last change of nats.conf",
   ),
+  natsConfUnconfirmed: gauge(
+    "carillon_nats_conf_unconfirmed_count",
+    "1 while nobody can tell whether nats-server took nats.conf: its monitoring does not answer",
+  ),
   natsGatewayFrozen: gauge(
     "carillon_nats_gateway_frozen_count",
     "1 while the gateway part of nats.conf waits for a restart of nats-server",

@@ -301,6 +301,45 @@ test.skipIf(!hasLoopbackNet)(
   TEST_MAX_MS,
 );
 
+test.skipIf(!hasLoopbackNet)(
+  "NK3, NK4 — a server that runs without monitoring takes its routes all the same; unconfirmed until its next start",
+  async () => {
+    const { aws, a, b, env } = await setUp();
+    const { monitorPort: _unknown, ...before } = a.options; // as rendered by agents before this one
+    const server = await start(a, renderNatsConf({ ...before, routes: [] }));
+    await start(b, renderNatsConf({ ...b.options, routes: [] }));
+    aws.has("eu-central-1", ["127.0.0.1", "127.0.0.2"]);
+    const agent = await startAgent(env);
+    const gauge = "carillon_nats_conf_unconfirmed_count";
+    await until(
+      () => metricOf(agent, gauge),
+      (count) => count === 1,
+    );
+    // Its log has what the agent cannot see: with the new port it would have refused the file.
+    const log = readFileSync(server.logFile, "utf8");
+    expect([reloadsCount(server.logFile), log.includes("Failed to reload")]).toEqual([1, false]);
+    const joined = async (): Promise<number | undefined> =>
+      ((await routez(b)) as { num_routes?: number } | undefined)?.num_routes;
+    await until(joined, (count) => (count ?? 0) > 0);
+
+    await server.stop();
+    expect((await carillon(["agent", "--render"], env)).code).toBe(0);
+    const rendered = readFileSync(a.confPath, "utf8");
+    expect(rendered).toContain(`http: "127.0.0.1:${a.options.monitorPort}"`);
+    await start(a, rendered);
+    await until(
+      () => metricOf(agent, gauge),
+      (count) => count === 0,
+    );
+    await until(() => areJoined(a, b), isTrue);
+    const told = agent.lines.filter(({ event }) => event === "nats_conf.reload_unconfirmed");
+    expect(told).toMatchObject([{ level: "warn" }]);
+    agent.child.kill("SIGTERM");
+    expect(await agent.exited).toBe(0);
+  },
+  TEST_MAX_MS,
+);
+
 test(
   "AG6 — a metrics port that is taken: an error line, routes are kept all the same, served once it is free",
   async () => {

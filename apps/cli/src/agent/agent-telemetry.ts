@@ -82,6 +82,8 @@ function tellPeers(
 
 export function reloadObserver({ log, metrics }: Telemetry): (report: ReloadReport) => void {
   return (report) => {
+    if (report.kind === "confirmed" || report.kind === "unconfirmed" || report.kind === "refused")
+      metrics.natsConfUnconfirmed.set(report.kind === "unconfirmed" ? 1 : 0);
     if (report.kind !== "gateway_frozen") metrics.natsReloads.inc({ outcome: report.kind });
     switch (report.kind) {
       case "written":
@@ -90,7 +92,9 @@ export function reloadObserver({ log, metrics }: Telemetry): (report: ReloadRepo
         metrics.natsConfRefused.set(0);
         return log.info("nats_conf.reloaded");
       case "unconfirmed":
-        return log.warn("nats_conf.reload_unconfirmed");
+        return log.warn("nats_conf.reload_unconfirmed", {
+          advice: "its monitoring does not answer: a monitorPort counts from its next start on",
+        });
       case "refused":
         metrics.natsConfRefused.set(1);
         return log.error("nats_conf.reload_refused", {

@@ -262,6 +262,7 @@ const OPTIONS = {
   clusterPort: 6222,
   gatewayPort: 7222,
   gateways: [],
+  monitorPort: 8222,
   pidFile: "/nowhere/nats.pid",
 };
 

@@ -242,12 +242,7 @@ function natsConfChildren(deps: AgentDeps, book: CandidatesBook): ChildSpec[] {
 function serverOf(file: NatsOptionsFile, clock: Clock): NatsServerHandle {
   const now = (): NatsServerHandle => {
     const { pidFile } = file.last;
-    const monitorUrl = monitorUrlOf(file.last);
-    return createNatsServerHandle({
-      pidFile,
-      clock,
-      ...(monitorUrl !== undefined && { monitorUrl }),
-    });
+    return createNatsServerHandle({ pidFile, clock, monitorUrl: monitorUrlOf(file.last) });
   };
   return {
     find: () => now().find(),
