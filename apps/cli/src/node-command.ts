@@ -6,8 +6,10 @@
 //        the recipient is written down for the next owner and the node is ended (P16).
 //   RN10 A node that has given up (RN9) is logged as `node.gave_up`, stopped within the time of an
 //        orderly stop, and exits 1: systemd starts it again.
-//   RN6  A configuration that is not valid: every problem on stderr, exit 78. What is not caught is
-//        logged and ends the process with 1: a node that is not sound must not go on.
+//   RN6  A configuration that is not valid: every problem on stderr, exit 78. What nobody catches, a
+//        rejection without a handler too, is logged as `node.uncaught` and ends the process with 1: a
+//        node that is not sound must not go on. It stops in order, as one that gave up does: its
+//        clients hear that they shall come back, its leases are given back.
 import { performance } from "node:perf_hooks";
 import { CONFIG_EXIT_CODE, ConfigError, type Environment, printConfig } from "@carillon/config";
 import { type Clock, systemClock, systemRandom, systemScheduler } from "@carillon/kernel";
@@ -63,13 +65,10 @@ async function runNode(config: RegionNodeConfig, build: string): Promise<number>
     log,
     metrics,
   });
-  const onBug = (cause: unknown): void => {
-    log.error("node.uncaught", { reason: reasonOf(cause) });
-    process.exit(1); // RN6
-  };
-  process.on("uncaughtException", onBug).on("unhandledRejection", onBug);
+  const uncaught = firstUncaught(log);
   const exitCode = await runUntilAsked(node, {
     asked: askedToStop(),
+    uncaught,
     log,
     clock: systemClock,
     giveUpMaxMs: config.CARILLON_NODE_STOP_MAX_MS + config.CARILLON_NODE_GATEWAY_DRAIN_MS,
@@ -136,9 +135,11 @@ export interface Runnable<Ready> {
 export interface NodeRun<Ready> {
   /** Resolves with the reason. */
   readonly asked: Promise<string>;
+  /** Resolves when something was not caught, which is logged already (RN6). */
+  readonly uncaught: Promise<void>;
   readonly log: Logger;
   readonly clock: Clock;
-  /** What a node that has given up may still take; then the rest is cut off, as by a crash. */
+  /** What a node that has given up, or is not sound, may still take; then the rest is cut off. */
   readonly giveUpMaxMs: number;
   onReady(ready: Ready): void;
 }
@@ -148,26 +149,61 @@ export async function runUntilAsked<Ready extends object>(
   node: Runnable<Ready>,
   run: NodeRun<Ready>,
 ): Promise<number> {
-  const { asked, log, clock } = run;
+  const { log, clock, giveUpMaxMs } = run;
+  const stop = (): Promise<boolean> => stopsInOrder(node, log);
+  const asked = run.asked.then((reason) => ({ end: "asked" as const, reason }));
+  const health = { isSound: true };
+  const uncaught = run.uncaught.then(() => {
+    health.isSound = false;
+    return { end: "uncaught" as const };
+  });
+  const gaveUp = node.gaveUp.then((reason) => ({ end: "gave_up" as const, reason }));
+  const cutOff = run.uncaught.then(() => clock.sleep(giveUpMaxMs)).then(() => false);
   try {
-    const ready = await Promise.race([node.start(), asked]);
-    if (typeof ready !== "string") run.onReady(ready);
+    const ready = await Promise.race([node.start(), asked, uncaught]);
+    if (!("end" in ready)) run.onReady(ready);
   } catch (cause) {
     log.error("node.start_failed", { reason: reasonOf(cause) });
-    await node.stop();
+    await Promise.race([stop(), cutOff]);
     return 1;
   }
-  const gaveUp = node.gaveUp.then((reason) => ({ reason }));
-  const end = await Promise.race([asked, gaveUp]);
-  if (typeof end === "string") {
-    log.info("node.stopping", { reason: end });
-    await node.stop();
+  const end = await Promise.race([uncaught, asked, gaveUp]);
+  if (end.end === "asked") {
+    log.info("node.stopping", { reason: end.reason });
+    const isInOrder = await Promise.race([stop(), cutOff]);
+    if (!isInOrder || !health.isSound) return 1;
     log.info("node.stopped");
     return 0;
   }
-  log.error("node.gave_up", end);
-  await Promise.race([node.stop(), clock.sleep(run.giveUpMaxMs)]);
+  if (end.end === "gave_up") log.error("node.gave_up", { reason: end.reason });
+  await Promise.race([stop(), clock.sleep(giveUpMaxMs)]);
   return 1;
+}
+
+async function stopsInOrder(node: Pick<Runnable<object>, "stop">, log: Logger): Promise<boolean> {
+  try {
+    await node.stop();
+    return true;
+  } catch (cause) {
+    log.error("node.stop_failed", { reason: reasonOf(cause) });
+    return false;
+  }
+}
+
+/**
+ * RN6: resolves with the first exception or rejection of this process that nobody caught. It is logged;
+ * what follows from it, maybe with each tick, is not.
+ */
+export function firstUncaught(log: Logger): Promise<void> {
+  const uncaught = Promise.withResolvers<void>();
+  let isFirst = true;
+  const onBug = (cause: unknown): void => {
+    log[isFirst ? "error" : "debug"]("node.uncaught", { reason: reasonOf(cause) });
+    isFirst = false;
+    uncaught.resolve();
+  };
+  process.on("uncaughtException", onBug).on("unhandledRejection", onBug);
+  return uncaught.promise;
 }
 
 const EXIT_AT_ONCE = 130;

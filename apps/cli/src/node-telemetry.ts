@@ -16,6 +16,7 @@ interface Telemetry {
 
 export function busEventObserver({ log, metrics }: Telemetry): (event: BusEvent) => void {
   const denied = new Set<string>(); // told once each: a sender may try for every message
+  const astray = new Set<string>(); // no more than there are subscriptions
   const tooLarge = new Set<string>();
   return (event) => {
     metrics.busEvents.inc({
@@ -37,6 +38,10 @@ export function busEventObserver({ log, metrics }: Telemetry): (event: BusEvent)
         return log.debug("bus.refused", { operation: event.operation, reason: event.reason });
       case "silent":
         return log.debug("bus.silent", { whose: event.whose });
+      case "reply_astray":
+        if (astray.has(event.subject)) return;
+        astray.add(event.subject);
+        return log.error("bus.reply_astray", { subject: event.subject });
       case "publish_denied":
         if (denied.has(event.subject) || denied.size === DENIED_TOLD_MAX) return;
         denied.add(event.subject);

@@ -143,6 +143,33 @@ describe("a region node whose parts crash", { timeout: TEST_MAX_MS }, () => {
     expect(await isServing(ready.gatewayPort)).toBe(false);
   });
 
+  test("RN9 — a bus that crashes: all above it begins anew with it, and what is posted then arrives", async () => {
+    const { node, bomb, told } = create();
+    const ready = await node.start();
+    bomb.place = "bus/src/nats-link.ts"; // its heartbeat
+    await until("it has crashed", () => told("supervisor.child_exited").length);
+    await until("all runs again", () => restartsOf(node)["roles"] === 1);
+    expect(told("supervisor.child_exited")).toEqual(["node/bus"]);
+    expect(restartsOf(node)).toEqual({ store: 0, bus: 1, home: 1, membership: 1, roles: 1 });
+    expect(statusesOf(node.tree()).filter((status) => !status.endsWith(" running"))).toEqual([]);
+    const api = apiOf(ready.ingestPort);
+    const recipients = ["kim", "leo", "mia", "noa", "oda", "pia"];
+    for (const id of recipients)
+      await api.expect({ method: "PUT", path: `/v1/recipients/${id}`, body: "{}" });
+    const tokens = [...(await api.tokensOf(recipients)).values()];
+    const sockets = await Promise.all(tokens.map((token) => joined(ready.gatewayPort, token)));
+    await api.expect({
+      method: "POST",
+      path: "/v1/notifications",
+      body: JSON.stringify({ audience: { recipients }, content: { en: { title: "After it" } } }),
+    });
+    await until("it arrives", () =>
+      sockets.every(({ heard }) => heard.some((text) => text.includes("After it"))),
+    );
+    api.close();
+    await node.stop();
+  });
+
   test("RN8 — a gateway that crashes takes its member id with it, and listens on its port again", async () => {
     const { node, bomb, told } = create({ roles: ["gateway"] });
     const ready = await node.start();

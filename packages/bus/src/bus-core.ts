@@ -1,6 +1,6 @@
 // packages/bus/src/bus-core.ts
 // The bus over any link: subscriptions that outlive links, requests, local short cut, limits.
-// The invariants BU1–BU7 are in bus.ts, BU9 in pending-requests.ts.
+// The invariants BU1–BU7 and BU10 are in bus.ts, BU9 and BU11 in pending-requests.ts.
 import { assert, type Clock, type Random, type Scheduler } from "@carillon/kernel";
 import { ArrivalQueue } from "./arrivals.ts";
 import { ArrivedMessage, NO_ADDRESS } from "./arrived-message.ts";
@@ -10,7 +10,7 @@ import type { SubscribeOptions, Subscription } from "./bus.ts";
 import type { BusEvent, DisconnectReason, RefusalReason } from "./events.ts";
 import type { Link } from "./link.ts";
 import { DISCONNECTED, PendingRequests } from "./pending-requests.ts";
-import { assertSubject, isPattern } from "./subject.ts";
+import { assertSubject, INBOXES, isInbox, isPattern } from "./subject.ts";
 
 export interface BusCoreOptions {
   readonly name: string;
@@ -45,11 +45,12 @@ export class BusCore implements Bus {
   constructor(options: BusCoreOptions) {
     this.#options = options;
     this.#arrivals = new ArrivalQueue(options.scheduler);
-    this.#pending = new PendingRequests(options.clock, (whose) =>
-      options.onEvent({ kind: "silent", whose }),
-    );
-    const unique = Buffer.from(options.random.bytes(12)).toString("base64url");
+    const { clock, random, onEvent } = options;
+    const onSilence = (whose: "peer" | "link"): void => onEvent({ kind: "silent", whose });
+    this.#pending = new PendingRequests({ clock, random, onSilence });
+    const unique = Buffer.from(random.bytes(12)).toString("base64url");
     this.#inbox = `${options.inboxPrefix}.${unique}.`;
+    assert(isInbox(this.#inbox), `BU10 an inbox is under ${INBOXES}`);
     assertSubject(`${this.#inbox}1`);
     this.#payloadMaxBytes = options.payloadMaxBytes;
   }
@@ -224,11 +225,18 @@ export class BusCore implements Bus {
   #subscribeOn(link: Link, subscriber: Subscriber): void {
     const { subject: pattern, queue } = subscriber;
     subscriber.onLink = link.subscribe(pattern, queue, (subject, data, replySubject) => {
-      const address: ReplyAddress =
-        replySubject === "" ? NO_ADDRESS : { kind: "subject", replySubject, link };
+      const address = this.#addressOf(pattern, replySubject, link);
       const message = new ArrivedMessage(subscriber, subject, data, address, this.#replier);
       this.#arrivals.arrive(message);
     });
+  }
+
+  /** BU10. The message itself is handed over: that its sender may say it, NATS has decided. */
+  #addressOf(pattern: string, replySubject: string, link: Link): ReplyAddress {
+    if (replySubject === "") return NO_ADDRESS;
+    if (isInbox(replySubject)) return { kind: "subject", replySubject, link };
+    this.#options.onEvent({ kind: "reply_astray", subject: pattern });
+    return NO_ADDRESS;
   }
 
   #unsubscribe(subscriber: Subscriber): void {

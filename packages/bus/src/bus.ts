@@ -10,11 +10,13 @@
 //        several servers each, reply and message may take different ways: there it may not hold.)
 //   BU6  `onMessage` is never called inside `publish`, `request` or `subscribe`.
 //   BU7  A subject is whole: no spaces, no control characters, no empty tokens (assert).
+//   BU10 An answer goes to an inbox or nowhere: nobody lets a member write to a subject of his choice
+//        by naming it for the reply.
 
 export interface Message {
   readonly subject: string;
   readonly data: Uint8Array;
-  /** Answers a request; does nothing for a published message. */
+  /** Answers a request; does nothing for a published message, or one that names no inbox (BU10). */
   reply(data: Uint8Array): void;
 }
 

@@ -22,6 +22,8 @@ export type BusEvent =
     }
   /** A request was not answered in time: by a peer, or because the own link is down (BU9). */
   | { readonly kind: "silent"; readonly whose: "peer" | "link" }
+  /** Who asked here, on that subscription, wants the answer where no inbox is: it gets none (BU10). */
+  | { readonly kind: "reply_astray"; readonly subject: string }
   /** The user that this node logs in as has no right to it; the message is gone. */
   | { readonly kind: "publish_denied"; readonly subject: string }
   | { readonly kind: "subscription_denied"; readonly subject: string };

@@ -4,7 +4,9 @@
 //   BU9  Half-way to its time-out a request asks the own server for a sign of life. `timeout` says
 //        that there was one: the peer is silent. Without one it is `disconnected`: the own link is
 //        down, though nobody has noticed yet.
-import type { Clock } from "@carillon/kernel";
+//   BU11 Each has 96 random bits of its own in its reply subject: who was sent one request learns
+//        nothing of the next. What answers any other token is dropped.
+import type { Clock, Random } from "@carillon/kernel";
 import type { RequestOutcome } from "./bus.ts";
 import type { Link } from "./link.ts";
 
@@ -25,20 +27,27 @@ interface Probe {
   readonly answered: Promise<void>;
 }
 
+export interface PendingRequestsDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly onSilence: (whose: "peer" | "link") => void;
+}
+
 export class PendingRequests {
   readonly #clock: Clock;
+  readonly #tokens: RequestTokens;
   readonly #onSilence: (whose: "peer" | "link") => void;
   readonly #entries = new Map<string, Entry>(); // by token
-  #startedCount = 0;
   #probe: Probe | undefined;
 
-  constructor(clock: Clock, onSilence: (whose: "peer" | "link") => void) {
+  constructor({ clock, random, onSilence }: PendingRequestsDeps) {
     this.#clock = clock;
+    this.#tokens = new RequestTokens(random);
     this.#onSilence = onSilence;
   }
 
   start(link: Link | undefined, timeoutMs: number): PendingRequest {
-    const token = (++this.#startedCount).toString(36);
+    const token = this.#tokens.next();
     const outcome = new Promise<RequestOutcome>((resolve) => {
       const halfMs = Math.floor(timeoutMs / 2);
       let isLinkSilent = false;
@@ -85,5 +94,31 @@ export class PendingRequests {
   async #forgetAnswered(probe: Probe): Promise<void> {
     await probe.answered;
     if (this.#probe === probe) this.#probe = undefined;
+  }
+}
+
+const TOKEN_BYTES = 12; // 96 bits, as in the inbox's own name
+const TOKEN_CHARS = 16; // of base64url, without padding
+const TOKENS_AT_ONCE = 256; // one draw for each would cost more than the rest of a request's start
+
+/** Random, and numbered behind that: no two are alike whatever the randomness is (BU11). */
+class RequestTokens {
+  readonly #random: Random;
+  #drawn = "";
+  #usedChars = 0;
+  #count = 0;
+
+  constructor(random: Random) {
+    this.#random = random;
+  }
+
+  next(): string {
+    if (this.#usedChars === this.#drawn.length) {
+      const bytes = this.#random.bytes(TOKENS_AT_ONCE * TOKEN_BYTES);
+      this.#drawn = Buffer.from(bytes).toString("base64url");
+      this.#usedChars = 0;
+    }
+    const secret = this.#drawn.slice(this.#usedChars, (this.#usedChars += TOKEN_CHARS));
+    return secret + (++this.#count).toString(36);
   }
 }

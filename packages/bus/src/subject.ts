@@ -18,6 +18,14 @@ export function assertSubject(subject: string): void {
   assert(isToken, "BU7 a subject is not empty and does not end in a dot");
 }
 
+/** Where answers go, of whatever region and role: `_INBOX.<region>.<role>.<bus>.<request>`. */
+export const INBOXES = "_INBOX.";
+
+/** BU10: anything else that a request names for its answer is somebody's subject. */
+export function isInbox(replySubject: string): boolean {
+  return replySubject.startsWith(INBOXES);
+}
+
 export function isPattern(subject: string): boolean {
   return subject.includes("*") || subject.includes(">");
 }

@@ -6,7 +6,15 @@ import { expect, test } from "vitest";
 import { Ring } from "./ring.ts";
 
 test("RG1, RG2 — first in, first out, and never more than the limit is pushed", () => {
-  const step = fc.constantFrom("push", "push", "push", "shift", "putBack", "clear" as const);
+  const step = fc.constantFrom(
+    "push",
+    "push",
+    "push",
+    "shift",
+    "putBack",
+    "beyond",
+    "clear" as const,
+  );
   fc.assert(
     fc.property(
       fc.array(step, { maxLength: 400 }),
@@ -23,6 +31,9 @@ test("RG1, RG2 — first in, first out, and never more than the limit is pushed"
           else if (kind === "clear") {
             ring.clear();
             model = [];
+          } else if (kind === "beyond") {
+            ring.pushBeyond({ id });
+            model.push({ id });
           } else {
             ring.unshift({ id });
             model.unshift({ id });

@@ -28,6 +28,13 @@ export class Ring<Value extends NonNullable<unknown>> {
     return true;
   }
 
+  /** At the tail, not bound by the limit: for what is bounded elsewhere. */
+  pushBeyond(value: Value): void {
+    if (this.#length === this.#slots.length) this.#grow();
+    this.#slots[(this.#head + this.#length) & (this.#slots.length - 1)] = value;
+    this.#length++;
+  }
+
   /** Puts back what was taken from the head, at the head. Not bound by the limit. */
   unshift(value: Value): void {
     if (this.#length === this.#slots.length) this.#grow();

@@ -114,7 +114,10 @@ export interface Behaviour<State, Message extends object, Reply = unknown> {
   coalesceKey?(message: Message): string | undefined;
   /** Asked when the mailbox is full; default `reject`. */
   overflow?(message: Message): Overflow;
-  /** Of drop_oldest, or of a process that ended or was ignored before its turn. */
+  /**
+   * Of drop_oldest, or of a process that ended or was ignored before its turn; of one that was killed
+   * also what it had begun, of which nobody knows how far it came.
+   */
   onDrop?(slot: number, message: Message): void;
   onSpill?(slot: number, message: Message): void;
   /** For the mailbox's limit in bytes; default 0. */

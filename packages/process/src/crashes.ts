@@ -10,6 +10,7 @@ import {
   createCrashRecord,
   decideCrash,
   forgiveAfterSuccess,
+  quarantineMsOf,
   recentCrashCount,
 } from "./restart.ts";
 import { ACTIVATE, CRASHED, HELD, QUARANTINED } from "./rows.ts";
@@ -105,7 +106,7 @@ export function quarantineProcess<State, Message extends object, Reply>(
   record.loadFailure = undefined;
   record.lastError = textOf(cause);
   record.quarantinesInRow++;
-  const delayMs = forMs ?? engine.limits.quarantineMs;
+  const delayMs = forMs ?? quarantineMsOf(record, engine.limits);
   hold(core, slot, record, delayMs);
   if (turn?.message !== undefined) core.putBack(slot, turn.message, turn.lane);
   const waiting = takeWaiting(core, slot, { kind: "quarantined" });
@@ -285,6 +286,7 @@ function recordOf<State, Message extends object, Reply>(
   const record = createCrashRecord<State>();
   core.crashes.set(slot, record);
   core.rows.setBits(slot, CRASHED);
+  core.crashSweep.start();
   return record;
 }
 

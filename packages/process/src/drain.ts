@@ -41,6 +41,7 @@ export class Drain<State, Message extends object, Reply> {
     const open = this.#open;
     this.#open = undefined;
     open?.timer.cancel();
+    if (open !== undefined) this.#core.crashSweep.stop(); // what is left goes with the table
     const { waitingCount, asyncTurns } = this.#core;
     open?.settle(
       isDone ? { kind: "drained" } : { kind: "timeout", waitingCount, busyCount: asyncTurns.size },

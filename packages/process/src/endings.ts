@@ -66,13 +66,28 @@ export function endProcess<State, Message extends object, Reply>(
   if (isRebuilt) core.queueIfNeeded(slot);
   if (state !== undefined && isQuiet(exit))
     engine.guard("onStop", () => behaviour.onStop?.(slot, state, exit));
+  tellDropped(core, slot, lost);
+}
+
+function tellDropped<State, Message extends object, Reply>(
+  core: Core<State, Message, Reply>,
+  slot: number,
+  lost: readonly Message[],
+): void {
+  const { engine, behaviour, isTellingDropped } = core;
+  core.isTellingDropped = true;
   for (const message of lost) {
     engine.counters.dropped++;
     engine.guard("onDrop", () => behaviour.onDrop?.(slot, message));
   }
+  core.isTellingDropped = isTellingDropped;
 }
 
-/** P11: forgets the process with all it has; returns the number of messages lost. */
+/**
+ * P11: forgets the process with all it has, its mailbox too, as OTP's `exit(Pid, kill)` does. What is
+ * lost so is counted and told to `onDrop`, the message that was begun first; returns how many, calls
+ * among them.
+ */
 export function killProcess<State, Message extends object, Reply>(
   core: Core<State, Message, Reply>,
   slot: number,
@@ -90,7 +105,8 @@ export function killProcess<State, Message extends object, Reply>(
   if (turn !== undefined) core.endAsync(turn);
   turn?.callMark?.close({ kind: "exit", exit: KILLED });
   core.closeWaiting(slot, { kind: "exit", exit: KILLED });
-  const lostCount = core.takeAllItems(slot).length + (turn?.message === undefined ? 0 : 1);
+  const items = core.takeAllItems(slot);
+  const begun = turn?.message === undefined ? [] : [turn.message];
   endHolds(core, slot);
   rows.clearBits(slot, SPAWNED);
   endIncarnation(core, slot, KILLED); // QUEUED stays: its entry is in the ready queue
@@ -108,7 +124,10 @@ export function killProcess<State, Message extends object, Reply>(
     delayMs: 0,
   };
   engine.guard("onCrash", () => engine.observer.onCrash?.(report));
-  return lostCount;
+  const lost = [...begun, ...core.messagesOf(items)];
+  if (core.isTellingDropped) engine.counters.dropped += lost.length;
+  else tellDropped(core, slot, lost);
+  return begun.length + items.length;
 }
 
 /** Back-off, quarantine and the memory of crashes. */
@@ -130,6 +149,7 @@ export function forgetCrashes<State, Message extends object, Reply>(
   slot: number,
 ): void {
   core.crashes.delete(slot);
+  if (core.crashes.size === 0) core.crashSweep.stop();
   core.rows.clearBits(slot, CRASHED);
   core.onForgotten?.(slot);
 }

@@ -15,6 +15,7 @@ export const HANDLER_TIMER = 2; // an async handler has taken too long
 export const SWEEP_TIMER = 3; // of a table, not of a slot
 export const CALL_TIMER = 4; // of a call, by its number; no table
 export const PAUSE_TIMER = 5; // of a table
+export const FORGET_TIMER = 6; // of a table: crashes that say nothing any more
 const PURPOSES = 8;
 const SLOTS = 2 ** 24;
 
@@ -43,6 +44,7 @@ export interface Counters {
   waiting: number;
   quarantined: number;
   pausedTables: number;
+  forgetTimers: number; // armed
   handled: number;
   crashes: number;
   restarts: number;
@@ -66,6 +68,7 @@ export function createCounters(): Counters {
     waiting: 0,
     quarantined: 0,
     pausedTables: 0,
+    forgetTimers: 0,
     handled: 0,
     crashes: 0,
     restarts: 0,

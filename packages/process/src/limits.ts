@@ -118,14 +118,14 @@ export interface RuntimeStats {
   readonly callsCount: number; // waiting for their answer
   readonly quarantinedCount: number;
   readonly pausedTablesCount: number;
-  readonly timersCount: number;
+  readonly timersCount: number; // armed; those that forget old crashes not counted
   readonly handledTotal: number; // messages and timers that went through
   readonly crashesTotal: number;
   readonly restartsTotal: number; // ends of a back-off or a quarantine
   readonly deadLetteredTotal: number;
   readonly refusedTotal: number; // casts and calls
   readonly coalescedTotal: number;
-  readonly droppedTotal: number; // by drop_oldest
+  readonly droppedTotal: number; // by drop_oldest, or lost with a process that ended or was killed
   readonly spilledTotal: number;
   readonly loadsFailedTotal: number;
   readonly callTimeoutsTotal: number;

@@ -328,3 +328,26 @@ test("P14, RW2 — for any operations the bounds hold, and each message ends exa
     { numRuns: 300 },
   );
 });
+
+test("P11, P14 — kill loses the mailbox whatever the policy: counted, and each message is told to onDrop", async () => {
+  const dropped: string[] = [];
+  const { clock, runtime, table, told } = start({
+    behaviour: {
+      overflow: () => "spill",
+      onSpill: (_slot, message) => void told.push(`spill ${message.say}`),
+      onDrop: (slot, message) => void dropped.push(`${slot}:${message.say}`),
+      onCall: () => "reply",
+    },
+  });
+  table.cast(3, say("begun", { asyncMs: 10 ** 9 }));
+  await clock.settle();
+  for (const text of ["a", "b"]) table.cast(3, say(text));
+  table.cast(3, say("c"), "control");
+  const call = table.call(3, say("call"));
+  table.castEach([4], say("fanned"));
+  expect([table.kill(3), table.kill(4), table.kill(5)]).toEqual([5, 1, 0]);
+  expect(dropped).toEqual(["3:begun", "3:c", "3:a", "3:b", "4:fanned"]);
+  expect(await call).toEqual({ kind: "exit", exit: { kind: "killed" } });
+  expect(runtime.stats()).toMatchObject({ droppedTotal: 5, spilledTotal: 0, waitingCount: 0 });
+  expect(told).toEqual([]);
+});

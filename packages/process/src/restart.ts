@@ -5,6 +5,9 @@
 //        is the process's, not the messages': quarantine.
 //   RS2  More than `crashMax` crashes inside `crashWindowMs` otherwise lead to quarantine.
 //   RS3  Everything else is tried again, each time later, with jitter.
+//   RS4  A record says nothing any more `crashWindowMs` after the last crash, or the end of its hold;
+//        `quarantineMaxMs` while quarantines or dead letters in a row count. As long as a message
+//        that crashed its process may still wait, it is kept.
 import { backoffDelayMs, type Random } from "@carillon/kernel";
 import type { LoadError } from "./behaviour.ts";
 import type { Phase, RuntimeLimits } from "./limits.ts";
@@ -18,6 +21,7 @@ interface Crash {
 /** Of a process that has crashed lately; the others have none. */
 export interface CrashRecord<State> {
   crashes: Crash[];
+  lastCrashAtMs: number;
   deadLettersInRow: number;
   quarantinesInRow: number;
   /** Wheel handle of the back-off or the quarantine; 0: neither. */
@@ -44,6 +48,7 @@ const QUARANTINE_SPREAD_SHARE = 0.1; // never earlier, up to a tenth later: no h
 export function createCrashRecord<State>(): CrashRecord<State> {
   return {
     crashes: [],
+    lastCrashAtMs: 0,
     deadLettersInRow: 0,
     quarantinesInRow: 0,
     holdHandle: 0,
@@ -65,6 +70,7 @@ export function decideCrash(
   random: Random,
 ): CrashDecision {
   const crash: Crash = { atMs: nowMs, message };
+  record.lastCrashAtMs = nowMs;
   if (record.crashes.length === 0) record.crashes = [crash]; // pushing would make room for 17
   else {
     // Crashes of a message that still waits do not expire: a handler may take half a minute to fail.
@@ -82,12 +88,8 @@ export function decideCrash(
   const recentCount = recentCrashCount(record, nowMs, limits);
   if (isPoison || recentCount > limits.crashMax) {
     record.quarantinesInRow++;
-    const plainMs = limits.quarantineMs * 2 ** (record.quarantinesInRow - 1);
     const spread = 1 + QUARANTINE_SPREAD_SHARE * random.next();
-    return {
-      kind: "quarantine",
-      delayMs: Math.min(limits.quarantineMaxMs, plainMs) * spread,
-    };
+    return { kind: "quarantine", delayMs: quarantineMsOf(record, limits) * spread };
   }
   if (limits.backoffBaseMs === 0) return RETRY_NOW;
   const backoff = {
@@ -97,6 +99,25 @@ export function decideCrash(
     jitterShare: limits.backoffJitterShare,
   };
   return { kind: "retry", delayMs: backoffDelayMs(backoff, Math.max(1, recentCount), random) };
+}
+
+/** Of the quarantine that has just been counted: the second in a row is twice as long. */
+export function quarantineMsOf(record: CrashRecord<unknown>, limits: RuntimeLimits): number {
+  const plainMs = limits.quarantineMs * 2 ** (record.quarantinesInRow - 1);
+  return Math.min(limits.quarantineMaxMs, plainMs);
+}
+
+/** RS4. `isIdle`: nothing of the process runs or waits. */
+export function isForgettable(
+  record: CrashRecord<unknown>,
+  now: { readonly nowMs: number; readonly limits: RuntimeLimits; readonly isIdle: boolean },
+): boolean {
+  if (record.holdHandle !== 0) return false;
+  const { nowMs, limits, isIdle } = now;
+  const isInRow = record.quarantinesInRow > 0 || record.deadLettersInRow > 0;
+  const keptMs = isInRow ? limits.quarantineMaxMs : limits.crashWindowMs;
+  if (nowMs - Math.max(record.lastCrashAtMs, record.holdUntilMs) < keptMs) return false;
+  return isIdle || record.crashes.every(({ message }) => message === undefined);
 }
 
 /** Something was handled. True: nothing is left to remember. */

@@ -105,11 +105,11 @@ export class Rows<State, Message extends object> {
     return mailbox.control.push(item);
   }
 
-  /** Into the control lane, whatever its limit: for what is bounded elsewhere. */
+  /** At the end of the control lane, whatever its limit: for what is bounded elsewhere. */
   putMark(slot: number, mark: Mark): void {
     const mailbox = this.#mailboxOf(slot);
     mailbox.control ??= new Ring(this.#limits.controlMax);
-    if (!mailbox.control.push(mark)) mailbox.control.unshift(mark);
+    mailbox.control.pushBeyond(mark);
   }
 
   /** At most one mark is in a mailbox; an older one stands for a later firing too. */

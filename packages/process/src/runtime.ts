@@ -186,7 +186,7 @@ class Runtime implements ProcessRuntime {
       callsCount: calls.count,
       quarantinedCount: counters.quarantined,
       pausedTablesCount: counters.pausedTables,
-      timersCount: wheel.armedCount - calls.armedCount,
+      timersCount: wheel.armedCount - calls.armedCount - counters.forgetTimers,
       handledTotal: counters.handled,
       crashesTotal: counters.crashes,
       restartsTotal: counters.restarts,

@@ -226,6 +226,21 @@ test("S40 — quarantine by hand: the running handler is abandoned, all that wai
   expect([told, runtime.stats().timersCount]).toEqual([[], 0]);
 });
 
+test("S40 — quarantine by hand doubles as automatic ones do, up to 1 h, unless a time is given; a reset forgives", async () => {
+  const { clock, table, crashes } = startQuarantine();
+  for (let round = 0; round < 6; round++) {
+    table.quarantine(1, "by hand");
+    await clock.advance(crashes.at(-1)!.delayMs + 20);
+    expect(table.inspect(1).phase).toBe("idle");
+  }
+  table.quarantine(1, "by hand", 7_000);
+  expect(table.reset(1)).toBe(true);
+  table.quarantine(1, "by hand");
+  expect(crashes.map(({ delayMs }) => delayMs / 1_000)).toEqual([
+    300, 600, 1_200, 2_400, 3_600, 3_600, 7, 300,
+  ]);
+});
+
 test("S40 — quarantine inside the own handler, and of a free name: it begins only when it is spawned", async () => {
   const inits: number[] = [];
   const { clock, runtime, table, back, released, keptCount } = startQuarantine({

@@ -155,8 +155,10 @@ export interface ProcessTable<State, Message extends object, Reply = unknown>
   exit(slot: number, exit?: QuietExit): boolean;
   /**
    * Forgets the process now: state, timer, waiting messages; a running handler is abandoned and
-   * `onStop` is not called (P11). Makes one crash report when there was anything. Returns the
-   * number of messages lost. The next message starts it anew, also out of quarantine.
+   * `onStop` is not called (P11). Makes one crash report when there was anything. Messages are
+   * lost, as with OTP's `exit(Pid, kill)`, whatever `overflow` says: counted as dropped and told to
+   * `onDrop`, first the one that was begun (not what `onDrop` itself sends and kills). Returns how
+   * many, calls among them, which get `exit`. The next message starts it anew, also out of quarantine.
    */
   kill(slot: number): number;
 
@@ -175,8 +177,8 @@ export interface ProcessTable<State, Message extends object, Reply = unknown>
   sums(): TableSums;
 
   /**
-   * An operator's, or the watchdog's: no message for it until `reset` or the automatic retry, by
-   * default after `quarantineMs`.
+   * An operator's, or the watchdog's: no message for it until `reset` or the automatic retry: after
+   * `forMs`, by default as an automatic one, `quarantineMs` and twice as long each time in a row.
    */
   quarantine(slot: number, cause: unknown, forMs?: number): void;
   /** Ends a back-off or a quarantine at once and forgives all crashes. False: there was none. */

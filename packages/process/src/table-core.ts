@@ -3,6 +3,7 @@
 import { assert } from "@carillon/kernel";
 import type { Behaviour, Down, Lane } from "./behaviour.ts";
 import { type AnyCall, CallMark } from "./calls.ts";
+import { CrashSweep } from "./crash-sweep.ts";
 import { crashTurn } from "./crashes.ts";
 import {
   FAN_OUT,
@@ -69,6 +70,7 @@ export class TableCore<State, Message extends object, Reply> {
   readonly asyncTurns = new Map<number, Turn<State, Message, Reply>>();
   /** Of the few processes that crashed lately, by slot. */
   readonly crashes = new Map<number, CrashRecord<State>>();
+  readonly crashSweep = new CrashSweep(this);
   readonly storm = new CrashStorm();
   readonly monitors: Monitors;
   /** Monitors that its processes hold, by slot. */
@@ -86,6 +88,8 @@ export class TableCore<State, Message extends object, Reply> {
   waitingCount = 0;
   processCount = 0; // slots that ever ran: highest + 1
   isStopped = false;
+  /** By `onDrop`: what that sends, and kills again, is not told to it anew. */
+  isTellingDropped = false;
   #wantsSliceEnd = false;
   /** Whether `onContinue` gives promises; while that is not known it is taken for a load (LG1). */
   loading: "unknown" | "never" | "at times";
@@ -377,6 +381,7 @@ export class TableCore<State, Message extends object, Reply> {
     this.#parked = [];
     this.exits.clear();
     this.crashes.clear();
+    this.crashSweep.stop();
     this.storm.clear();
     this.rows.clear();
   }

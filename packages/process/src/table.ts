@@ -7,7 +7,14 @@ import { CallMark } from "./calls.ts";
 import { endHold, quarantineProcess, resetProcess } from "./crashes.ts";
 import { Drain } from "./drain.ts";
 import { downOf, endProcess, killProcess, stopProcesses } from "./endings.ts";
-import { type Engine, HANDLER_TIMER, HOLD_TIMER, PAUSE_TIMER, PROCESS_TIMER } from "./engine.ts";
+import {
+  type Engine,
+  FORGET_TIMER,
+  HANDLER_TIMER,
+  HOLD_TIMER,
+  PAUSE_TIMER,
+  PROCESS_TIMER,
+} from "./engine.ts";
 import { type Exit, NOPROC, type QuietExit, SHUTDOWN } from "./exit.ts";
 import type { FanOut } from "./fan-out.ts";
 import { activeOf, inspectProcess, quarantinedOf, sumsOf } from "./inspect.ts";
@@ -281,6 +288,7 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
     else if (purpose === HOLD_TIMER) endHold(this.#core, slot);
     else if (purpose === HANDLER_TIMER) this.#core.onHandlerTimeout(slot);
     else if (purpose === PAUSE_TIMER) this.#core.resume();
+    else if (purpose === FORGET_TIMER) this.#core.crashSweep.run();
     else this.#sweep.run();
   }
 

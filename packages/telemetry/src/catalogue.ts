@@ -177,7 +177,7 @@ export const CATALOGUE = {
   // bus
   busEvents: counter(
     "carillon_bus_events_total",
-    "Reconnects, refusals; peer_silent, link_silent: unanswered",
+    "Reconnects, refusals; peer_silent, link_silent: unanswered; reply_astray: asked without an inbox",
     ["event"],
   ),
   busConnected: gauge("carillon_bus_connected_count", "1 while the connection stands"),
@@ -209,6 +209,10 @@ export const CATALOGUE = {
   natsConfRefused: gauge(
     "carillon_nats_conf_refused_count",
     "1 while nats-server has refused the last change of nats.conf",
+  ),
+  natsConfUnconfirmed: gauge(
+    "carillon_nats_conf_unconfirmed_count",
+    "1 while nobody can tell whether nats-server took nats.conf: its monitoring does not answer",
   ),
   natsGatewayFrozen: gauge(
     "carillon_nats_gateway_frozen_count",

@@ -1,7 +1,9 @@
-// Goal: AG4, AG5, AG1, C2, C8, C9 and the exits of `carillon agent`. Method: the command as a real process,
-// real nats-servers that know each other only through it, an EC2 API and a metadata service of ours.
+// Goal: AG4–AG6, AG1, C2, C8, C9 and the exits of `carillon agent`. Method: the command as a real process,
+// real nats-servers that know each other only through it, an EC2 API and a metadata service of ours. One
+// file above 300 lines: what a machine's agent is made of is set up once.
 import { type ChildProcess, execFile, fork } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { renderNatsConf } from "@carillon/cluster";
@@ -101,7 +103,7 @@ async function until<T>(ask: () => Promise<T> | T, fits: (value: T) => boolean):
 
 interface RunningAgent {
   readonly child: ChildProcess;
-  readonly ready: { readonly metricsPort: number; readonly candidatesCount: number };
+  readonly ready: { readonly metricsPort: number | null; readonly candidatesCount: number };
   readonly lines: Record<string, unknown>[];
   readonly exited: Promise<number | null>;
 }
@@ -299,10 +301,89 @@ test.skipIf(!hasLoopbackNet)(
   TEST_MAX_MS,
 );
 
+test.skipIf(!hasLoopbackNet)(
+  "NK3, NK4 — a server that runs without monitoring takes its routes all the same; unconfirmed until its next start",
+  async () => {
+    const { aws, a, b, env } = await setUp();
+    const { monitorPort: _unknown, ...before } = a.options; // as rendered by agents before this one
+    const server = await start(a, renderNatsConf({ ...before, routes: [] }));
+    await start(b, renderNatsConf({ ...b.options, routes: [] }));
+    aws.has("eu-central-1", ["127.0.0.1", "127.0.0.2"]);
+    const agent = await startAgent(env);
+    const gauge = "carillon_nats_conf_unconfirmed_count";
+    await until(
+      () => metricOf(agent, gauge),
+      (count) => count === 1,
+    );
+    // Its log has what the agent cannot see: with the new port it would have refused the file.
+    const log = readFileSync(server.logFile, "utf8");
+    expect([reloadsCount(server.logFile), log.includes("Failed to reload")]).toEqual([1, false]);
+    const joined = async (): Promise<number | undefined> =>
+      ((await routez(b)) as { num_routes?: number } | undefined)?.num_routes;
+    await until(joined, (count) => (count ?? 0) > 0);
+
+    await server.stop();
+    expect((await carillon(["agent", "--render"], env)).code).toBe(0);
+    const rendered = readFileSync(a.confPath, "utf8");
+    expect(rendered).toContain(`http: "127.0.0.1:${a.options.monitorPort}"`);
+    await start(a, rendered);
+    await until(
+      () => metricOf(agent, gauge),
+      (count) => count === 0,
+    );
+    await until(() => areJoined(a, b), isTrue);
+    const told = agent.lines.filter(({ event }) => event === "nats_conf.reload_unconfirmed");
+    expect(told).toMatchObject([{ level: "warn" }]);
+    agent.child.kill("SIGTERM");
+    expect(await agent.exited).toBe(0);
+  },
+  TEST_MAX_MS,
+);
+
+test(
+  "AG6 — a metrics port that is taken: an error line, routes are kept all the same, served once it is free",
+  async () => {
+    const { aws, a, env } = await setUp();
+    aws.has("eu-central-1", ["127.0.0.1", "127.0.0.2"]);
+    const holder = createServer();
+    const port = await new Promise<number>((resolve) =>
+      holder.listen(0, "127.0.0.1", () => resolve((holder.address() as AddressInfo).port)),
+    );
+    cleanUps.push(() => holder.close());
+    const agent = await startAgent({ ...env, CARILLON_AGENT_METRICS_PORT: String(port) });
+    expect(agent.ready.metricsPort).toBe(null);
+    await until(
+      () => (existsSync(a.confPath) ? readFileSync(a.confPath, "utf8") : ""),
+      (text) => text.includes(`@127.0.0.2:${a.options.clusterPort}"`),
+    );
+    const told = agent.lines.filter((line) => line["event"] === "metrics.not_served");
+    expect(told).toMatchObject([
+      {
+        level: "error",
+        reason: `listen_failed: 127.0.0.1:${port} cannot be listened on: EADDRINUSE`,
+        failuresCount: 1,
+      },
+    ]);
+    expect(String(told[0]?.["advice"])).toContain("CARILLON_AGENT_METRICS_PORT");
+    await new Promise((resolve) => holder.close(resolve));
+    const served = await until(
+      () => agent.lines.find((line) => line["event"] === "metrics.served"),
+      (line) => line !== undefined,
+    );
+    expect(served).toMatchObject({ level: "info", port });
+    const found = { ...agent, ready: { ...agent.ready, metricsPort: port } };
+    const failures = 'carillon_failures_total{component="metrics_server"';
+    expect(await metricOf(found, failures)).toBeGreaterThan(0);
+    agent.child.kill("SIGTERM");
+    expect(await agent.exited).toBe(0);
+  },
+  TEST_MAX_MS,
+);
+
 test(
   "AG5, AG4 — C6 the agent starts without a metadata service; wrong settings: 78, all of them; wrong words: 64; unusable state: 3",
   async () => {
-    const { env, a, aws } = await setUp();
+    const { env, a } = await setUp();
     const nowhere = { CARILLON_AGENT_IMDS_ENDPOINT: "http://127.0.0.1:1" };
     const agent = await startAgent({ ...env, ...nowhere });
     await until(
@@ -335,12 +416,6 @@ test(
       `carillon agent: ${a.confPath} kept, what is known cannot be read\n`,
     ]);
 
-    const { port } = new URL(aws.url); // taken
-    const taken = await carillon(["agent"], { ...env, CARILLON_AGENT_METRICS_PORT: port });
-    expect([taken.code, taken.stdout.includes(`127.0.0.1:${port} cannot be listened on`)]).toEqual([
-      1,
-      true,
-    ]);
     const wrong = await carillon(["agent", "--check-config"], {
       PATH: env.PATH,
       CARILLON_AGENT_POLL_MS: "x",

@@ -8,8 +8,7 @@ import { CandidatesBook, writeNatsConf } from "@carillon/cluster";
 import { CONFIG_EXIT_CODE, ConfigError, type Environment, printConfig } from "@carillon/config";
 import { systemClock, systemRandom } from "@carillon/kernel";
 import { createLogger, createMetrics } from "@carillon/telemetry";
-import { askedToStop, runUntilAsked } from "../node-command.ts";
-import { reasonOf } from "../node-telemetry.ts";
+import { askedToStop, firstUncaught, runUntilAsked } from "../node-command.ts";
 import { type AgentConfig, readAgentConfig } from "./agent-config.ts";
 import { regionAtStart } from "./agent-home.ts";
 import { natsConfText } from "./agent-nats-options.ts";
@@ -95,11 +94,7 @@ async function runAgent(config: AgentConfig, build: string): Promise<number> {
   const level = settings.CARILLON_AGENT_LOG_LEVEL;
   const region = regionAtStart(config); // AG5
   const log = createLogger({ region, node: `${region}-agent`, component: "agent", level });
-  const onBug = (cause: unknown): void => {
-    log.error("node.uncaught", { reason: reasonOf(cause) });
-    process.exit(1); // RN6
-  };
-  process.on("uncaughtException", onBug).on("unhandledRejection", onBug);
+  const uncaught = firstUncaught(log);
   const asked = askedToStop();
   const metrics = createMetrics({ region, hasDefaults: true });
   const agent = createAgent({
@@ -114,6 +109,7 @@ async function runAgent(config: AgentConfig, build: string): Promise<number> {
   });
   const exitCode = await runUntilAsked(agent, {
     asked,
+    uncaught,
     log,
     clock: systemClock,
     giveUpMaxMs: settings.CARILLON_AGENT_STOP_MAX_MS,

@@ -1,11 +1,11 @@
-// Goal: AC1–AC4. Method: environments given by hand, one file of NATS options.
+// Goal: AC1–AC5. Method: environments given by hand, one file of NATS options.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ConfigError } from "@carillon/config";
 import { afterAll, expect, test } from "vitest";
 import { readAgentConfig } from "./agent-config.ts";
-import { createNatsOptionsFile, monitorUrlOf } from "./agent-nats-options.ts";
+import { createNatsOptionsFile, monitorUrlOf, natsConfText } from "./agent-nats-options.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "carillon-agent-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -58,6 +58,17 @@ test("AC1 — the least that is needed, and what it becomes", () => {
     options: OPTIONS,
   });
   expect(kept && monitorUrlOf(kept.options)).toBe("http://127.0.0.1:8222");
+});
+
+test("AC5 — no monitoring port named: nats-server's usual one, rendered and asked", () => {
+  const { monitorPort: _none, ...without } = OPTIONS;
+  const { nats } = readAgentConfig(natsEnv(without));
+  expect(nats?.options).toEqual(OPTIONS);
+  expect(nats && natsConfText(nats.options, [])).toContain('http: "127.0.0.1:8222"\n');
+  expect(nats && monitorUrlOf(nats.options)).toBe("http://127.0.0.1:8222");
+  expect(problemsOf(natsEnv({ ...without, clusterPort: 8222 }))).toEqual([
+    "CARILLON_AGENT_NATS_OPTIONS_FILE: monitorPort must be another port than the server's others; it is 8222",
+  ]);
 });
 
 test("AC1 — every wrong setting at once, and never its value", () => {

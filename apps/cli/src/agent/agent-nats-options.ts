@@ -6,11 +6,15 @@
 //   AC3  Whoever listens to other machines has logins: `auth`, and `peerAuth` or `tls`.
 //   AC4  The file is read again whenever nats.conf is looked at: a rotation needs no restart of the
 //        agent, and the agent never undoes one. A file that is of no use keeps the last good options.
+//   AC5  The server has a monitoring port on this machine's loopback, 8222 unless another is named:
+//        nothing else tells whether it took a file.
 import { readFileSync } from "node:fs";
 import { type NatsConfOptions, renderNatsConf } from "@carillon/cluster";
 import { z } from "zod";
 
-export type AgentNatsOptions = Omit<NatsConfOptions, "routes">;
+export type AgentNatsOptions = Omit<NatsConfOptions, "routes"> & { readonly monitorPort: number };
+
+const MONITOR_PORT = 8_222; // nats-server's own habit
 
 export type ParsedNatsOptions =
   | { readonly kind: "options"; readonly options: AgentNatsOptions }
@@ -127,8 +131,9 @@ export function parseNatsOptions(json: string): ParsedNatsOptions {
   const parsed = schema.safeParse(value);
   if (!parsed.success)
     return { kind: "problems", problems: parsed.error.issues.flatMap(problemsOf) };
-  const options = value as AgentNatsOptions; // JSON has no `undefined`: the schema's type is wider
-  const problems = loginProblems(options); // AC3
+  // JSON has no `undefined`: the schema's type is wider. The default: AC5.
+  const options = { monitorPort: MONITOR_PORT, ...value } as AgentNatsOptions;
+  const problems = [...loginProblems(options), ...monitorProblems(options)]; // AC3, AC5
   if (problems.length > 0) return { kind: "problems", problems };
   try {
     natsConfText(options, []);
@@ -153,6 +158,13 @@ function loginProblems({ host, auth: logins, peerAuth, tls }: AgentNatsOptions):
     ...(logins === undefined ? [`auth is required ${why}`] : []),
     ...(peerAuth === undefined && tls === undefined ? [`peerAuth or tls is required ${why}`] : []),
   ];
+}
+
+/** The server would not start: it listens on none of them twice. */
+function monitorProblems(options: AgentNatsOptions): string[] {
+  const { clientPort, clusterPort, gatewayPort, monitorPort } = options;
+  if (![clientPort, clusterPort, gatewayPort].includes(monitorPort)) return [];
+  return [`monitorPort must be another port than the server's others; it is ${monitorPort}`];
 }
 
 /** The file as it is now. Never throws; nothing of its contents in a problem. */
@@ -194,7 +206,7 @@ export function natsConfText(options: AgentNatsOptions, routes: readonly string[
   return renderNatsConf({ ...options, routes });
 }
 
-/** Where the server tells of itself; undefined: it does not, and no reload can be confirmed. */
-export function monitorUrlOf({ monitorPort }: AgentNatsOptions): string | undefined {
-  return monitorPort === undefined ? undefined : `http://127.0.0.1:${monitorPort}`;
+/** Where the server tells of itself (AC5). */
+export function monitorUrlOf({ monitorPort }: AgentNatsOptions): string {
+  return `http://127.0.0.1:${monitorPort}`;
 }

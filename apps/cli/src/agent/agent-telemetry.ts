@@ -11,6 +11,8 @@ import {
 } from "@carillon/cluster";
 import { assertNever, type Clock } from "@carillon/kernel";
 import type { Logger, Metrics } from "@carillon/telemetry";
+import { reasonOf } from "../node-telemetry.ts";
+import type { ListenFailure } from "./metrics-server.ts";
 
 interface Telemetry {
   readonly log: Logger;
@@ -80,6 +82,8 @@ function tellPeers(
 
 export function reloadObserver({ log, metrics }: Telemetry): (report: ReloadReport) => void {
   return (report) => {
+    if (report.kind === "confirmed" || report.kind === "unconfirmed" || report.kind === "refused")
+      metrics.natsConfUnconfirmed.set(report.kind === "unconfirmed" ? 1 : 0);
     if (report.kind !== "gateway_frozen") metrics.natsReloads.inc({ outcome: report.kind });
     switch (report.kind) {
       case "written":
@@ -88,7 +92,9 @@ export function reloadObserver({ log, metrics }: Telemetry): (report: ReloadRepo
         metrics.natsConfRefused.set(0);
         return log.info("nats_conf.reloaded");
       case "unconfirmed":
-        return log.warn("nats_conf.reload_unconfirmed");
+        return log.warn("nats_conf.reload_unconfirmed", {
+          advice: "its monitoring does not answer: a monitorPort counts from its next start on",
+        });
       case "refused":
         metrics.natsConfRefused.set(1);
         return log.error("nats_conf.reload_refused", {
@@ -109,6 +115,30 @@ export function reloadObserver({ log, metrics }: Telemetry): (report: ReloadRepo
       default:
         return assertNever(report);
     }
+  };
+}
+
+/** A failure that stays is an error once, until it is over; its count goes on. */
+export function metricsObserver({ log, metrics }: Telemetry): {
+  onServed(port: number): void;
+  onFailed(failure: ListenFailure): void;
+} {
+  let isFailing = false;
+  return {
+    onServed(port) {
+      if (isFailing) log.info("metrics.served", { port });
+      isFailing = false;
+    },
+    onFailed({ cause, failuresCount, nextDelayMs }) {
+      metrics.failures.inc({ component: "metrics_server" });
+      const about = { reason: reasonOf(cause), failuresCount, nextDelayMs };
+      if (isFailing) return log.debug("metrics.not_served", about);
+      isFailing = true;
+      log.error("metrics.not_served", {
+        ...about,
+        advice: "free the port, or set CARILLON_AGENT_METRICS_PORT; discovery and routes go on",
+      });
+    },
   };
 }
 

@@ -1,6 +1,7 @@
-// Goal: AG1–AG3, AG5, AC4, NK5, C2, C5. Method: the agent in this process under a fake clock, with sources that say
+// Goal: AG1–AG3, AG5, AG6, AC4, NK5, C2, C5. Method: the agent in this process under a fake clock, with sources that say
 // what the test wants; agent-command.test.ts has the real process.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
@@ -169,6 +170,57 @@ test("AG3 — after stop the file is whole, and nothing is asked", async () => {
   expect([asked.length, clock.timersCount]).toEqual([count, 0]);
 });
 
+test("AG6 — a taken metrics port: tried again with a growing pause, told once; nobody gives up", async () => {
+  const holder = createServer();
+  const taken = await listening(holder);
+  const settings = {
+    CARILLON_AGENT_REGION: "fra",
+    CARILLON_AGENT_METRICS_PORT: String(taken),
+  };
+  const answers = new Map([["fra", found("a")]]);
+  const { agent, clock, events, asked, metrics } = await agentWith(answers, { settings });
+  expect((await agent.start()).metricsPort).toBe(null);
+  const failuresCount = async (): Promise<number> => {
+    const { text } = await metrics.render();
+    const [, count] = /failures_total\{component="metrics_server",[^}]*\} (\d+)/.exec(text) ?? [];
+    return Number(count ?? 0);
+  };
+  // 1, 2, 4 … 60 s, each ± 20 %: many more tries than restarts that a supervisor would allow.
+  while ((await failuresCount()) < 14) await clock.advance(1_000);
+  expect(clock.monotonicMs()).toBeGreaterThan(400_000);
+  expect(clock.monotonicMs()).toBeLessThan(800_000);
+  expect(asked.filter((one) => one.startsWith("fra")).length).toBeGreaterThan(10); // it works on
+  expect(events.filter((event) => event.startsWith("supervisor."))).toEqual([]);
+  expect(events.filter((event) => event.startsWith("metrics."))).toEqual(["metrics.not_served"]);
+  await new Promise((resolve) => holder.close(resolve));
+  while (!events.includes("metrics.served")) await clock.advance(1_000);
+  const answer = await fetch(`http://127.0.0.1:${taken}/healthz`);
+  expect([answer.status, await answer.text()]).toEqual([200, "ok\n"]);
+  expect(await Promise.race([agent.gaveUp, Promise.resolve("goes on")])).toBe("goes on");
+});
+
+test("AG6 — AG3 a stop while the port is taken leaves no timer and no socket", async () => {
+  const holder = createServer();
+  const taken = await listening(holder);
+  const settings = {
+    CARILLON_AGENT_REGION: "fra",
+    CARILLON_AGENT_METRICS_PORT: String(taken),
+  };
+  const { agent, clock, events } = await agentWith(new Map(), { settings });
+  await agent.start();
+  await agent.stop();
+  await new Promise((resolve) => holder.close(resolve));
+  await clock.advance(600_000);
+  expect([clock.timersCount, events.includes("metrics.served")]).toEqual([0, false]);
+});
+
+function listening(holder: Server): Promise<number> {
+  onTestFinished(() => void holder.close());
+  return new Promise((resolve) =>
+    holder.listen(0, "127.0.0.1", () => resolve((holder.address() as AddressInfo).port)),
+  );
+}
+
 test("held and dropped peers are logged once each, with their reason counted", async () => {
   const answers = new Map([["fra", found("a", "b", "c")]]);
   const { agent, clock, events, metrics } = await agentWith(answers);
@@ -210,6 +262,7 @@ const OPTIONS = {
   clusterPort: 6222,
   gatewayPort: 7222,
   gateways: [],
+  monitorPort: 8222,
   pidFile: "/nowhere/nats.pid",
 };
 

@@ -3,6 +3,7 @@
 // the routes of the machine's nats-server. Its parts are children of a supervisor.
 //   AG1  What is on disk is in force before anything is asked: a start waits for no API (C2).
 //   AG2  A part that crashes is started again alone; regions and routes do not share a fate (C5).
+//   AG6  (metrics-server.ts) Metrics that cannot be served end nothing.
 //   AG3  `stop` ends polls under way, lets a reload finish, and leaves the file written.
 import {
   CandidatesBook,
@@ -15,7 +16,7 @@ import {
   type NatsServerHandle,
   routesOf,
 } from "@carillon/cluster";
-import { assert, type Clock, Fault, type Random } from "@carillon/kernel";
+import { type Clock, Fault, type Random } from "@carillon/kernel";
 import { type ChildSpec, exitText, ownChild, ownClock, Supervisor } from "@carillon/process";
 import type { Logger, Metrics } from "@carillon/telemetry";
 import { supervisorObserver } from "../node-telemetry.ts";
@@ -27,8 +28,8 @@ import {
   natsConfText,
   type NatsOptionsFile,
 } from "./agent-nats-options.ts";
-import { pollObserver, publishBook, reloadObserver } from "./agent-telemetry.ts";
-import { startMetricsServer } from "./metrics-server.ts";
+import { metricsObserver, pollObserver, publishBook, reloadObserver } from "./agent-telemetry.ts";
+import { keepMetricsServed } from "./metrics-server.ts";
 
 export interface AgentDeps {
   readonly config: AgentConfig;
@@ -46,7 +47,8 @@ export interface AgentDeps {
 export interface AgentReady {
   readonly kind: "ready";
   readonly region: string;
-  readonly metricsPort: number;
+  /** Null: it cannot be listened on now, and is tried again (AG6). */
+  readonly metricsPort: number | null;
   readonly candidatesCount: number; // known from disk
 }
 
@@ -83,7 +85,7 @@ export function createAgent(deps: AgentDeps): Agent {
   let isStopping = false;
   let misconfigured: string | undefined;
   let identity: InstanceIdentity | undefined;
-  let metricsPort: number | undefined;
+  let metricsPort: number | null = null;
   const supervisor = new Supervisor({
     id: "agent",
     clock,
@@ -127,7 +129,6 @@ export function createAgent(deps: AgentDeps): Agent {
       if (answer.kind === "start_failed") throw answer.error;
       if (answer.kind !== "started")
         throw new Fault("the agent was stopped", { code: "stopped", isRetryable: false });
-      assert(metricsPort, "AG1 the metrics are served when the agent has started");
       const counts = [...book.records.values()].map(({ peers }) => peers.length);
       return {
         kind: "ready",
@@ -241,12 +242,7 @@ function natsConfChildren(deps: AgentDeps, book: CandidatesBook): ChildSpec[] {
 function serverOf(file: NatsOptionsFile, clock: Clock): NatsServerHandle {
   const now = (): NatsServerHandle => {
     const { pidFile } = file.last;
-    const monitorUrl = monitorUrlOf(file.last);
-    return createNatsServerHandle({
-      pidFile,
-      clock,
-      ...(monitorUrl !== undefined && { monitorUrl }),
-    });
+    return createNatsServerHandle({ pidFile, clock, monitorUrl: monitorUrlOf(file.last) });
   };
   return {
     find: () => now().find(),
@@ -268,21 +264,30 @@ function metricsChild(
   deps: AgentDeps,
   { book, onPort }: { book: CandidatesBook; onPort: (port: number) => void },
 ): ChildSpec {
-  const { config, log, metrics } = deps;
+  const { config, random, log, metrics } = deps;
   return ownChild({
     id: "metrics",
     ...limitsOf(deps),
     async start(run) {
-      const server = await startMetricsServer({
+      const clock = ownClock(run, deps.clock);
+      const observer = metricsObserver({ log, metrics });
+      const served = await keepMetricsServed({
         host: config.settings.CARILLON_AGENT_METRICS_HOST,
         port: config.settings.CARILLON_AGENT_METRICS_PORT,
+        clock,
+        random,
         onError: (cause) => log.warn("metrics.accept_failed", { reason: cause.message }),
         render: () => metrics.render(),
+        onServed(port) {
+          onPort(port);
+          observer.onServed(port);
+        },
+        onFailed: (failure) => observer.onFailed(failure),
+        onCrash: run.crashed,
       });
-      onPort(server.port);
-      const end = publishBook({ book, metrics, clock: ownClock(run, deps.clock) });
+      const end = publishBook({ book, metrics, clock });
       run.onOver(end);
-      return { stop: () => server.stop() };
+      return { stop: () => served.stop() };
     },
   });
 }

@@ -1,8 +1,10 @@
 // apps/cli/src/agent/metrics-server.ts
 // GET /metrics and /healthz of a node that has no HTTP API of its own.
+//   AG6  An address that cannot be listened on ends nothing: it is told, and tried again for ever.
+//        Being seen must not cost what there is to see.
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { Fault } from "@carillon/kernel";
+import { backoffDelayMs, type Clock, Fault, type Random, type Timer } from "@carillon/kernel";
 
 export interface MetricsServerOptions {
   readonly host: string;
@@ -54,5 +56,61 @@ export async function startMetricsServer(options: MetricsServerOptions): Promise
         server.close(() => resolve());
         server.closeAllConnections();
       }),
+  };
+}
+
+export interface ListenFailure {
+  readonly cause: Fault;
+  readonly failuresCount: number;
+  readonly nextDelayMs: number;
+}
+
+export interface KeepMetricsServedOptions extends MetricsServerOptions {
+  /** Of the part that this belongs to: its timers end with it. */
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly onServed: (port: number) => void;
+  readonly onFailed: (failure: ListenFailure) => void;
+  /** Anything but `listen_failed`: a bug. */
+  readonly onCrash: (cause: unknown) => void;
+}
+
+/** 1 s, growing to a minute: about how often it is scraped, so that no more than one scrape is missed. */
+const AGAIN = { baseMs: 1_000, factor: 2, maxMs: 60_000, jitterShare: 0.2 };
+
+/** AG6. Resolves after the first try, whatever became of it. */
+export async function keepMetricsServed(
+  options: KeepMetricsServedOptions,
+): Promise<{ stop(): Promise<void> }> {
+  const { clock, random, onServed, onFailed, onCrash } = options;
+  let isStopped = false;
+  let failuresCount = 0;
+  let timer: Timer | undefined;
+  let server: MetricsServer | undefined;
+  const listen = async (): Promise<void> => {
+    try {
+      server = await startMetricsServer(options);
+    } catch (cause) {
+      if (!(cause instanceof Fault)) throw cause;
+      if (isStopped) return;
+      const nextDelayMs = Math.round(backoffDelayMs(AGAIN, ++failuresCount, random));
+      timer = clock.setTimer(nextDelayMs, again);
+      return onFailed({ cause, failuresCount, nextDelayMs });
+    }
+    if (!isStopped) onServed(server.port);
+  };
+  const again = (): void => {
+    trying = listen();
+    trying.catch(onCrash);
+  };
+  let trying = listen();
+  await trying;
+  return {
+    async stop() {
+      isStopped = true;
+      timer?.cancel();
+      await trying.catch(() => undefined); // told by onCrash
+      await server?.stop();
+    },
   };
 }

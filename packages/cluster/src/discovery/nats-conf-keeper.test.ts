@@ -7,7 +7,7 @@ import { expect, test } from "vitest";
 import { writeDurably } from "./durable-file.ts";
 import { createNatsConfKeeper, type ReloadReport, writeNatsConf } from "./nats-conf-keeper.ts";
 import type { NatsServerHandle, ServerRun } from "./nats-server-handle.ts";
-import { routesOf, withRunningGateway } from "./nats-routes.ts";
+import { routesOf, withRunningParts } from "./nats-routes.ts";
 import { newFolder } from "./test-folder.ts";
 
 let gatewayUrl = "gw-1";
@@ -250,12 +250,45 @@ test("NK3 — another run of the server gets the refused text at once", async ()
   await keeper.stop();
 });
 
-test("NK3 — a server that cannot be asked: told, and unconfirmed", async () => {
-  const { server, reports, keeper, settled } = keeping();
+test("NK3 — a server that does not answer: unconfirmed, told again after 5 min, confirmed when it answers", async () => {
+  const { clock, server, reports, keeper, age, settled, quiet } = keeping();
   server.hasMonitor = false;
   keeper.want(["nats://1"]);
   await settled(() => reports.length === 1);
   expect(reports).toEqual(["unconfirmed"]);
+  for (let n = 0; n < 29; n++) {
+    await clock.advance(10_000);
+    await quiet();
+  }
+  expect([reports, server.hangUpsAtMs]).toEqual([["unconfirmed"], [0]]);
+  while (reports.length < 2) await clock.advance(1_000);
+  expect(reports).toEqual(["unconfirmed", "unconfirmed"]);
+  expect(server.hangUpsAtMs).toHaveLength(2);
+  expect(server.hangUpsAtMs[1]).toBeGreaterThanOrEqual(300_000);
+  // It was started again, with the same file: its monitoring says that it took it.
+  server.run = { pid: 8, mark: "8@2" };
+  server.hasMonitor = true;
+  server.loadedMs = clock.wallClockMs();
+  age();
+  while (reports.length < 3) await clock.advance(1_000);
+  await clock.advance(600_000);
+  await quiet();
+  expect(reports).toEqual(["unconfirmed", "unconfirmed", "confirmed"]);
+  expect(server.hangUpsAtMs).toHaveLength(2);
+  await keeper.stop();
+});
+
+test("NK3 — an answer that says otherwise ends the guess: the server is told at once", async () => {
+  const { clock, server, reports, keeper, settled } = keeping();
+  server.hasMonitor = false;
+  server.isRefusing = true; // and nobody hears of it
+  server.loadedMs = -1;
+  keeper.want(["nats://1"]);
+  await settled(() => reports.length === 1);
+  server.hasMonitor = true;
+  while (reports.length < 2) await clock.advance(1_000);
+  expect(reports).toEqual(["unconfirmed", "refused"]);
+  expect(server.hangUpsAtMs).toHaveLength(2);
   await keeper.stop();
 });
 
@@ -363,9 +396,21 @@ test("NR2 — the gateway part of the running file, to the letter; none is a par
     gatewayUrl = url;
     return render(["nats://1"]);
   }) as [string, string];
-  expect(withRunningGateway(next, running)).toEqual({ text: running, isGatewayFrozen: true });
-  expect(withRunningGateway(next, next)).toEqual({ text: next, isGatewayFrozen: false });
+  expect(withRunningParts(next, running)).toEqual({ text: running, isGatewayFrozen: true });
+  expect(withRunningParts(next, next)).toEqual({ text: next, isGatewayFrozen: false });
   const without = next.slice(0, next.indexOf("\ngateway"));
-  expect(withRunningGateway(next, without).text.trimEnd()).toBe(without.trimEnd());
-  expect(withRunningGateway(without, running).text).toBe(running);
+  expect(withRunningParts(next, without).text.trimEnd()).toBe(without.trimEnd());
+  expect(withRunningParts(without, running).text).toBe(running);
+});
+
+test("NR2 — the monitoring port of the running file, also none: it does not reload", () => {
+  const full = (monitor: string, routes: string): string =>
+    `port: 1\n${monitor}jetstream: disabled\n\ncluster {\n  routes: [${routes}]\n}\n`;
+  const [none, one, other] = ["", 'http: "127.0.0.1:8222"\n', 'http: "127.0.0.1:$&"\n'] as const;
+  for (const running of [none, one, other])
+    for (const next of [none, one, other])
+      expect(withRunningParts(full(next, "new"), full(running, "old"))).toEqual({
+        text: full(running, "new"),
+        isGatewayFrozen: false,
+      });
 });

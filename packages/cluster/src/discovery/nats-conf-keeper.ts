@@ -5,24 +5,27 @@
 //   NK3  A reload counts when the server says so by its `config_load_time` (it moves on success only,
 //        tried). One that it refuses is told, the text that this reload replaced is put back with its
 //        time, and the same text is tried again with that run of the server after 5 min only.
-//   NK4  While the server runs, its gateway part stays (NR2); it changes with the server's next start.
+//        One of which the server says nothing, since its monitoring does not answer, counts as not
+//        known: it is told, and the server is told again every 5 min until it answers.
+//   NK4  While the server runs, its gateway part and its monitoring port stay (NR2); they change with
+//        the server's next start.
 //   NK5  Without any answer, ever, an existing file is left as it is: no routes are not known routes.
 //   NK6  What was missed (a crash between writing and telling, a signal that could not be sent, a
-//        server that was started meanwhile) is found again every 10 s, without monitoring as well.
+//        server that was started meanwhile) is found again every 10 s, without an answer as well.
 //   NK7  A fault that stays is told once in 5 min.
 import { readFile, rm, stat } from "node:fs/promises";
 import type { Clock, Timer } from "@carillon/kernel";
 import { isAbsent, restore, writeDurably } from "./durable-file.ts";
-import { withRunningGateway } from "./nats-routes.ts";
+import { withRunningParts } from "./nats-routes.ts";
 import type { NatsServerHandle, ServerRun } from "./nats-server-handle.ts";
 import { digestOf, readTold, type ToldRecord, writeTold } from "./told-record.ts";
 
 export type ReloadReport =
   | { readonly kind: "written" } // no server runs: it will start with it
-  | { readonly kind: "confirmed" }
+  | { readonly kind: "confirmed" } // also of one that was unconfirmed, once it is known
   /** The old file is back, or there was nothing that this reload had replaced. */
   | { readonly kind: "refused"; readonly isPutBack: boolean }
-  | { readonly kind: "unconfirmed" } // it was told, and cannot be asked
+  | { readonly kind: "unconfirmed" } // it was told, and does not answer; every 5 min (NK3)
   /** It could not be told: the run ended, or belongs to another user. Tried again. */
   | { readonly kind: "not_told"; readonly reason: "gone" | "denied" }
   | { readonly kind: "gateway_frozen"; readonly isFrozen: boolean } // when that changes
@@ -51,6 +54,7 @@ export const HANG_UP_EVERY_MS = 10_000;
 const SAME_AGAIN_MS = 300_000; // NK7
 const CHECK_EVERY_MS = 10_000;
 const REFUSED_AGAIN_MS = 300_000; // it may have been a certificate that was not there yet
+const UNCONFIRMED_AGAIN_MS = REFUSED_AGAIN_MS; // for all that is known it was refused
 const CONFIRM_MAX_MS = 5_000;
 const CONFIRM_ASK_MS = 100;
 
@@ -72,6 +76,9 @@ class Keeper implements NatsConfKeeper {
   #told: ToldRecord | undefined;
   /** By the monotonic clock; undefined until the record on disk was read (NK2). */
   #hangUpAllowedAtMs: number | undefined;
+  /** By the monotonic clock; counts while the server does not answer (NK3). */
+  #tellAgainAtMs: number;
+  #isUnconfirmed = false;
   #isGatewayFrozen = false;
   #isStopped = false;
   #isAgain = false;
@@ -82,6 +89,7 @@ class Keeper implements NatsConfKeeper {
     this.#deps = deps;
     this.#previousPath = `${deps.path}.previous`;
     this.#toldPath = `${deps.path}.told`;
+    this.#tellAgainAtMs = deps.clock.monotonicMs() + UNCONFIRMED_AGAIN_MS;
     const repeats = (): Repeats => new Repeats(deps.clock);
     this.#faults = { look: repeats(), render: repeats(), not_told: repeats() };
   }
@@ -138,7 +146,7 @@ class Keeper implements NatsConfKeeper {
     const { text, isGatewayFrozen } =
       run === undefined || before === undefined
         ? { text: wanted, isGatewayFrozen: false }
-        : withRunningGateway(wanted, before); // NK4
+        : withRunningParts(wanted, before); // NK4
     this.#tellFrozen(isGatewayFrozen);
     if (run === undefined) {
       if (text === before) return CHECK_EVERY_MS;
@@ -166,19 +174,24 @@ class Keeper implements NatsConfKeeper {
   }
 
   /**
-   * Whether the server took its configuration after the file was written. Where it cannot be asked:
-   * whether it was told this text (NK6); a run that was told nothing was started with the file.
+   * Whether the server took its configuration after the file was written. Where it does not answer
+   * nobody knows: what it was told (NK6) stands for 5 min, and a run that was told nothing was started
+   * with the file.
    */
   async #isLoaded({ mark }: ServerRun, text: string): Promise<boolean> {
     if (this.#loaded?.text === text && this.#loaded.mark === mark) return true;
     const loadedAtMs = await this.#deps.server.loadedAtMs();
     if (loadedAtMs === undefined) {
       const told = this.#told;
-      return told?.mark !== mark || (told.isTold && told.digest === digestOf(text));
+      if (told?.mark !== mark) return true;
+      if (!told.isTold || told.digest !== digestOf(text)) return false;
+      return this.#deps.clock.monotonicMs() < this.#tellAgainAtMs; // NK3
     }
     const { mtimeMs } = await stat(this.#deps.path);
     if (loadedAtMs < Math.floor(mtimeMs)) return false;
     this.#loaded = { text, mark };
+    if (this.#isUnconfirmed) this.#deps.onReport({ kind: "confirmed" });
+    this.#isUnconfirmed = false;
     return true;
   }
 
@@ -200,6 +213,7 @@ class Keeper implements NatsConfKeeper {
     const loadedBeforeMs = await server.loadedAtMs();
     await this.#note(run, { text, isTold: false });
     this.#hangUpAllowedAtMs = clock.monotonicMs() + HANG_UP_EVERY_MS;
+    this.#tellAgainAtMs = clock.monotonicMs() + UNCONFIRMED_AGAIN_MS;
     const told = await server.hangUp(run);
     if (this.#faults.not_told.isNews(told === "told" ? undefined : told) && told !== "told")
       onReport({ kind: "not_told", reason: told });
@@ -207,6 +221,7 @@ class Keeper implements NatsConfKeeper {
     await this.#note(run, { text, isTold: true });
     const outcome =
       loadedBeforeMs === undefined ? "unconfirmed" : await this.#outcome(loadedBeforeMs);
+    this.#isUnconfirmed = outcome === "unconfirmed";
     if (outcome === "refused") {
       this.#refused = { text, mark: run.mark, atMs: clock.monotonicMs() };
       const isPutBack =

@@ -47,7 +47,11 @@ test(
   "NH1 — a pid that belongs to something else by now is no server, and gets no signal",
   async () => {
     const pidFile = join(newFolder(), "nats.pid");
-    const handle = createNatsServerHandle({ pidFile, clock: systemClock });
+    const handle = createNatsServerHandle({
+      pidFile,
+      monitorUrl: "http://127.0.0.1:1",
+      clock: systemClock,
+    });
     const other = spawn("sleep", ["60"], { stdio: "ignore" });
     const exited = new Promise((resolve) => other.once("exit", (code, signal) => resolve(signal)));
     onTestFinished(() => void other.kill("SIGKILL"));

@@ -19,14 +19,17 @@ export interface NatsServerHandle {
   find(): Promise<ServerRun | undefined>;
   /** SIGHUP. Gone: that run has ended. Denied: it belongs to another user. */
   hangUp(run: ServerRun): Promise<"told" | "gone" | "denied">;
-  /** When it last took its configuration, by the wall clock; undefined: it cannot be asked. */
+  /** When it last took its configuration, by the wall clock; undefined: it does not answer. */
   loadedAtMs(): Promise<number | undefined>;
 }
 
 export interface NatsServerHandleOptions {
   readonly pidFile: string;
-  /** http://host:port of its monitoring; without it nobody can tell whether a reload was taken. */
-  readonly monitorUrl?: string;
+  /**
+   * http://host:port of its monitoring. Nothing else tells whether a reload was taken: neither the
+   * greeting on its client port nor anything of its process shows it, and its log is not ours.
+   */
+  readonly monitorUrl: string;
   readonly clock: Clock;
 }
 
@@ -84,7 +87,6 @@ function exists(pid: number): boolean {
 
 async function loadedAtMs(options: NatsServerHandleOptions): Promise<number | undefined> {
   const { monitorUrl, clock } = options;
-  if (monitorUrl === undefined) return undefined;
   const aborter = new AbortController();
   const timer = clock.setTimer(MONITOR_MAX_MS, () => aborter.abort());
   try {
