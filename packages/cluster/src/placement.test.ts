@@ -7,6 +7,10 @@ import { assignPartitions } from "./rendezvous.ts";
 
 const COUNT = 256;
 const IDS: readonly [string, string, string] = ["fra-a", "fra-b", "fra-c"];
+/** Sets of ten to choose from where a case needs a full member. */
+const TENS = Array.from({ length: 50 }, (_, run) =>
+  Array.from({ length: 10 }, (__, n) => `fra-${run}-${n}`),
+);
 const member = (memberId: string, more: Partial<PlaceableWorker> = {}): PlaceableWorker => ({
   memberId,
   weight: 1,
@@ -84,7 +88,10 @@ test("CL15 — a group of 32; the next one only when the last was taken, and nob
 });
 
 test("CL16 — who holds leases is there, suspect or never heard: nothing moves for it", () => {
-  const ten = Array.from({ length: 10 }, (_, n) => `fra-${n}`);
+  const ten = TENS.find((ids) => {
+    const [all, nine] = [tableOf(ids), tableOf(ids.slice(1))];
+    return all.some((owner, n) => owner !== ids[0] && nine[n] !== owner); // overflow
+  })!;
   const [gone = "", ...living] = ten;
   /** What all of the living give, if they see nothing of the first one, or that it is suspect. */
   const given = (owners: readonly string[], more: readonly PlaceableWorker[]): number =>
