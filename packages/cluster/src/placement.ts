@@ -45,7 +45,7 @@ export const PLACEMENT_DEFAULTS: PlacementLimits = {
   spurnedMs: 300_000, // CL15: others see the members differently, and may for long
   soonMaxMs: 30_000, // CL16: longer than a joiner waits for its first group: settleMs and holdMs
   orphanAfterMs: 5_000, // CL16: longer than members need to agree
-  orphanAfterIsolatedMs: 15_000, // CL17: longer than those with NATS need
+  orphanAfterIsolatedMs: 8_000, // CL17: those with NATS need orphanAfterMs and a look
   offerMs: 3_000, // CL17: those with NATS look four times a second
   offerEveryMs: 30_000, // CL17: one of 256 is unserved for 3 s in 30 s
 };
