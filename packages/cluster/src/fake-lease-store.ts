@@ -14,6 +14,7 @@ export class FakeLeaseStore implements LeaseStore {
   readonly #rows: Row[];
   readonly #nowMs: () => number;
   isDown = false;
+  listsCount = 0;
   /** The next of these fails: a release before it is done, an acquire after it. */
   failNext: "release" | "acquire_answer" | undefined;
 
@@ -34,6 +35,7 @@ export class FakeLeaseStore implements LeaseStore {
 
   async list(): Promise<LeaseRow[]> {
     this.#mayFail();
+    this.listsCount++;
     return this.#rows.map(({ ownerId, epoch, untilMs, isReleased }, partition) => ({
       partition,
       ownerId,

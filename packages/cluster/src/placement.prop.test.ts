@@ -9,9 +9,9 @@ import { createOwnership } from "./ownership.ts";
 const PARTITIONS = 32;
 const IDS = ["a", "b", "c", "d"];
 
-/** One member's view of another: alive or suspect, since when. */
+/** One member's view of another, since when; unheard: it drains, or was forgotten. */
 interface View {
-  isSuspect: boolean;
+  state: "alive" | "suspect" | "unheard";
   sinceMs: number;
 }
 
@@ -20,20 +20,25 @@ const flips = fc.array(
     afterMs: fc.integer({ min: 500, max: 6_000 }),
     viewer: fc.constantFrom(...IDS),
     other: fc.constantFrom(...IDS),
+    state: fc.constantFrom<View["state"]>("alive", "suspect", "unheard"),
   }),
   { maxLength: 30 },
 );
+const weights = fc.oneof(
+  fc.constant(IDS.map(() => 1)),
+  fc.tuple(...IDS.map(() => fc.constantFrom(0.5, 1, 2, 4))),
+);
 
-test("CL14, CL16 — C21 whoever is suspect to whom, and however it changes: all owned, none moves twice in 10 s", async () => {
+test("CL14, CL16 — C21 whoever is suspect to whom, of whatever weight, and however it changes: all owned, none moves twice in 10 s", async () => {
   await fc.assert(
-    fc.asyncProperty(flips, async (changes) => {
+    fc.asyncProperty(flips, weights, async (changes, weightOf) => {
       const clock = new FakeClock();
       const leases = new FakeLeaseStore(PARTITIONS, clock.monotonicMs);
       const views = new Map<string, View>();
       const lastMove = new Map<number, { atMs: number; memberId: string }>();
       const tooSoon: string[] = [];
       for (const memberId of IDS) {
-        for (const other of IDS) views.set(memberId + other, { isSuspect: false, sinceMs: 0 });
+        for (const other of IDS) views.set(memberId + other, { state: "alive", sinceMs: 0 });
         createOwnership(
           {
             home: "fra",
@@ -50,10 +55,12 @@ test("CL14, CL16 — C21 whoever is suspect to whom, and however it changes: all
             clock,
             isIsolated: () => false,
             placeable: () =>
-              IDS.map((other) => {
-                const { isSuspect, sinceMs } = views.get(memberId + other)!;
+              IDS.flatMap((other, n) => {
+                const { state, sinceMs } = views.get(memberId + other)!;
+                if (state === "unheard") return [];
+                const isSuspect = state === "suspect";
                 const aliveForMs = isSuspect ? 0 : clock.monotonicMs() - sinceMs;
-                return { memberId: other, weight: 1, isSuspect, aliveForMs };
+                return [{ memberId: other, weight: weightOf[n]!, isSuspect, aliveForMs }];
               }),
             onAcquired: (taken) => {
               const atMs = clock.monotonicMs();
@@ -74,11 +81,11 @@ test("CL14, CL16 — C21 whoever is suspect to whom, and however it changes: all
         ).start();
       }
       await clock.advance(20_000);
-      for (const { afterMs, viewer, other } of changes) {
+      for (const { afterMs, viewer, other, state } of changes) {
         await clock.advance(afterMs);
         const view = views.get(viewer + other)!;
-        if (viewer === other) continue;
-        view.isSuspect = !view.isSuspect;
+        if (viewer === other || view.state === state) continue;
+        view.state = state;
         view.sinceMs = clock.monotonicMs();
       }
       expect(tooSoon).toEqual([]);

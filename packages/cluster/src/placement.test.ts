@@ -7,6 +7,10 @@ import { assignPartitions } from "./rendezvous.ts";
 
 const COUNT = 256;
 const IDS: readonly [string, string, string] = ["fra-a", "fra-b", "fra-c"];
+/** Sets of ten to choose from where a case needs a full member. */
+const TENS = Array.from({ length: 50 }, (_, run) =>
+  Array.from({ length: 10 }, (__, n) => `fra-${run}-${n}`),
+);
 const member = (memberId: string, more: Partial<PlaceableWorker> = {}): PlaceableWorker => ({
   memberId,
   weight: 1,
@@ -14,9 +18,9 @@ const member = (memberId: string, more: Partial<PlaceableWorker> = {}): Placeabl
   isSuspect: false,
   ...more,
 });
-const tableOf = (ids: readonly string[]): string[] =>
+const tableOf = (ids: readonly string[], weights: readonly number[] = []): string[] =>
   assignPartitions(
-    ids.map((memberId) => ({ memberId, weight: 1 })),
+    ids.map((memberId, n) => ({ memberId, weight: weights[n] ?? 1 })),
     COUNT,
   );
 /** Rows as the table says; null: nobody owns it. */
@@ -84,7 +88,10 @@ test("CL15 — a group of 32; the next one only when the last was taken, and nob
 });
 
 test("CL16 — who holds leases is there, suspect or never heard: nothing moves for it", () => {
-  const ten = Array.from({ length: 10 }, (_, n) => `fra-${n}`);
+  const ten = TENS.find((ids) => {
+    const [all, nine] = [tableOf(ids), tableOf(ids.slice(1))];
+    return all.some((owner, n) => owner !== ids[0] && nine[n] !== owner); // overflow
+  })!;
   const [gone = "", ...living] = ten;
   /** What all of the living give, if they see nothing of the first one, or that it is suspect. */
   const given = (owners: readonly string[], more: readonly PlaceableWorker[]): number =>
@@ -97,6 +104,66 @@ test("CL16 — who holds leases is there, suspect or never heard: nothing moves 
   // Once its leases are others', the table is that of nine, and some of its overflow moves.
   const taken = tableOf(ten).map((owner, n) => (owner === gone ? tableOf(living)[n]! : owner));
   expect(given(taken, [suspect])).toBeGreaterThan(0);
+});
+
+/**
+ * Members of mixed weights, and one of them that has something which would be a third one's by a
+ * table in which the first, of weight 4, counts 1.
+ */
+function ofMixedWeights() {
+  const weights = [4, 1, 0.5, 1, 2, 1, 1, 2, 1, 1];
+  for (const ids of TENS) {
+    const owners = tableOf(ids, weights);
+    const wrong = tableOf(ids, weights.with(0, 1));
+    const at = owners.findIndex(
+      (owner, n) => owner !== ids[0] && wrong[n] !== owner && wrong[n] !== ids[0],
+    );
+    const everybody = ids.map((id, n) => member(id, { weight: weights[n]! }));
+    if (at >= 0) return { ids, owners, everybody, heavy: ids[0]!, self: owners[at]! };
+  }
+  throw new Error("no such case");
+}
+
+test("CL16 — mixed weights: a holder that is suspect, drains or is forgotten keeps its weight, and nothing moves", () => {
+  const { ids, owners, everybody, heavy } = ofMixedWeights();
+  const unheard = everybody.filter(({ memberId }) => memberId !== heavy);
+  const suspect = everybody.map((one) => ({ ...one, isSuspect: one.memberId === heavy }));
+  const moved = ids
+    .filter((id) => id !== heavy)
+    .flatMap((self) => {
+      const placement = new Placement(self, PLACEMENT_DEFAULTS);
+      return [everybody, unheard, suspect, everybody].flatMap((placeable, step) => {
+        const view = viewOf(owners, placeable, { self, nowMs: 200_000 + step });
+        const { take, give } = placement.decide(view);
+        return [...take, ...give];
+      });
+    });
+  expect(moved).toEqual([]);
+});
+
+test("CL16 — while a holder never told its weight nothing is given; then what is another's by the true table", () => {
+  const { owners, everybody, heavy, self } = ofMixedWeights();
+  const unheard = everybody.filter(({ memberId }) => memberId !== heavy);
+  const placement = new Placement(self, PLACEMENT_DEFAULTS);
+  const give = (placeable: readonly PlaceableWorker[], rows: readonly string[]): number =>
+    placement.decide(viewOf(rows, placeable, { self })).give.length;
+  expect([give(unheard, owners), give(everybody, owners)]).toEqual([0, 0]);
+  const more = owners.map((owner) => (owner === heavy ? self : owner));
+  expect(give(everybody, more)).toBe(32);
+});
+
+test("CL16 — what it lacks and does not get is looked at slowly after 30 s, until something changes", () => {
+  const placement = new Placement(IDS[0], PLACEMENT_DEFAULTS);
+  const others = Array<string>(COUNT).fill(IDS[1]);
+  const placeable = [member(IDS[0]), member(IDS[1])];
+  const isWaiting = (owners: readonly string[], nowMs: number): boolean =>
+    placement.decide(viewOf(owners, placeable, { nowMs })).isWaiting;
+  expect(isWaiting(others, 100_000)).toBe(true);
+  expect([isWaiting(others, 129_999), isWaiting(others, 130_000)]).toEqual([true, false]);
+  const some = others.with(tableOf(IDS.slice(0, 2)).indexOf(IDS[0]), IDS[0]); // one of its own came
+  expect([isWaiting(some, 200_000), isWaiting(some, 230_000)]).toEqual([true, false]);
+  const all = tableOf(IDS.slice(0, 2));
+  expect(isWaiting(all, 300_000)).toBe(false);
 });
 
 test("CL6 — a member that drains, or is not known as a worker, takes and gives nothing", () => {

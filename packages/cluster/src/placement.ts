@@ -7,7 +7,9 @@
 //   CL15 Partitions are given in groups; the next group when the last one was taken, and when nothing
 //        else waits for an owner (C20). What nobody took in 2 s is taken back, and kept for 5 min.
 //   CL16 Members that see each other differently leave nothing unowned: what nobody takes for 5 s is
-//        taken by whoever sees it. And they move nothing: who holds leases is there, suspect or not.
+//        taken by whoever sees it. And they move nothing: who holds leases is there, suspect or not,
+//        with the weight that it told last; while a holder never told any, nothing is given. What
+//        does not change for 30 s is looked at slowly, however differently they see it.
 //   CL19 A member that has just begun listens before it takes anything, so that the first of a region
 //        does not load what it gives to the others 10 s later. Not where somebody holds leases: what
 //        is free then waits for an owner.
@@ -17,7 +19,7 @@
 import { assert } from "@carillon/kernel";
 import type { PlaceableWorker } from "./membership.ts";
 import type { LeaseRow } from "./ports.ts";
-import { assignPartitions, type WeightedMember } from "./rendezvous.ts";
+import { PartitionTables, type WeightedMember } from "./rendezvous.ts";
 
 export interface PlacementLimits {
   readonly settleMs: number;
@@ -31,6 +33,7 @@ export interface PlacementLimits {
   readonly offerMs: number;
   readonly offerEveryMs: number;
   readonly spurnedMs: number;
+  readonly soonMaxMs: number;
 }
 
 export const PLACEMENT_DEFAULTS: PlacementLimits = {
@@ -40,8 +43,9 @@ export const PLACEMENT_DEFAULTS: PlacementLimits = {
   groupMax: 32, // an eighth: their flush and load take some 100 ms
   takenMaxMs: 2_000, // CL15
   spurnedMs: 300_000, // CL15: others see the members differently, and may for long
+  soonMaxMs: 30_000, // CL16: longer than a joiner waits for its first group: settleMs and holdMs
   orphanAfterMs: 5_000, // CL16: longer than members need to agree
-  orphanAfterIsolatedMs: 15_000, // CL17: longer than those with NATS need
+  orphanAfterIsolatedMs: 8_000, // CL17: those with NATS need orphanAfterMs and a look
   offerMs: 3_000, // CL17: those with NATS look four times a second
   offerEveryMs: 30_000, // CL17: one of 256 is unserved for 3 s in 30 s
 };
@@ -81,6 +85,9 @@ export class Placement {
   readonly #freeSinceMs = new Map<number, number>();
   readonly #given = new Map<number, Given>(); // not taken by anybody yet
   readonly #keptUntilMs = new Map<number, number>();
+  readonly #weights = new Map<string, number>(); // of members that are known or hold leases
+  #wanted = { partitions: "", sinceMs: Number.NEGATIVE_INFINITY };
+  #tables: PartitionTables | undefined;
   #isRelieved = false; // somebody took what was offered
   #nextOfferAtMs = Number.NEGATIVE_INFINITY;
 
@@ -104,8 +111,9 @@ export class Placement {
     if (self === undefined) return NOTHING;
     if (this.#isListening(self, view)) return { ...NOTHING, isWaiting: true };
     if (view.isIsolated && !this.#isAlone(view)) return this.#decideIsolated(view);
-    const table = assignPartitions(alive, view.partitionCount);
-    const stableTable = assignPartitions(this.#stable(view), view.partitionCount);
+    const tables = this.#tablesOf(view);
+    const table = tables.ownersOf(alive);
+    const stableTable = tables.ownersOf(this.#stable(view));
     const mine = new Set<number>();
     for (const owners of this.#isSettled(self) ? [table, stableTable] : [table])
       owners.forEach((owner, partition) => owner === this.#memberId && mine.add(partition));
@@ -117,10 +125,9 @@ export class Placement {
         spurned.includes(partition) || // CL15
         this.#isFreeFor(partition, this.#limits.orphanAfterMs, view), // CL16
     );
-    const mayGive = free.length === 0 && !this.#isPending(view.nowMs);
+    const mayGive = free.length === 0 && !this.#isPending(view.nowMs) && this.#knowsHolders(view);
     const give = mayGive ? this.#surplus(view, alive, stableTable) : [];
-    const isWanting = [...mine].some((partition) => !view.held.has(partition));
-    const isWaiting = isWanting || give.length > 0 || this.#given.size > 0;
+    const isWaiting = this.#isExpecting(mine, view) || give.length > 0 || this.#given.size > 0;
     return { take, give, isOffer: false, isWaiting };
   }
 
@@ -158,6 +165,11 @@ export class Placement {
     return { take, give, isOffer: !this.#isRelieved, isWaiting: true };
   }
 
+  #tablesOf({ partitionCount }: PlacementView): PartitionTables {
+    this.#tables ??= new PartitionTables(partitionCount); // the home's: it never changes
+    return this.#tables;
+  }
+
   #isListening({ aliveForMs }: PlaceableWorker, { rows }: PlacementView): boolean {
     return aliveForMs < this.#limits.listenMs && rows.every(({ isExpired }) => isExpired);
   }
@@ -176,7 +188,7 @@ export class Placement {
 
   /** Who has been there for a while, and who holds leases, heard by this member or not (CL16). */
   #stable({ placeable, rows }: PlacementView): WeightedMember[] {
-    const owners = new Set(rows.flatMap((row) => (row.isExpired ? [] : [row.ownerId ?? ""])));
+    const owners = holdersOf(rows);
     const known = placeable.filter(
       (one) =>
         one.memberId === this.#memberId ||
@@ -184,8 +196,22 @@ export class Placement {
         (!one.isSuspect && this.#isSettled(one)),
     );
     for (const { memberId } of placeable) owners.delete(memberId);
-    const unheard = [...owners].map((memberId) => ({ memberId, weight: 1 }));
+    const unheard = [...owners].map((memberId) => {
+      return { memberId, weight: this.#weights.get(memberId) ?? 1 };
+    });
     return [...known, ...unheard];
+  }
+
+  /** Without the weight of one, this member's table is not the others' (CL16). */
+  #knowsHolders({ rows }: PlacementView): boolean {
+    return [...holdersOf(rows)].every((memberId) => this.#weights.has(memberId));
+  }
+
+  /** It lacks some of what is its own by its table, and what it lacks has changed of late (CL16). */
+  #isExpecting(mine: ReadonlySet<number>, { held, nowMs }: PlacementView): boolean {
+    const partitions = [...mine].filter((partition) => !held.has(partition)).join();
+    if (partitions !== this.#wanted.partitions) this.#wanted = { partitions, sinceMs: nowMs };
+    return partitions !== "" && nowMs - this.#wanted.sinceMs < this.#limits.soonMaxMs;
   }
 
   #surplus(
@@ -218,7 +244,12 @@ export class Placement {
     return spurned;
   }
 
-  #see({ rows, nowMs, isIsolated }: PlacementView): void {
+  #see({ rows, nowMs, isIsolated, placeable }: PlacementView): void {
+    const holders = holdersOf(rows);
+    const known = new Set(placeable.map(({ memberId }) => memberId));
+    for (const memberId of this.#weights.keys())
+      if (!holders.has(memberId) && !known.has(memberId)) this.#weights.delete(memberId);
+    for (const { memberId, weight } of placeable) this.#weights.set(memberId, weight);
     if (!isIsolated) {
       this.#isRelieved = false;
       this.#nextOfferAtMs = Number.NEGATIVE_INFINITY;
@@ -259,4 +290,8 @@ export class Placement {
     const sinceMs = this.#freeSinceMs.get(partition);
     return sinceMs !== undefined && nowMs - sinceMs >= ms;
   }
+}
+
+function holdersOf(rows: readonly LeaseRow[]): Set<string> {
+  return new Set(rows.flatMap((row) => (row.isExpired ? [] : [row.ownerId ?? ""])));
 }

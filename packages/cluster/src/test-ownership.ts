@@ -20,6 +20,8 @@ export function region(placement: Partial<PlacementLimits> = {}) {
   const clock = new FakeClock();
   const leases = new FakeLeaseStore(OPTIONS.partitionCount, clock.monotonicMs);
   const live = new Map<string, number>(); // member → since when it is alive to others
+  const weights = new Map<string, number>(); // default 1
+  const deaf = new Map<string, string>(); // member → whom it does not hear
   const isolated = new Map<string, PlaceableWorker[]>();
   const moves: { atMs: number; partition: number; memberId: string }[] = [];
   const events: string[] = [];
@@ -28,7 +30,7 @@ export function region(placement: Partial<PlacementLimits> = {}) {
   const seen = () =>
     [...live].map(([memberId, sinceMs]) => ({
       memberId,
-      weight: 1,
+      weight: weights.get(memberId) ?? 1,
       aliveForMs: clock.monotonicMs() - sinceMs,
       isSuspect: false,
     }));
@@ -44,7 +46,8 @@ export function region(placement: Partial<PlacementLimits> = {}) {
       {
         leases,
         placeable: () =>
-          isolated.get(memberId) ?? seen().filter(({ memberId: id }) => !isolated.has(id)),
+          isolated.get(memberId) ??
+          seen().filter(({ memberId: id }) => !isolated.has(id) && deaf.get(memberId) !== id),
         isIsolated: () => isolated.has(memberId),
         clock,
         onAcquired: (taken) => {
@@ -77,6 +80,8 @@ export function region(placement: Partial<PlacementLimits> = {}) {
     leases,
     flush,
     live,
+    weights,
+    deaf,
     isolated,
     isolate,
     events,
