@@ -55,7 +55,8 @@ const api = createServer((request, answer) => {
     };
     if (request.url === "/v1/admin/homes") {
       const places = [LOOK, COPY];
-      return reply(200, { homes: [{ home: "fra", claim: LOOK.claim, places }] });
+      const unheard = ["par", "dub"].map((home) => ({ home, claim: null, places: [] }));
+      return reply(200, { homes: [{ home: "fra", claim: LOOK.claim, places }, ...unheard] });
     }
     const home = request.url?.split("/")[4] ?? "";
     const step = JSON.parse(text) as { place: string; request: HomeRequest };
@@ -92,6 +93,8 @@ test(
       ["failover", "fra", "--to", "par", "--wait", "0", "--url", url],
       ["residency", "acme", "--url", url],
       ["residency", "acme", "--strict", "--failover-to", "par", "--url", url],
+      ["residency", "acme", "--failover-to", "par,nyc", "--url", url], // no region of theirs
+      ["residency", "acme", "--strict", "--home", "nyc", "--url", url],
       ["bogus"],
     ])
       expect([words, (await carillon(words)).code]).toEqual([words, 64]);
@@ -158,11 +161,13 @@ test(
       {
         tenantId: "acme",
         failoverTo: ["par", "dub"],
-        homes: [{ home: "fra", isChanged: true, reason: null }],
+        homes: ["fra", "par", "dub"].map((home) => ({ home, isChanged: true, reason: null })),
       },
     ]);
     const request = { kind: "residency", tenantId: "acme", failoverTo: ["par", "dub"] };
-    expect(asked).toEqual([{ home: "fra", place: "fra", request }]);
+    expect(asked).toEqual(
+      ["fra", "par", "dub"].map((home) => ({ home, place: home, request })), // nobody answers: at home
+    );
     const folder = mkdtempSync(join(tmpdir(), "carillon-region-"));
     const out = join(folder, "report.json");
     expect((await carillon(["report", "fra", "--out", out, "--url", url])).code).toBe(1);

@@ -169,7 +169,12 @@ async function residency(
   const failoverTo = options.strict ? [] : options.failoverTo;
   if (failoverTo === undefined || (options.strict && options.failoverTo !== undefined))
     throw new UsageError("say either --strict or --failover-to");
-  const homes = (await api.homes()).filter(({ home }) => (options.home ?? home) === home);
+  const all = await api.homes();
+  const known = all.map(({ home }) => home); // every region is a home
+  for (const one of [...failoverTo, options.home ?? known[0] ?? ""])
+    if (!known.includes(one))
+      throw new UsageError(`there is no region ${one}; there are ${known.join(", ")}`);
+  const homes = all.filter(({ home }) => (options.home ?? home) === home);
   const results: { home: string; isChanged: boolean; reason: string | null }[] = [];
   for (const { home, places } of homes) {
     const place = places.find(({ standing }) => standing === "serving")?.place ?? home;

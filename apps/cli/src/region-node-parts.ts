@@ -226,7 +226,9 @@ function membershipChild(deps: RegionNodeDeps, foundation: Foundation): ChildSpe
       );
       const { home } = foundation;
       if (home !== undefined) {
-        run.onOver(membership.onBeat(run.guarded(({ homes }) => home.hear(homes))));
+        run.onOver(
+          membership.onBeat(run.guarded(({ homes, memberId: from }) => home.hear(homes, from))),
+        );
         run.onOver(home.onChange(() => membership.beatNow()));
       }
       membership.start();

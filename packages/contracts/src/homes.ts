@@ -13,10 +13,18 @@ export const homeSubjects = {
 } as const;
 export const HOMES_QUEUE = "homes";
 
+/** Ownership epochs are homeEpoch × 2^32 and more (HM4): with a higher one they were no safe integers. */
+export const HOME_EPOCH_MAX = 2 ** 21 - 1;
+
 /** Who hosts a home since which epoch. */
-export const homeClaimSchema = z.object({ epoch: z.number(), host: z.string() });
+export const homeClaimSchema = z.object({
+  epoch: z.int().min(1).max(HOME_EPOCH_MAX),
+  host: regionSchema,
+});
 export type HomeClaim = z.infer<typeof homeClaimSchema>;
-export const homeClaimsSchema = z.record(z.string(), homeClaimSchema);
+/** By home. A claim that nobody can have made is read as null: whatever else the message says counts. */
+export const homeClaimsSchema = z.record(z.string(), homeClaimSchema.nullable().catch(null));
+export type HeardClaims = z.infer<typeof homeClaimsSchema>;
 
 export const homesKnownSchema = z.object({ homes: homeClaimsSchema });
 

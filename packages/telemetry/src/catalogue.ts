@@ -151,6 +151,10 @@ export const CATALOGUE = {
     "carillon_home_replay_lag_seconds",
     "How far a copy is behind, when last known",
   ),
+  homeClaimsRefused: counter(
+    "carillon_home_claims_refused_total",
+    "Claims of homes that were malformed, or of regions that are none here",
+  ),
   // membership
   members: gauge("carillon_members_count", "Members of all regions as seen here", ["state"]),
   memberChanges: counter(

@@ -9,12 +9,15 @@
 //        the same.
 //   HK4  A node that slept (SIGSTOP, a paused machine) serves nothing before it has asked anew: what
 //        waited in its sockets is refused.
+//   HK5  Claims that were malformed, or of regions that are none here, change nothing: one broken node
+//        fences nobody. They are counted, and told once in 5 min.
 import { type Bus, ownBus } from "@carillon/bus";
-import { HomeClaims, standingOf } from "@carillon/cluster";
+import { HomeClaims, type Hearing, standingOf } from "@carillon/cluster";
 import {
   type Beat,
   decodeMessage,
   encodeMessage,
+  type HeardClaims,
   type HomeClaim,
   type HomeLook,
   HOMES_QUEUE,
@@ -51,6 +54,8 @@ const LOOK_EVERY_MS = 1_000;
 const SLEPT_MS = 8_000;
 const ASK_TIMEOUT_MS = 500;
 const ASK_AGAIN_MS = 100;
+const REFUSED_AGAIN_MS = 300_000; // HK5
+const REFUSED_NAME_MAX_CHARACTERS = 32; // as somebody else wrote it
 
 export class HomeKeeper {
   readonly #options: HomeKeeperOptions;
@@ -58,7 +63,7 @@ export class HomeKeeper {
   readonly #run: OwnRun;
   readonly #clock: Clock;
   readonly #bus: Bus;
-  readonly #claims = new HomeClaims();
+  readonly #claims: HomeClaims;
   readonly #listeners = new Set<() => void>();
   #standing: HomeStanding = "undeclared";
   #isAsked = false;
@@ -71,6 +76,8 @@ export class HomeKeeper {
   #sleepsSettled = 0;
   #withheld: ReadonlySet<string> = new Set();
   #told = "";
+  #refusedCount = 0;
+  #refusedToldAtMs = -Infinity;
   #looking: Promise<StoredHome> | undefined;
 
   constructor(options: HomeKeeperOptions, deps: HomeKeeperDeps, run: OwnRun) {
@@ -79,6 +86,7 @@ export class HomeKeeper {
     this.#run = run;
     this.#clock = ownClock(run, deps.clock);
     this.#bus = ownBus(run, deps.bus);
+    this.#claims = new HomeClaims(options.regions);
     this.#tickedAtMs = this.#clock.monotonicMs();
   }
 
@@ -118,7 +126,8 @@ export class HomeKeeper {
   /** Throws Fault when the database cannot be read: then the node does not start. */
   async start(): Promise<void> {
     const { place } = this.#options;
-    for (const [home, claim] of await this.#deps.store.home.heard()) this.#claims.hear(home, claim);
+    for (const [home, claim] of await this.#deps.store.home.heard())
+      this.#hear(home, claim, "home_heard");
     this.#bus.subscribe(
       homeSubjects.homesKnown(place),
       (message) => message.reply(encodeMessage({ homes: this.#claims.all() })),
@@ -128,10 +137,10 @@ export class HomeKeeper {
     this.#lookLater();
   }
 
-  /** From beats and answers: news of any home; of this one they count at once (HK2). */
-  hear(claims: Readonly<Record<string, HomeClaim>> | undefined): void {
+  /** From beats: news of any home; of this one they count at once (HK2). `from`: who said so. */
+  hear(claims: HeardClaims | undefined, from: string): void {
     for (const [home, claim] of Object.entries(claims ?? {})) {
-      if (!this.#claims.hear(home, claim)) continue;
+      if (this.#hear(home, claim, from) !== "news" || claim === null) continue;
       const { log, store } = this.#deps;
       log.info("home.heard", { home, ...claim });
       if (this.#standing !== "standby")
@@ -184,7 +193,7 @@ export class HomeKeeper {
     const { home } = this.#options;
     const sleepsCount = this.#sleepsCount;
     let stored = await store.home.look(home);
-    if (stored.claim !== null) this.#claims.hear(home, stored.claim);
+    if (stored.claim !== null) this.#hear(home, stored.claim, "home");
     let standing = this.#standingOf(stored);
     if (standing === "serving" && (!this.#isAsked || this.#sleepsSettled < sleepsCount)) {
       await this.askOthers();
@@ -258,8 +267,27 @@ export class HomeKeeper {
     const decoded = decodeMessage(homesKnownSchema, outcome.data);
     if (decoded.kind === "malformed") return false;
     for (const [home, claim] of Object.entries(decoded.message.homes))
-      this.#claims.hear(home, claim);
+      this.#hear(home, claim, other);
     return true;
+  }
+
+  /** HK5. `from`: a member, a region, or a table of ours. */
+  #hear(home: string, claim: HomeClaim | null, from: string): Hearing {
+    const hearing = this.#claims.hear(home, claim);
+    if (hearing !== "refused") return hearing;
+    this.#deps.metrics.homeClaimsRefused.inc();
+    this.#refusedCount++;
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs - this.#refusedToldAtMs < REFUSED_AGAIN_MS) return hearing;
+    this.#refusedToldAtMs = nowMs;
+    this.#deps.log.warn("home.claim_refused", {
+      from,
+      home: home.slice(0, REFUSED_NAME_MAX_CHARACTERS),
+      epoch: claim?.epoch ?? null, // null: malformed
+      host: claim?.host ?? null,
+      refusedCount: this.#refusedCount,
+    });
+    return hearing;
   }
 
   /** HK4. */

@@ -1,4 +1,4 @@
-// Goal: HP1 and HP2. Method: steps asked over a network in memory, of a row in memory.
+// Goal: HP1 to HP3. Method: steps asked over a network in memory, of a row in memory.
 import type { HomeReply } from "@carillon/contracts";
 import { expect, test } from "vitest";
 import { prepareUnlessKept } from "./home-database.ts";
@@ -134,4 +134,21 @@ test("HP1 — a home that was superseded is not resumed, and a copy is not drain
   await copy.start();
   expect(codeOf(await copy.step({ kind: "drain", to: "fra" }))).toBe("not_host");
   expect(codeOf(await copy.step({ kind: "resume" }))).toBe("not_host");
+});
+
+test("HP3 — no region of this cluster: neither a home's new place, nor in a tenant's residency", async () => {
+  const { answerFromLon, start, step, calls } = homeAt("fra");
+  answerFromLon({});
+  await start();
+  for (const request of [
+    { kind: "residency", tenantId: "demo", failoverTo: ["par", "nyc"] },
+    { kind: "drain", to: "nyc" },
+  ] as const) {
+    const refused = await step(request);
+    expect([codeOf(refused), refused]).toMatchObject([
+      "not_found",
+      { detail: "fra knows of no region nyc; there are fra, lon, par, dub" },
+    ]);
+  }
+  expect(calls).toEqual(["migrate"]);
 });

@@ -4,6 +4,7 @@
 //   HP1  A copy is promoted only as a copy of whoever hosts the home now, planned only with the whole
 //        log up to the fence; it gets a higher epoch than anybody has heard of.
 //   HP2  Each step that changes something is a line in the log, with who asked for what.
+//   HP3  A home is drained for, and a tenant's residency names, regions of this cluster only.
 import { type Bus, ownBus } from "@carillon/bus";
 import {
   decodeMessage,
@@ -26,6 +27,7 @@ import type { HomeKeeper } from "./home-keeper.ts";
 export interface HomeStepsDeps {
   readonly home: string;
   readonly place: string;
+  readonly regions: readonly string[];
   readonly memberId: string;
   readonly keeper: HomeKeeper;
   readonly store: Store;
@@ -70,6 +72,8 @@ async function answerTo(request: HomeRequest, deps: HomeStepsDeps): Promise<Home
     case "residency": {
       if (keeper.standing !== "serving") return notHost(deps);
       const { tenantId, failoverTo } = request;
+      const unknown = unknownOf(failoverTo, deps);
+      if (unknown !== undefined) return unknown;
       if (!(await store.home.setResidency(tenantId, failoverTo)))
         return refused("not_found", `home ${home} has no tenant ${tenantId}`);
       audit(deps, "residency", { tenantId, failoverTo: failoverTo.join(",") });
@@ -92,6 +96,8 @@ async function answerTo(request: HomeRequest, deps: HomeStepsDeps): Promise<Home
 
 async function drain(to: string, deps: HomeStepsDeps): Promise<HomeReply> {
   const { home, place, store, keeper } = deps;
+  const unknown = unknownOf([to], deps);
+  if (unknown !== undefined) return unknown;
   const stored = await keeper.settleAnew();
   if (stored.isInRecovery || stored.claim?.host !== place) return notHost(deps);
   if (stored.supersededBy !== null) return refused("superseded", textOf(stored.supersededBy));
@@ -186,6 +192,20 @@ function audit(
 
 function notHost({ home, place, keeper }: HomeStepsDeps): Refused {
   return refused("not_host", `${place} is ${keeper.standing} for home ${home}`);
+}
+
+/** HP3. Others would not believe who hosts the home there, and this place would not know the way back. */
+function unknownOf(
+  named: readonly string[],
+  { place, regions }: HomeStepsDeps,
+): Refused | undefined {
+  const unknown = named.filter((region) => !regions.includes(region));
+  if (unknown.length === 0) return undefined;
+  const what = unknown.join(", ");
+  return refused(
+    "not_found",
+    `${place} knows of no region ${what}; there are ${regions.join(", ")}`,
+  );
 }
 
 function refused(code: HomeRefusal, detail: string): Refused {
