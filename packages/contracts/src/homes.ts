@@ -67,6 +67,16 @@ export const homeLookSchema = z.object({
       replayedAt: z.string().nullable(), // commit time of the last transaction replayed, ISO 8601
       /** Null: not known, since nothing streams or nothing was replayed. */
       lagMs: z.number().nullable(),
+      /** Since the copy's receiver was sent anything; null: not known. Absent: an older build. */
+      silentMs: z.number().nullable().optional(),
+      /** What the database's user may do there. Absent: an older build. */
+      rights: z
+        .object({
+          user: z.string(), // as it stands in a grant
+          mayPromote: z.boolean(),
+          maySeeStreaming: z.boolean(),
+        })
+        .optional(),
     })
     .nullable(),
   /** How this epoch began; null: by no failover. */

@@ -198,7 +198,7 @@ test("CT12 — a claim of a home that nobody can have made is read as null, and 
   const text = `{"a":{"epoch":1e300,"host":"par"},"b":{"epoch":1e999,"host":"par"},"c":{"epoch":null},
     "d":{"epoch":1.5,"host":"par"},"e":{"epoch":0,"host":"par"},"f":{"epoch":2,"host":"P A R"},
     "g":{"epoch":${HOME_EPOCH_MAX + 1},"host":"par"},"h":7,"fra":${JSON.stringify(good)}}`;
-  const refused = Object.fromEntries([..."abcdefgh"].map((home) => [home, null]));
+  const refused = Object.fromEntries("abcdefgh".split("").map((home) => [home, null]));
   expect(homeClaimsSchema.parse(JSON.parse(text))).toEqual({ ...refused, fra: good });
   // Ownership epochs of the highest one, and as many owners as fit below the next, are exact (HM4).
   expect(Number.isSafeInteger(HOME_EPOCH_MAX * 2 ** 32 + 2 ** 32 - 1)).toBe(true);
