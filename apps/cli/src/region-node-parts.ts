@@ -128,7 +128,7 @@ function storeChild(deps: RegionNodeDeps, foundation: Foundation): ChildSpec {
         statementTimeoutMs: config.CARILLON_NODE_STORE_STATEMENT_MS,
       });
       try {
-        await prepareUnlessKept(store, homeOf(config), config.CARILLON_NODE_REGION);
+        await prepareUnlessKept(store, homeOf(config));
       } catch (cause) {
         await store.close();
         throw cause;

@@ -1,4 +1,4 @@
-// Goal: HK1–HK5. Method: a row in memory, a network in memory, one fake clock.
+// Goal: HK1–HK6. Method: a row in memory, a network in memory, one fake clock.
 import { beatSchema } from "@carillon/contracts";
 import { expect, test } from "vitest";
 import { homeAt } from "./test-home.ts";
@@ -154,4 +154,27 @@ test("HK5 — claims of regions that are none here, or malformed, fence nobody: 
   for (let count = 0; count < 300; count++) await clock.advance(1_000);
   keeper.hear(homes, "par-1");
   expect(told()[1]).toMatchObject({ from: "par-1", epoch: null, host: null, refusedCount: 13 });
+});
+
+test("HK6 — the gauge of a copy's lag tells what is known now: silence counts, and nothing is no number", async () => {
+  const replica = { isStreaming: true, receivedLsn: "0/1", replayedLsn: "0/1", replayedAt: null };
+  const { start, clock, metrics, stored } = homeAt("par", {
+    isInRecovery: true,
+    replica: { ...replica, lagMs: 1_500, silentMs: 20 },
+  });
+  await start();
+  const lag = async () => (await metrics.homeReplayLag.get()).values[0]?.value;
+  expect(await lag()).toBe(1.5);
+  for (const [more, seconds] of [
+    [{ lagMs: 0, silentMs: 7_000 }, 7],
+    [{ lagMs: 0 }, 0], // an older build says nothing of silence
+    [{ lagMs: null, isStreaming: false }, NaN],
+  ] as const) {
+    stored.replica = { ...replica, ...more };
+    await clock.advance(1_000);
+    expect(await lag()).toBe(seconds);
+  }
+  Object.assign(stored, { isInRecovery: false, replica: null, claim: { epoch: 2, host: "par" } });
+  for (let count = 0; count < 30; count++) await clock.advance(100);
+  expect(await lag()).toBe(0);
 });

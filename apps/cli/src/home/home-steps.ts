@@ -137,6 +137,8 @@ async function take(fenceLsn: string | null, deps: HomeStepsDeps): Promise<HomeR
     );
   if (fenceLsn !== null && (stored.state !== "fenced" || stored.fenceLsn !== fenceLsn))
     return refused("not_fenced", `the copy has not replayed the fence at ${fenceLsn}`);
+  const rights = stored.replica?.rights;
+  if (rights?.mayPromote === false) return refused("promotion_failed", grantText(rights.user));
   let replayed: { lsn: string | null; snapshot: string | null } = { lsn: null, snapshot: null };
   if (stored.isInRecovery) {
     replayed = await store.home.replayed();
@@ -210,6 +212,13 @@ function unknownOf(
 
 function refused(code: HomeRefusal, detail: string): Refused {
   return { kind: "refused", code, detail };
+}
+
+function grantText(user: string): string {
+  return (
+    `the database's user ${user} may not promote it: grant execute on function pg_promote to ${user} ` +
+    "where the home is served; or promote it by hand (pg_ctl promote)"
+  );
 }
 
 function textOf({ epoch, host }: HomeClaim): string {

@@ -99,7 +99,10 @@ export function homeAt(place: string, row: Partial<StoredHome> = {}) {
   const store = {
     home,
     migrate: async () => void calls.push("migrate"),
-    ensureHome: async () => undefined,
+    ensureHome: async () => {
+      if (stored.claim === null)
+        Object.assign(stored, { claim: { epoch: 1, host: place }, state: "serving" });
+    },
     ledger: { withhold: (tenants: string[]) => void withheld.push(tenants) },
   } as unknown as Store;
   const lines: Record<string, unknown>[] = [];
