@@ -138,9 +138,14 @@ describe.skipIf(missing !== undefined)("a copy of a home", { timeout: 180_000 },
       snapshot,
     });
     await old.store.home.fence("fra", claim);
-    const page = { home: "fra", table: "recipient", after: null, limit: 100 } as const;
+    const page = { home: "fra", table: "recipient", after: null, limit: 100, salt: null } as const;
     const rows = await old.store.homeReport.read({ ...page, snapshot });
-    const compared = await copy.store.homeReport.compare("fra", "recipient", rows);
+    const compared = await copy.store.homeReport.compare({
+      home: "fra",
+      table: "recipient",
+      rows,
+      salt: null,
+    });
     const lost = compared.missing.map((at) => rows[at]?.key[1]);
     expect([lost, compared.different]).toEqual([["lost-1", "lost-22", "lost-4444"], []]);
   });

@@ -172,6 +172,18 @@ test(
     const out = join(folder, "report.json");
     expect((await carillon(["report", "fra", "--out", out, "--url", url])).code).toBe(1);
     expect(() => readFileSync(out)).toThrow("ENOENT"); // nothing is written without a report
+    asked.length = 0;
+    const nowhere = join(folder, "none", "report.json");
+    for (const [path, why] of [
+      [nowhere, `${nowhere} cannot be written (ENOENT)`],
+      [folder, `${folder} is a folder`],
+    ] as const)
+      expect(await carillon(["report", "fra", "--out", path, "--url", url])).toEqual({
+        code: 64,
+        stdout: `carillon region: --out: ${why}\n`,
+        stderr: "",
+      });
+    expect(asked).toEqual([]); // before anything is compared
     rmSync(folder, { recursive: true });
   },
   TEST_MAX_MS,

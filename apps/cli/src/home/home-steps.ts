@@ -83,13 +83,20 @@ async function answerTo(request: HomeRequest, deps: HomeStepsDeps): Promise<Home
     case "report": {
       if (keeper.standing !== "fenced")
         return refused("not_fenced", `${deps.place} is ${keeper.standing}; a report needs a fence`);
-      const rows = await store.homeReport.read({ home, ...request });
-      return { kind: "report", rows, isLast: rows.length < request.limit };
+      const { salt = null } = request;
+      const rows = await store.homeReport.read({ home, ...request, salt });
+      return {
+        kind: "report",
+        rows,
+        isLast: rows.length < request.limit,
+        isSalted: salt !== null,
+      };
     }
     case "compare": {
       if (keeper.standing !== "serving") return notHost(deps);
-      const compared = await store.homeReport.compare(home, request.table, request.rows);
-      return { kind: "compared", ...compared };
+      const { table, rows, salt = null } = request;
+      const compared = await store.homeReport.compare({ home, table, rows, salt });
+      return { kind: "compared", ...compared, isSalted: salt !== null };
     }
   }
 }

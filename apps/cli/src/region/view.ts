@@ -81,6 +81,10 @@ export function reportLines({ home, from, to, counts, lost, replayedAt }: LossRe
     `${what}, replayed up to ${replayedAt ?? "an unknown time"}`,
     ...Object.entries(counts).map(([name, number]) => `  ${name.padEnd(12)} ${number}`),
     ...ids.slice(0, IDS_SHOWN_MAX).map((id) => `  accepted and lost: ${id}`),
+    ...lost.apiKeys
+      .filter(({ isNew, isRevoked }) => isRevoked && !isNew)
+      .slice(0, IDS_SHOWN_MAX)
+      .map(({ keyId, tenantId }) => `  REVOKED in ${from.place} only: key ${keyId} of ${tenantId}`),
     ...(ids.length > IDS_SHOWN_MAX ? ["  … all of them with --out or --json"] : []),
   ];
 }
