@@ -45,6 +45,31 @@ const COPY: HomeLook = {
   },
 };
 
+/** Its disk was lost, and another region hosts it. */
+const EMPTY: HomeLook = {
+  ...LOOK,
+  home: "par",
+  place: "par",
+  standing: "undeclared",
+  claim: null,
+  state: null,
+  leasedCount: 0,
+  withheldTenants: [],
+};
+const BARRED: HomeLook = {
+  ...COPY,
+  home: "dub",
+  place: "lon",
+  replica: {
+    isStreaming: false,
+    receivedLsn: null,
+    replayedLsn: null,
+    replayedAt: null,
+    lagMs: null,
+    rights: { user: "carillon", mayPromote: false, maySeeStreaming: false },
+  },
+};
+
 const asked: { home: string; place: string; request: HomeRequest }[] = [];
 const api = createServer((request, answer) => {
   let text = "";
@@ -55,8 +80,12 @@ const api = createServer((request, answer) => {
     };
     if (request.url === "/v1/admin/homes") {
       const places = [LOOK, COPY];
-      const unheard = ["par", "dub"].map((home) => ({ home, claim: null, places: [] }));
-      return reply(200, { homes: [{ home: "fra", claim: LOOK.claim, places }, ...unheard] });
+      const homes = [
+        { home: "fra", claim: LOOK.claim, places },
+        { home: "par", claim: { epoch: 2, host: "dub" }, places: [EMPTY] },
+        { home: "dub", claim: LOOK.claim, places: [BARRED] },
+      ];
+      return reply(200, { homes });
     }
     const home = request.url?.split("/")[4] ?? "";
     const step = JSON.parse(text) as { place: string; request: HomeRequest };
@@ -133,12 +162,17 @@ test(
 );
 
 test(
-  "RG1 — status for people: who hosts, which copy follows, who is withheld",
+  "RG1 — status for people: who hosts, which copy follows, who is withheld, what is missing",
   async () => {
     const { stdout } = await carillon(["status", "--url", url]);
     const words = stdout.split("\n").map((line) => line.trim().split(/ {2,}/));
     expect(words[2]).toEqual(["fra", "1", "fra", "serving", "256", "withheld: strict"]);
     expect(words[3]).toEqual(["fra", "1", "par", "standby", "256", "follows, 12 ms behind"]);
+    expect(words[4]?.at(-1)).toBe("EMPTY DATABASE: make it a copy of the one in dub");
+    expect(words[5]?.at(-1)).toBe(
+      "MAY NOT SEE WHETHER IT FOLLOWS: grant pg_monitor to carillon; " +
+        "MAY NOT BE PROMOTED: grant execute on function pg_promote to carillon",
+    );
   },
   TEST_MAX_MS,
 );

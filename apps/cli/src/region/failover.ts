@@ -176,7 +176,7 @@ class Failover {
       throw new Refusal("copy_behind", `the copy in ${to} does not follow ${old.place}`);
     if (!isFenced && (replica?.lagMs ?? Infinity) > lagMaxMs)
       throw new Refusal("copy_behind", `the copy in ${to} is ${replica?.lagMs ?? "?"} ms behind`);
-    // A home that is served writes every second. Once it is drained, silence says nothing.
+    // A home that is served writes its leases every 3 s. Once it is drained, silence says nothing.
     const silentMs = replica?.silentMs ?? 0;
     if (old.standing === "serving" && silentMs > lagMaxMs)
       throw new Refusal(

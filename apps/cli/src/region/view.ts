@@ -8,7 +8,7 @@ import type { LossReport } from "./report.ts";
 type Replica = NonNullable<HomeLook["replica"]>;
 
 const IDS_SHOWN_MAX = 20;
-const SILENCE_SHOWN_MS = 5_000; // a home that is served writes every second
+const SILENCE_SHOWN_MS = 5_000; // a home that is served writes its leases every 3 s
 
 export function statusLines(homes: readonly AdminHome[]): string[] {
   const rows = homes.flatMap(({ home, claim, places }) =>
