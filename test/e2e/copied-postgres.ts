@@ -166,6 +166,8 @@ export class Psql {
 export interface CutLink {
   readonly port: number;
   cut(): void;
+  /** Nothing arrives any more, and nobody is told: connections stay open until it is mended. */
+  stall(): void;
   mend(): void;
   close(): Promise<void>;
 }
@@ -198,7 +200,13 @@ export async function startCutLink(targetPort: number): Promise<CutLink> {
       isCut = true;
       for (const socket of open) socket.resetAndDestroy();
     },
-    mend: () => void (isCut = false),
+    stall() {
+      for (const socket of open) socket.pause();
+    },
+    mend() {
+      isCut = false;
+      for (const socket of open) socket.resume();
+    },
     async close() {
       isCut = true;
       for (const socket of open) socket.destroy();

@@ -77,6 +77,9 @@ describe.skipIf(missing !== undefined)("declared failover", { timeout: 300_000 }
       ledgerRows: 0,
       outcomes: expect.any(Number) as number, // what par recorded since
       recipients: 0,
+      tenants: 0,
+      apiKeys: 0,
+      homes: 0,
       outbox: 0,
     });
     const therePosted = await there.stop();
@@ -135,6 +138,11 @@ describe.skipIf(missing !== undefined)("declared failover", { timeout: 300_000 }
     };
     for (const id of Object.values(lost)) await fraApi.finished(id);
     await fraApi.register("new-in-fra", "fra");
+    const fraStore = world.storeOf(world.fraPostgres.urlOf("fra"));
+    await fraStore.tenants.create("new-tenant", "New");
+    await fraStore.home.setResidency("strict", ["lon"]);
+    const newKey = { tenantId: "new-tenant", scopes: ["read"], pepper: "pepper" } as const;
+    const [, newKeyId] = (await fraStore.tenants.createApiKey(newKey)).split("_");
     await amy.has(2);
     const bob = await world.connect("bob", world.lon);
     const traffic = startTraffic(world.lon.api, { recipients: ["bob"] }, "all the time");
@@ -251,6 +259,14 @@ describe.skipIf(missing !== undefined)("declared failover", { timeout: 300_000 }
     expect(found["recipients"]).toEqual([
       { tenantId: "demo", recipientId: "new-in-fra", isNew: true },
     ]);
+    expect(found["tenants"]).toEqual([
+      { tenantId: "new-tenant", isNew: true },
+      { tenantId: "strict", isNew: false },
+    ]);
+    expect(found["apiKeys"]).toEqual([
+      { tenantId: "new-tenant", keyId: newKeyId, isNew: true, isRevoked: false },
+    ]);
+    expect(found["homes"]).toEqual([]);
     expect(found["outbox"]).toEqual([]);
     // Committed to the old host, whose answer died with it, and so sent to the new one, too: such a row
     // is in both, each with outcomes of its own. No other row may differ.

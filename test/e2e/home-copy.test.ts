@@ -1,5 +1,5 @@
-// What the report of a loss finds, with a real copy (spec C24, ADR 0015): transactions that were under
-// way when the link was cut, and committed after it.
+// What a real copy tells of itself, and what the report of a loss finds with one (spec C24, ADR 0015):
+// transactions that were under way when the link was cut, and committed after it.
 import { once } from "node:events";
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
@@ -49,11 +49,14 @@ describe.skipIf(missing !== undefined)("a copy of a home", { timeout: 180_000 },
   }, 60_000);
 
   function open(url: string): { store: Store; sql: Psql; url: string } {
+    return { store: openStore(url), sql: psql(url), url };
+  }
+
+  function openStore(url: string): Store {
     const limits = { poolMax: 3, connectTimeoutMs: 10_000, statementTimeoutMs: 30_000 };
     const store = createStore({ url, applicationName: "test", ...limits });
-    const sql = psql(url);
     ends.push(() => store.close());
-    return { store, sql, url };
+    return store;
   }
 
   function psql(url: string): Psql {
@@ -66,6 +69,48 @@ describe.skipIf(missing !== undefined)("a copy of a home", { timeout: 180_000 },
     sql.run(`insert into recipient
       (home, partition, idx, tenant_id, recipient_id, attributes, version)
       values ('fra', 1, ${id.length}, 'demo', '${id}', '{}', 1)`);
+
+  test("HM7 — what the database's user may not do on the copy is told, until it is granted", async () => {
+    await old.sql.run(`create role plain login;
+      grant select on home, partition, tenant to plain`);
+    const store = openStore(copy.url.replace("carillon:carillon@", "plain:plain@"));
+    const replicaOf = async () => (await store.home.look("fra")).replica ?? undefined;
+    const refused = await until("the role is there", 60_000, replicaOf);
+    expect([refused.isStreaming, refused.lagMs, refused.silentMs, refused.rights]).toEqual([
+      false, // as far as it may see
+      null,
+      null,
+      { user: "plain", mayPromote: false, maySeeStreaming: false },
+    ]);
+    await old.sql.run("grant execute on function pg_promote to plain; grant pg_monitor to plain");
+    const granted = await until("the grants are there", 60_000, async () => {
+      const replica = await replicaOf();
+      return replica?.rights?.mayPromote === true ? replica : undefined;
+    });
+    expect([granted.isStreaming, granted.rights]).toEqual([
+      true,
+      { user: "plain", mayPromote: true, maySeeStreaming: true },
+    ]);
+  });
+
+  test("HM7 — nothing arrives over a link that is not closed: told lag stays 0, silence grows", async () => {
+    const replicaOf = async () => (await copy.store.home.look("fra")).replica;
+    const near = async () => {
+      await old.sql.run("update partition set next_index = next_index where n = 9");
+      const replica = await replicaOf();
+      return replica?.lagMs === 0 && (replica.silentMs ?? Infinity) < 1_000 ? true : undefined;
+    };
+    await until("the copy follows", 60_000, near);
+    link.stall();
+    await old.sql.run("update partition set next_index = next_index where n = 9");
+    const stalled = await until("it has heard nothing for 3 s", 60_000, async () => {
+      const replica = await replicaOf();
+      return (replica?.silentMs ?? 0) > 3_000 ? replica : undefined;
+    });
+    expect([stalled?.isStreaming, stalled?.lagMs]).toEqual([true, 0]);
+    link.mend();
+    await until("it is heard again", 60_000, near);
+  });
 
   test("C24, HM5 — older than what the copy has, and committed after the cut: in the report", async () => {
     const older = psql(old.url);
@@ -93,9 +138,14 @@ describe.skipIf(missing !== undefined)("a copy of a home", { timeout: 180_000 },
       snapshot,
     });
     await old.store.home.fence("fra", claim);
-    const page = { home: "fra", table: "recipient", after: null, limit: 100 } as const;
+    const page = { home: "fra", table: "recipient", after: null, limit: 100, salt: null } as const;
     const rows = await old.store.homeReport.read({ ...page, snapshot });
-    const compared = await copy.store.homeReport.compare("fra", "recipient", rows);
+    const compared = await copy.store.homeReport.compare({
+      home: "fra",
+      table: "recipient",
+      rows,
+      salt: null,
+    });
     const lost = compared.missing.map((at) => rows[at]?.key[1]);
     expect([lost, compared.different]).toEqual([["lost-1", "lost-22", "lost-4444"], []]);
   });

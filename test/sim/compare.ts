@@ -256,13 +256,28 @@ const outboxStep: Step = async (dice, { real, database }) => {
   outbox.markDone(database, done);
   await real.outbox.defer(later, 0);
   outbox.defer(database, later, 0);
+  const kept = someOf(dice, ids).filter((id) => !done.includes(id) && !later.includes(id));
+  await real.outbox.withhold(kept);
+  outbox.withhold(database, kept);
+  const probed = await real.outbox.probe(target, limitCount);
+  const simulatedProbed = outbox.probe(database, target, limitCount);
+  const arrived = someOf(dice, probed).map(({ id }) => id);
+  await real.outbox.markDone(arrived);
+  outbox.markDone(database, arrived);
+  const probes = probed.flatMap((row) =>
+    row.kind === "notification" ? { id: row.id, tenantId: row.item.notification.tenantId } : [],
+  );
+  const released = await real.outbox.release(target, probes, limitCount);
+  const simulatedReleased = outbox.release(database, target, { probes, limitCount });
   const waiting = ageless(await real.outbox.readWaiting(target, limitCount));
   return [
-    [taken.kind, taken.kind === "rows" && ageless(taken.rows), waiting],
+    [taken.kind, taken.kind === "rows" && ageless(taken.rows), waiting, ageless(probed), released],
     [
       simulated.kind,
       simulated.kind === "rows" && ageless(simulated.rows),
       ageless(outbox.readWaiting(database, target, limitCount)),
+      ageless(simulatedProbed),
+      simulatedReleased,
     ],
   ];
 };

@@ -1,7 +1,7 @@
 // test/sim/database-outbox.ts
 // The statements of packages/store/src/outbox.ts, each at one instant.
 import { assert } from "@carillon/kernel";
-import type { OutboxRow, TakeOver, TakeOverOptions } from "@carillon/store";
+import type { OutboxProbe, OutboxRow, TakeOver, TakeOverOptions } from "@carillon/store";
 import type { Database, OutboxRecord } from "./database.ts";
 
 export function claim(
@@ -64,6 +64,47 @@ export function defer(database: Database, ids: readonly number[], forMs: number)
     row.attemptCount++;
     row.nextAttemptAtMs = database.nowMs() + forMs;
   }
+}
+
+export function withhold(database: Database, ids: readonly number[]): void {
+  defer(database, ids, Infinity);
+}
+
+export function probe(database: Database, targetRegion: string, limitCount: number): OutboxRow[] {
+  const tenants = new Set<string>();
+  return withheldOf(database, targetRegion)
+    .map((row) => rowOf(database, row))
+    .filter((row) => {
+      assert(row.kind === "notification", "only notifications are withheld");
+      const { tenantId } = row.item.notification;
+      const isOldest = !tenants.has(tenantId);
+      tenants.add(tenantId);
+      return isOldest;
+    })
+    .slice(0, limitCount);
+}
+
+export function release(
+  database: Database,
+  targetRegion: string,
+  { probes, limitCount }: { readonly probes: readonly OutboxProbe[]; readonly limitCount: number },
+): number {
+  const welcome = probes.filter(({ id }) => !database.outbox.has(id));
+  const tenants = new Set(welcome.map(({ tenantId }) => tenantId));
+  const due = withheldOf(database, targetRegion)
+    .filter((row) => {
+      const notification = database.notifications.get(row.notificationId)?.notification;
+      return notification !== undefined && tenants.has(notification.tenantId);
+    })
+    .slice(0, limitCount);
+  for (const row of due) row.nextAttemptAtMs = database.nowMs();
+  return due.length;
+}
+
+function withheldOf(database: Database, targetRegion: string): OutboxRecord[] {
+  return [...database.outbox.values()]
+    .filter((row) => row.targetRegion === targetRegion && row.nextAttemptAtMs === Infinity)
+    .toSorted((a, b) => a.id - b.id);
 }
 
 function waitingOf(database: Database, targetRegion: string): OutboxRecord[] {

@@ -3,7 +3,7 @@
 // done, or are done and their answer is lost.
 //   SI7  What was sent to the database is done there whatever becomes of the node; the answer comes
 //        to a node that lives and is awake.
-import type { Store, TakeOverOptions } from "@carillon/store";
+import type { Store, OutboxProbe, TakeOverOptions } from "@carillon/store";
 import { accept, acceptRelayed } from "./database-accept.ts";
 import * as outbox from "./database-outbox.ts";
 import { type Database, unavailable } from "./database.ts";
@@ -144,6 +144,12 @@ export function createSimStore(
         run("outbox.markDone", () => outbox.markDone(database, ids)),
       defer: (ids: readonly number[], forMs: number) =>
         run("outbox.defer", () => outbox.defer(database, ids, forMs)),
+      withhold: (ids: readonly number[]) =>
+        run("outbox.withhold", () => outbox.withhold(database, ids)),
+      probe: (target: string, limitCount: number) =>
+        run("outbox.probe", () => outbox.probe(database, target, limitCount)),
+      release: (target: string, probes: readonly OutboxProbe[], limitCount: number) =>
+        run("outbox.release", () => outbox.release(database, target, { probes, limitCount })),
       oldestAgeMs: () => run("outbox.oldestAgeMs", () => null),
     },
     directory: {

@@ -45,6 +45,31 @@ const COPY: HomeLook = {
   },
 };
 
+/** Its disk was lost, and another region hosts it. */
+const EMPTY: HomeLook = {
+  ...LOOK,
+  home: "par",
+  place: "par",
+  standing: "undeclared",
+  claim: null,
+  state: null,
+  leasedCount: 0,
+  withheldTenants: [],
+};
+const BARRED: HomeLook = {
+  ...COPY,
+  home: "dub",
+  place: "lon",
+  replica: {
+    isStreaming: false,
+    receivedLsn: null,
+    replayedLsn: null,
+    replayedAt: null,
+    lagMs: null,
+    rights: { user: "carillon", mayPromote: false, maySeeStreaming: false },
+  },
+};
+
 const asked: { home: string; place: string; request: HomeRequest }[] = [];
 const api = createServer((request, answer) => {
   let text = "";
@@ -55,7 +80,12 @@ const api = createServer((request, answer) => {
     };
     if (request.url === "/v1/admin/homes") {
       const places = [LOOK, COPY];
-      return reply(200, { homes: [{ home: "fra", claim: LOOK.claim, places }] });
+      const homes = [
+        { home: "fra", claim: LOOK.claim, places },
+        { home: "par", claim: { epoch: 2, host: "dub" }, places: [EMPTY] },
+        { home: "dub", claim: LOOK.claim, places: [BARRED] },
+      ];
+      return reply(200, { homes });
     }
     const home = request.url?.split("/")[4] ?? "";
     const step = JSON.parse(text) as { place: string; request: HomeRequest };
@@ -92,6 +122,8 @@ test(
       ["failover", "fra", "--to", "par", "--wait", "0", "--url", url],
       ["residency", "acme", "--url", url],
       ["residency", "acme", "--strict", "--failover-to", "par", "--url", url],
+      ["residency", "acme", "--failover-to", "par,nyc", "--url", url], // no region of theirs
+      ["residency", "acme", "--strict", "--home", "nyc", "--url", url],
       ["bogus"],
     ])
       expect([words, (await carillon(words)).code]).toEqual([words, 64]);
@@ -130,12 +162,17 @@ test(
 );
 
 test(
-  "RG1 — status for people: who hosts, which copy follows, who is withheld",
+  "RG1 — status for people: who hosts, which copy follows, who is withheld, what is missing",
   async () => {
     const { stdout } = await carillon(["status", "--url", url]);
     const words = stdout.split("\n").map((line) => line.trim().split(/ {2,}/));
     expect(words[2]).toEqual(["fra", "1", "fra", "serving", "256", "withheld: strict"]);
     expect(words[3]).toEqual(["fra", "1", "par", "standby", "256", "follows, 12 ms behind"]);
+    expect(words[4]?.at(-1)).toBe("EMPTY DATABASE: make it a copy of the one in dub");
+    expect(words[5]?.at(-1)).toBe(
+      "MAY NOT SEE WHETHER IT FOLLOWS: grant pg_monitor to carillon; " +
+        "MAY NOT BE PROMOTED: grant execute on function pg_promote to carillon",
+    );
   },
   TEST_MAX_MS,
 );
@@ -158,15 +195,29 @@ test(
       {
         tenantId: "acme",
         failoverTo: ["par", "dub"],
-        homes: [{ home: "fra", isChanged: true, reason: null }],
+        homes: ["fra", "par", "dub"].map((home) => ({ home, isChanged: true, reason: null })),
       },
     ]);
     const request = { kind: "residency", tenantId: "acme", failoverTo: ["par", "dub"] };
-    expect(asked).toEqual([{ home: "fra", place: "fra", request }]);
+    expect(asked).toEqual(
+      ["fra", "par", "dub"].map((home) => ({ home, place: home, request })), // nobody answers: at home
+    );
     const folder = mkdtempSync(join(tmpdir(), "carillon-region-"));
     const out = join(folder, "report.json");
     expect((await carillon(["report", "fra", "--out", out, "--url", url])).code).toBe(1);
     expect(() => readFileSync(out)).toThrow("ENOENT"); // nothing is written without a report
+    asked.length = 0;
+    const nowhere = join(folder, "none", "report.json");
+    for (const [path, why] of [
+      [nowhere, `${nowhere} cannot be written (ENOENT)`],
+      [folder, `${folder} is a folder`],
+    ] as const)
+      expect(await carillon(["report", "fra", "--out", path, "--url", url])).toEqual({
+        code: 64,
+        stdout: `carillon region: --out: ${why}\n`,
+        stderr: "",
+      });
+    expect(asked).toEqual([]); // before anything is compared
     rmSync(folder, { recursive: true });
   },
   TEST_MAX_MS,

@@ -2,8 +2,10 @@
 // `carillon region`: who hosts which home region, and the declared failover of one (spec C24, ADR 0015).
 //   RG1  Exit 0: done, shown, or so already. 1: refused, or not reachable. 64: not to be run so.
 //   RG2  With --json the last line is one JSON document, refusals too; progress goes to stderr.
-import { writeFile } from "node:fs/promises";
+import { access, constants, stat, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
 import { type HomeRequest, regionSchema } from "@carillon/contracts";
+import { systemRandom } from "@carillon/kernel";
 import { Command, InvalidArgumentError } from "commander";
 import { adminApiOf, type OperatorContext, USAGE_EXIT_CODE, UsageError } from "./admin-api.ts";
 import { count, regions } from "./arguments.ts";
@@ -24,6 +26,7 @@ interface CommonOptions {
 }
 
 const WAIT_MAX_SECONDS = 3_600;
+const SALT_BYTES = 16; // as the schema has it
 
 export function regionCommand(context: RegionContext): Command {
   const command = new Command("region")
@@ -145,20 +148,43 @@ async function move(
 }
 
 async function report(
-  { api, isJson, line }: Tools,
+  { api, isJson, line, progress }: Tools,
   options: CommonOptions & { out?: string },
   home: string,
 ): Promise<number> {
-  const outcome = await reportLoss(api, home);
+  const { out } = options;
+  if (out !== undefined) await assertWritable(out); // before all the work
+  const salt = Buffer.from(systemRandom.bytes(SALT_BYTES)).toString("hex");
+  const outcome = await reportLoss(api, home, salt);
   if (outcome.kind === "refused") {
     line(isJson ? JSON.stringify({ error: outcome.reason }) : `carillon region: ${outcome.reason}`);
     return 1;
   }
-  if (options.out !== undefined)
-    await writeFile(options.out, `${JSON.stringify(outcome.report, null, 2)}\n`, { mode: 0o600 });
   if (isJson) line(JSON.stringify(outcome.report));
   else for (const text of reportLines(outcome.report)) line(text);
+  if (out === undefined) return 0;
+  try {
+    await writeFile(out, `${JSON.stringify(outcome.report, null, 2)}\n`, { mode: 0o600 });
+  } catch (cause) {
+    progress(`${out} cannot be written (${codeOf(cause)})`); // the report itself was shown
+    return 1;
+  }
   return 0;
+}
+
+/** Throws UsageError. What is there already is replaced, as a shell's > would. */
+async function assertWritable(path: string): Promise<void> {
+  const there = await stat(path).catch(() => undefined);
+  if (there?.isDirectory() === true) throw new UsageError(`--out: ${path} is a folder`);
+  try {
+    await access(there === undefined ? dirname(path) : path, constants.W_OK);
+  } catch (cause) {
+    throw new UsageError(`--out: ${path} cannot be written (${codeOf(cause)})`);
+  }
+}
+
+function codeOf(cause: unknown): string {
+  return cause instanceof Error && "code" in cause ? String(cause.code) : "unknown";
 }
 
 async function residency(
@@ -169,7 +195,12 @@ async function residency(
   const failoverTo = options.strict ? [] : options.failoverTo;
   if (failoverTo === undefined || (options.strict && options.failoverTo !== undefined))
     throw new UsageError("say either --strict or --failover-to");
-  const homes = (await api.homes()).filter(({ home }) => (options.home ?? home) === home);
+  const all = await api.homes();
+  const known = all.map(({ home }) => home); // every region is a home
+  for (const one of [...failoverTo, options.home ?? known[0] ?? ""])
+    if (!known.includes(one))
+      throw new UsageError(`there is no region ${one}; there are ${known.join(", ")}`);
+  const homes = all.filter(({ home }) => (options.home ?? home) === home);
   const results: { home: string; isChanged: boolean; reason: string | null }[] = [];
   for (const { home, places } of homes) {
     const place = places.find(({ standing }) => standing === "serving")?.place ?? home;

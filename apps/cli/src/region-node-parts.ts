@@ -128,7 +128,7 @@ function storeChild(deps: RegionNodeDeps, foundation: Foundation): ChildSpec {
         statementTimeoutMs: config.CARILLON_NODE_STORE_STATEMENT_MS,
       });
       try {
-        await prepareUnlessKept(store, homeOf(config), config.CARILLON_NODE_REGION);
+        await prepareUnlessKept(store, homeOf(config));
       } catch (cause) {
         await store.close();
         throw cause;
@@ -226,7 +226,9 @@ function membershipChild(deps: RegionNodeDeps, foundation: Foundation): ChildSpe
       );
       const { home } = foundation;
       if (home !== undefined) {
-        run.onOver(membership.onBeat(run.guarded(({ homes }) => home.hear(homes))));
+        run.onOver(
+          membership.onBeat(run.guarded(({ homes, memberId: from }) => home.hear(homes, from))),
+        );
         run.onOver(home.onChange(() => membership.beatNow()));
       }
       membership.start();

@@ -18,12 +18,19 @@ afterAll(() => regions.stop(), TEST_MAX_MS);
 
 function gate() {
   const listeners = new Set<() => void>();
-  const state = { standing: "serving" as HomeStanding, withheld: new Set<string>() };
+  const state = {
+    standing: "serving" as HomeStanding,
+    isEmpty: false,
+    withheld: new Set<string>(),
+  };
   const home: HomeGate = {
     get standing() {
       return state.standing;
     },
     claim: { epoch: 2, host: "par" },
+    get isEmpty() {
+      return state.isEmpty;
+    },
     withholds: (tenantId) => state.withheld.has(tenantId),
     onChange: (listener) => {
       listeners.add(listener);
@@ -55,7 +62,7 @@ const registered = (url: string, id: string, token = regions.apiKey) =>
   });
 
 test("IN35 — not served here: the reason to every tenant's request, nothing of others' is taken; then both", async () => {
-  const { home, stand } = gate();
+  const { home, stand, state } = gate();
   const fra = await regions.startNode("fra", { home, operatorKey: KEY });
   const lon = await regions.startNode("lon");
   await registered(lon.url, "ann");
@@ -82,6 +89,15 @@ test("IN35 — not served here: the reason to every tenant's request, nothing of
     expect((await ask(`${fra.url}/livez`)).status).toBe(200);
     expect((await ask(`${fra.url}/v1/admin/nodes`, { token: KEY })).status).toBe(200);
   }
+  state.isEmpty = true;
+  stand("undeclared");
+  for (const answer of [await post(fra.url, ["ann"]), await ask(`${fra.url}/readyz`)])
+    expect([answer.status, answer.body["code"], answer.body["detail"]]).toEqual([
+      503,
+      "home_empty",
+      "This node is no copy. It is hosted by par, epoch 2.",
+    ]);
+  state.isEmpty = false;
   const accepted = await post(lon.url, ["ann"]);
   expect(accepted.status).toBe(202);
   const statusOf = async () => {

@@ -12,6 +12,8 @@ export interface HomeGate {
   readonly standing: HomeStanding;
   /** Who hosts the home, as far as known here. */
   readonly claim: HomeClaim | undefined;
+  /** Its database holds nothing of the home: it is no copy. */
+  readonly isEmpty: boolean;
   withholds(tenantId: string): boolean;
   /** Told after the standing has changed; returns what removes the listener. */
   onChange(listener: () => void): () => void;
@@ -21,14 +23,16 @@ export interface HomeGate {
 export const ALWAYS_SERVING: HomeGate = {
   standing: "serving",
   claim: undefined,
+  isEmpty: false,
   withholds: () => false,
   onChange: () => () => undefined,
 };
 
 /** Undefined: the home is served here. */
-export function refusalOf({ standing, claim }: HomeGate): ProblemAnswer | undefined {
+export function refusalOf({ standing, claim, isEmpty }: HomeGate): ProblemAnswer | undefined {
   const headers = { "retry-after": "5" };
   const host = claim === undefined ? "" : ` It is hosted by ${claim.host}, epoch ${claim.epoch}.`;
+  if (isEmpty) return problem("home_empty", { detail: `This node is no copy.${host}`, headers });
   switch (standing) {
     case "serving":
       return undefined;

@@ -3,6 +3,7 @@
 // is done by a node of the home at the place named, asked over NATS; `carillon region` puts them in order.
 //   IN37 A step changes nothing when it is repeated; one that cannot be done as things are is answered
 //        409 with the reason.
+import { HomeClaims } from "@carillon/cluster";
 import {
   type AdminHomes,
   decodeMessage,
@@ -15,7 +16,6 @@ import {
   type HomeRequest,
   homeStepSchema,
   homeSubjects,
-  isNewerClaim,
 } from "@carillon/contracts";
 import { type AdminDeps, type Operator, operatorAuth } from "./admin-routes.ts";
 import { type Answer, ok, problem } from "./answer.ts";
@@ -62,12 +62,10 @@ async function homesOf(deps: AdminDeps): Promise<AdminHomes> {
 
 /** Of what the databases say and what anybody has heard. */
 function newestOf(home: string, places: readonly HomeLook[], deps: AdminDeps): HomeClaim | null {
-  const told = deps.members().flatMap(({ homes }) => homes?.[home] ?? []);
-  const claims = [...places.flatMap(({ claim }) => claim ?? []), ...told];
-  return claims.reduce<HomeClaim | null>(
-    (newest, claim) => (newest === null || isNewerClaim(claim, newest) ? claim : newest),
-    null,
-  );
+  const claims = new HomeClaims(deps.regions);
+  for (const { claim } of places) claims.hear(home, claim);
+  for (const { homes } of deps.members()) claims.hear(home, homes?.[home] ?? null);
+  return claims.of(home) ?? null;
 }
 
 async function step({ params, body }: Call<Operator>, deps: AdminDeps): Promise<Answer> {

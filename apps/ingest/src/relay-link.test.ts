@@ -1,4 +1,4 @@
-// Goal: IN9 to IN11, IN39 to IN41 of relay-link.ts, step by step. Method: fake time, the memory network,
+// Goal: IN9 to IN11, IN39 to IN42 of relay-link.ts, step by step. Method: fake time, the memory network,
 // an outbox in an array, for one node or two; the target's answers are scripted.
 import { createMemoryNetwork } from "@carillon/bus";
 import { encodeMessage, subjects } from "@carillon/contracts";
@@ -22,6 +22,7 @@ function createOutbox(clock: FakeClock) {
     isBroken: false,
     done: [] as number[],
     deferred: [] as number[],
+    withheld: [] as RelayEntry[], // of one tenant
     calls: [] as string[],
   };
   const withoutIds = (ids: readonly number[]) => (rows: RelayEntry[]) =>
@@ -68,11 +69,27 @@ function createOutbox(clock: FakeClock) {
         call("done");
         state.done.push(...ids);
         remove(ids);
+        state.withheld = withoutIds(ids)(state.withheld);
       },
       async defer(ids) {
         call("defers");
         state.deferred.push(...ids);
         remove(ids);
+      },
+      async withhold(ids) {
+        call("withholds");
+        state.withheld.push(...state.turn.filter(({ outboxId }) => ids.includes(outboxId)));
+        remove(ids);
+      },
+      async probe() {
+        const rows = state.withheld.slice(0, 1);
+        const release = async (): Promise<number> => {
+          if (rows[0] === undefined || state.withheld.includes(rows[0])) return 0;
+          const due = state.withheld.splice(0);
+          state.apart.push(...due);
+          return due.length;
+        };
+        return { rows, release };
       },
     };
   };
@@ -290,7 +307,43 @@ test("IN36 — rows that the target withholds wait in the database; the others a
   commit(link, 1, 2, 3);
   await clock.advance(0);
   expect(heard.map(({ ids }) => ids)).toEqual([[1, 2, 3]]);
-  expect([outbox.done, outbox.deferred, states]).toEqual([[1, 3], [2], ["direct"]]);
+  expect([outbox.done, outbox.deferred, states]).toEqual([[1, 3], [], ["direct"]]);
+  expect(outbox.withheld.map(({ outboxId }) => outboxId)).toEqual([2]);
+  await link.stop();
+});
+
+test("IN42 — more than a batch that is due out of turn goes out at once, batch after batch", async () => {
+  const { clock, link, outbox, heard } = start({ batchItemsMax: 2 });
+  outbox.apart.push(...entries(1, 2, 3, 4, 5));
+  link.start();
+  await clock.advance(0);
+  expect(heard.map(({ atMs, ids }) => [atMs, ids])).toEqual([
+    [0, [1, 2]],
+    [0, [3, 4]],
+    [0, [5]],
+  ]);
+  await link.stop();
+});
+
+test("IN42 — of withheld rows one goes out every 15 s; once it is taken the others follow, at once and in order", async () => {
+  const { clock, link, commit, outbox, heard, answers, states } = start();
+  link.start();
+  await clock.advance(0);
+  answers.script = (ids) => ({ withheld: ids.map((_, at) => at) });
+  commit(link, 1, 2, 3, 4, 5);
+  await clock.advance(0);
+  for (let count = 0; count < 100; count++) await clock.advance(500);
+  answers.script = "committed";
+  for (let count = 0; count < 40; count++) await clock.advance(500);
+  expect(heard).toEqual([
+    { atMs: 0, ids: [1, 2, 3, 4, 5] },
+    { atMs: 16_000, ids: [1] }, // with the sweep after 15 s
+    { atMs: 32_000, ids: [1] },
+    { atMs: 48_000, ids: [1] },
+    { atMs: 64_000, ids: [1] },
+    { atMs: 64_000, ids: [2, 3, 4, 5] },
+  ]);
+  expect([outbox.done, outbox.withheld, states]).toEqual([[1, 2, 3, 4, 5], [], ["direct"]]);
   await link.stop();
 });
 

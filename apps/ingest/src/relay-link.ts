@@ -1,5 +1,6 @@
 // apps/ingest/src/relay-link.ts
-// The way to one other region: committed outbox rows go out at once, in order, or wait (DESIGN §5.2).
+// The way to one other region: committed outbox rows go out at once, in order, or wait (DESIGN §5.2). Long, since what
+// may be under way beside what is one question.
 //   IN9  One batch is under way per target and node. A row is done only when the target has said
 //        `committed`; repeats are absorbed there by primary keys.
 //   IN10 After a failure there is a backlog, and every node of the region leaves its rows to it: one
@@ -10,6 +11,8 @@
 //   IN40 From the backlog goes what is the oldest in the outbox when it is read, and is read again after
 //        a failure: nobody leaves out an older row, however many send, sleep or die (C22, ADR 0016).
 //   IN41 A batch that has no answer for `slowAfterMs` begins a backlog: others must not overtake it.
+//   IN42 Withheld rows cost no more than one row of each tenant every 15 s; when one is taken the rest of
+//        that tenant's go out, in the order of the outbox.
 import type { Bus } from "@carillon/bus";
 import { backoffDelayMs, type Clock, Fault, type Random, type Timer } from "@carillon/kernel";
 import type { RelayOutbox, RelayWay } from "./relay-outbox.ts";
@@ -47,6 +50,8 @@ const HOLD_MARGIN_MS = 1_000;
 /** A commit that was under way when a backlog ended still left its rows to it; by now it is done. */
 const STRAYS_AFTER_MS = 50;
 const AGAIN_MS = 0;
+/** After a home is back its withheld rows wait so long at most, and a sweep's time. */
+const PROBE_EVERY_MS = 15_000;
 
 export class RelayLink {
   readonly #options: RelayLinkOptions;
@@ -67,6 +72,7 @@ export class RelayLink {
   #isHeld = false;
   #isAskedFor = false;
   #isResting = false;
+  #probeAtMs: number;
   #failuresCount = 0;
   #loop: Promise<void> | undefined;
   #wake: (() => void) | undefined;
@@ -79,6 +85,7 @@ export class RelayLink {
       deps.bus,
     );
     this.#clock = deps.clock;
+    this.#probeAtMs = deps.clock.monotonicMs() + PROBE_EVERY_MS;
     this.#random = deps.random;
   }
 
@@ -193,7 +200,8 @@ export class RelayLink {
       return this.#state === "backlog" ? this.#jittered(limits.retryBaseMs) : laterMs;
     if (taken.kind === "none") {
       if (this.#isBeginning) return AGAIN_MS; // while we asked
-      return (await this.#sendApart()) ? AGAIN_MS : laterMs;
+      const isMore = (await this.#sendApart()) || (await this.#probe());
+      return isMore ? AGAIN_MS : laterMs;
     }
     this.#setState("backlog");
     this.#leaveQueue();
@@ -232,9 +240,23 @@ export class RelayLink {
     );
   }
 
+  /** IN42. True: withheld rows are due now. */
+  async #probe(): Promise<boolean> {
+    if (this.#clock.monotonicMs() < this.#probeAtMs) return false;
+    this.#probeAtMs = this.#clock.monotonicMs() + PROBE_EVERY_MS;
+    const probe = await this.#ask("outbox.probe", () => this.#options.outbox.probe());
+    if (probe === undefined || probe.rows.length === 0) return false;
+    await this.#sendMore("outbox.probe", async () => [...probe.rows]);
+    const releasedCount = await this.#ask("outbox.release", () => probe.release());
+    if (releasedCount === undefined || releasedCount === 0) return false;
+    this.#probeAtMs = this.#clock.monotonicMs(); // there may be more of that tenant
+    return true;
+  }
+
   /** Beside what is queued, which follows. True: there may be more. */
   async #sendMore(operation: string, read: (limitCount: number) => Promise<RelayEntry[]>) {
     const rows = await this.#ask(operation, () => read(this.#options.limits.batchItemsMax));
+    const readCount = rows?.length ?? 0; // what is delivered is taken out of `rows`
     if (rows !== undefined && rows.length > 0 && this.#state === "direct") {
       this.#isHeld = true;
       await this.#sending; // IN9
@@ -243,7 +265,7 @@ export class RelayLink {
       this.#isHeld = false;
     }
     this.#sendSoon();
-    return this.#state === "backlog" || (rows !== undefined && rows.length > 0);
+    return this.#state === "backlog" || readCount > 0;
   }
 
   /** Takes what is delivered out of `rows`. False: failed, and waited for the next try. */

@@ -25,14 +25,27 @@ export interface RelayOutbox {
   claim(limitCount: number): Promise<RelayEntry[]>;
   markDone(outboxIds: readonly number[]): Promise<void>;
   defer(outboxIds: readonly number[]): Promise<void>;
+  withhold(outboxIds: readonly number[]): Promise<void>;
+  /** One withheld row of each tenant. */
+  probe(): Promise<RelayProbe>;
+}
+
+export interface RelayProbe {
+  readonly rows: readonly RelayEntry[];
+  /** Makes the others due of tenants whose row is done by now; returns how many. */
+  release(): Promise<number>;
 }
 
 export type StoredOutbox = Omit<Store["outbox"], "oldestAgeMs" | "backlog">;
 
 /** Rows that a node has claimed come back to the others after this, if it dies. */
 const CLAIM_RETRY_MS = 5_000;
-/** Rows that the target withholds or refuses: asked again so often until the home is back. */
+/** Rows that the target refuses. */
 const PUT_OFF_RETRY_MS = 15_000;
+/** Tenants that are probed together: a statement and a few messages. */
+const PROBES_MAX = 1_024;
+/** One statement's worth; the next probe, at once, releases more. */
+const RELEASED_MAX = 10_000;
 
 /** `holder`: this node, in this run. */
 export function relayOutboxOf(
@@ -54,6 +67,17 @@ export function relayOutboxOf(
       (await outbox.claim(targetRegion, limitCount, CLAIM_RETRY_MS)).map(entryOfRow),
     markDone: (outboxIds) => outbox.markDone(outboxIds),
     defer: (outboxIds) => outbox.defer(outboxIds, PUT_OFF_RETRY_MS),
+    withhold: (outboxIds) => outbox.withhold(outboxIds),
+    async probe() {
+      const rows = await outbox.probe(targetRegion, PROBES_MAX);
+      const probes = rows.flatMap((row) =>
+        row.kind === "notification" ? { id: row.id, tenantId: row.item.notification.tenantId } : [],
+      );
+      return {
+        rows: rows.map(entryOfRow),
+        release: () => outbox.release(targetRegion, probes, RELEASED_MAX),
+      };
+    },
   };
 }
 

@@ -1,6 +1,7 @@
 // apps/ingest/src/relay-sender.ts
 // One message to another region: rows in, what became of them out (DESIGN §5.2).
-//   IN39 A row that the target refuses or withholds is put off, out of turn: it holds up nobody.
+//   IN39 A row that the target refuses or withholds is put off, out of turn: it holds up nobody. A withheld
+//        one goes again when a probe of its tenant was taken (`RelayLink`).
 import type { Bus } from "@carillon/bus";
 import { decodeMessage, relayReplySchema, subjects } from "@carillon/contracts";
 import { Fault } from "@carillon/kernel";
@@ -24,6 +25,8 @@ export interface RelaySenderOptions {
     markDone(outboxIds: readonly number[]): Promise<void>;
     /** Due again later, out of turn. */
     defer(outboxIds: readonly number[]): Promise<void>;
+    /** Not due before their tenant is released. */
+    withhold(outboxIds: readonly number[]): Promise<void>;
   };
   readonly onOutcome: (outcome: RelayOutcome, itemCount: number) => void;
   readonly onFault: (operation: string, cause: unknown) => void;
@@ -38,6 +41,13 @@ type RequestResult =
   | "refused"
   /** Committed but for those at these places. */
   | { readonly withheld: readonly number[] };
+
+/** Ids of one batch. */
+interface Settled {
+  readonly done?: readonly number[];
+  readonly refused?: readonly number[];
+  readonly withheld?: readonly number[];
+}
 
 const ENVELOPE_BYTES = 256;
 /** Codes that the same bytes will meet again: such a row must not hold up the others. */
@@ -76,13 +86,13 @@ export class RelaySender {
       const done = ids.filter((_, at) => !kept.has(at));
       this.#options.onOutcome("committed", done.length);
       this.#options.onOutcome("withheld", withheld.length);
-      return await this.#settle(done, withheld);
+      return await this.#settle({ done, withheld });
     }
     if (result === "refused" && batch.length > 1) return await this.#deliverOneByOne(batch);
     this.#options.onOutcome(result, batch.length);
     if (result === "failed") return "failed";
     // Refused alone: it stays in the outbox, for a person to look at.
-    return await (result === "refused" ? this.#settle([], ids) : this.#settle(ids, []));
+    return await this.#settle(result === "refused" ? { refused: ids } : { done: ids });
   }
 
   async #deliverOneByOne(batch: readonly RelayEntry[]): Promise<Delivered> {
@@ -95,15 +105,20 @@ export class RelaySender {
     return delivered;
   }
 
-  async #settle(done: readonly number[], later: readonly number[]): Promise<Delivered> {
-    const { outbox } = this.#options;
+  async #settle(rows: Settled): Promise<Delivered> {
+    const { done = [], refused = [], withheld = [] } = rows;
+    const { outbox, onFault } = this.#options;
+    let operation = "outbox.markDone";
     try {
       if (done.length > 0) await outbox.markDone(done);
-      if (later.length > 0) await outbox.defer(later);
+      operation = "outbox.defer";
+      if (refused.length > 0) await outbox.defer(refused);
+      operation = "outbox.withhold";
+      if (withheld.length > 0) await outbox.withhold(withheld);
       return "committed";
     } catch (cause) {
       if (!(cause instanceof Fault)) throw cause;
-      this.#options.onFault(later.length > 0 ? "outbox.defer" : "outbox.markDone", cause);
+      onFault(operation, cause);
       return "unmarked";
     }
   }

@@ -43,6 +43,13 @@ async function start() {
     claim: async () => [],
     async markDone() {},
     async defer() {},
+    async withhold() {},
+    async probe() {
+      return [];
+    },
+    async release() {
+      return 0;
+    },
   };
   const relay = createRelay(
     {

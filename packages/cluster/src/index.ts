@@ -76,7 +76,7 @@ export {
   type MembershipOptions,
   type PlaceableWorker,
 } from "./membership.ts";
-export { HomeClaims, standingOf } from "./home-standing.ts";
+export { HomeClaims, type Hearing, standingOf } from "./home-standing.ts";
 export {
   type NatsClientAuth,
   type NatsConfOptions,

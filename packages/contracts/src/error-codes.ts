@@ -53,6 +53,11 @@ export const ERROR_CODES = {
     title: "This home region is served by another region now; use one of its nodes",
     level: "warn",
   },
+  home_empty: {
+    status: 503,
+    title: "This node's database holds nothing of its home region; make it a copy of the host's",
+    level: "error",
+  },
   tenant_withheld: {
     status: 503,
     title: "The tenant's residency does not allow it to be served in this region",

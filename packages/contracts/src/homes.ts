@@ -13,10 +13,18 @@ export const homeSubjects = {
 } as const;
 export const HOMES_QUEUE = "homes";
 
+/** Ownership epochs are homeEpoch × 2^32 and more (HM4): with a higher one they were no safe integers. */
+export const HOME_EPOCH_MAX = 2 ** 21 - 1;
+
 /** Who hosts a home since which epoch. */
-export const homeClaimSchema = z.object({ epoch: z.number(), host: z.string() });
+export const homeClaimSchema = z.object({
+  epoch: z.int().min(1).max(HOME_EPOCH_MAX),
+  host: regionSchema,
+});
 export type HomeClaim = z.infer<typeof homeClaimSchema>;
-export const homeClaimsSchema = z.record(z.string(), homeClaimSchema);
+/** By home. A claim that nobody can have made is read as null: whatever else the message says counts. */
+export const homeClaimsSchema = z.record(z.string(), homeClaimSchema.nullable().catch(null));
+export type HeardClaims = z.infer<typeof homeClaimsSchema>;
 
 export const homesKnownSchema = z.object({ homes: homeClaimsSchema });
 
@@ -59,6 +67,16 @@ export const homeLookSchema = z.object({
       replayedAt: z.string().nullable(), // commit time of the last transaction replayed, ISO 8601
       /** Null: not known, since nothing streams or nothing was replayed. */
       lagMs: z.number().nullable(),
+      /** Since the copy's receiver was sent anything; null: not known. Absent: an older build. */
+      silentMs: z.number().nullable().optional(),
+      /** What the database's user may do there. Absent: an older build. */
+      rights: z
+        .object({
+          user: z.string(), // as it stands in a grant
+          mayPromote: z.boolean(),
+          maySeeStreaming: z.boolean(),
+        })
+        .optional(),
     })
     .nullable(),
   /** How this epoch began; null: by no failover. */
@@ -77,7 +95,15 @@ export const homeLookSchema = z.object({
 });
 export type HomeLook = z.infer<typeof homeLookSchema>;
 
-const REPORT_TABLES = ["notification", "ledger", "recipient", "outbox"] as const;
+const REPORT_TABLES = [
+  "notification",
+  "ledger",
+  "recipient",
+  "outbox",
+  "tenant",
+  "api_key",
+  "recipient_home", // where recipients of other homes live
+] as const;
 export type ReportTable = (typeof REPORT_TABLES)[number];
 
 /** A row by its key, with what it holds as a digest; never with what it holds. */
@@ -88,6 +114,12 @@ export const reportRowSchema = z.object({
   about: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])),
 });
 export type ReportRow = z.infer<typeof reportRowSchema>;
+
+/** Of one report: digests of the same row in two reports have nothing in common. Absent: no salt. */
+const reportSaltSchema = z
+  .string()
+  .regex(/^[0-9a-f]{32}$/, "must be 32 hexadecimal digits")
+  .optional();
 
 export const homeRequestSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("look") }),
@@ -121,12 +153,14 @@ export const homeRequestSchema = z.discriminatedUnion("kind", [
       .nullable(),
     after: z.array(z.string().max(600)).max(4).nullable(),
     limit: z.number().int().min(1).max(1_000),
+    salt: reportSaltSchema,
   }),
   /** Which of these rows are missing or different in this database? */
   z.object({
     kind: z.literal("compare"),
     table: z.enum(REPORT_TABLES),
     rows: z.array(reportRowSchema).max(1_000),
+    salt: reportSaltSchema,
   }),
 ]);
 export type HomeRequest = z.infer<typeof homeRequestSchema>;
@@ -147,12 +181,19 @@ export type HomeRefusal = (typeof HOME_REFUSALS)[number];
 
 export const homeReplySchema = z.discriminatedUnion("kind", [
   homeLookSchema,
-  z.object({ kind: z.literal("report"), rows: z.array(reportRowSchema), isLast: z.boolean() }),
+  z.object({
+    kind: z.literal("report"),
+    rows: z.array(reportRowSchema),
+    isLast: z.boolean(),
+    /** Absent, here and below: an older build, which does not know of salt. */
+    isSalted: z.boolean().optional(),
+  }),
   /** Positions in the rows asked for. */
   z.object({
     kind: z.literal("compared"),
     missing: z.array(z.number()),
     different: z.array(z.number()),
+    isSalted: z.boolean().optional(),
   }),
   z.object({ kind: z.literal("done"), isChanged: z.boolean() }),
   z.object({ kind: z.literal("refused"), code: z.enum(HOME_REFUSALS), detail: z.string() }),

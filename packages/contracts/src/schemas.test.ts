@@ -1,5 +1,5 @@
 // packages/contracts/src/schemas.test.ts
-// Goal: CT4, CT8, CT10 and what the schemas take. What they refuse is in problems.test.ts.
+// Goal: CT4, CT8, CT10, CT12 and what the schemas take. What they refuse is in problems.test.ts.
 import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import type { z } from "zod";
@@ -11,6 +11,8 @@ import {
   COUNT_NAMES,
   ERROR_CODES,
   type ErrorCodeName,
+  HOME_EPOCH_MAX,
+  homeClaimsSchema,
   importLineSchema,
   inboxJoinSchema,
   isReconnectable,
@@ -189,4 +191,15 @@ test("a gateway's id is a token of subjects, at most 64 characters", () => {
   expect(["fra-gateway-1", "gw_A", "x".repeat(64)].map(isTaken)).toEqual([true, true, true]);
   const refused = ["", "a b", "a.b", "*", "a\r\nPUB", "x".repeat(65)];
   expect(refused.map(isTaken)).toEqual(refused.map(() => false));
+});
+
+test("CT12 — a claim of a home that nobody can have made is read as null, and the others are read", () => {
+  const good = { epoch: HOME_EPOCH_MAX, host: "par" };
+  const text = `{"a":{"epoch":1e300,"host":"par"},"b":{"epoch":1e999,"host":"par"},"c":{"epoch":null},
+    "d":{"epoch":1.5,"host":"par"},"e":{"epoch":0,"host":"par"},"f":{"epoch":2,"host":"P A R"},
+    "g":{"epoch":${HOME_EPOCH_MAX + 1},"host":"par"},"h":7,"fra":${JSON.stringify(good)}}`;
+  const refused = Object.fromEntries("abcdefgh".split("").map((home) => [home, null]));
+  expect(homeClaimsSchema.parse(JSON.parse(text))).toEqual({ ...refused, fra: good });
+  // Ownership epochs of the highest one, and as many owners as fit below the next, are exact (HM4).
+  expect(Number.isSafeInteger(HOME_EPOCH_MAX * 2 ** 32 + 2 ** 32 - 1)).toBe(true);
 });

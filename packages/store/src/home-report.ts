@@ -4,6 +4,8 @@
 // not visible to the snapshot at the takeover; without one every row is. Whether it is really missing
 // is decided by the comparison alone, so the snapshot only saves work.
 //   HM5  The report names every row that the new database lacks, and none that it has.
+//   HM8  Digests are salted anew for each report, so that nobody looks them up in a table, and hold
+//        nothing of an API key's secret.
 import type { ReportRow, ReportTable } from "@carillon/contracts";
 import type { Pool, Statements } from "./pool.ts";
 
@@ -14,6 +16,15 @@ export interface ReportPage {
   /** Key of the last row seen. */
   readonly after: readonly string[] | null;
   readonly limit: number;
+  /** Null: for a command of an older build. */
+  readonly salt: string | null;
+}
+
+export interface ReportComparison {
+  readonly home: string;
+  readonly table: ReportTable;
+  readonly rows: readonly ReportRow[];
+  readonly salt: string | null;
 }
 
 interface KeyedRow {
@@ -28,14 +39,22 @@ const FULL_XMIN = `(case when t.xmin::text::bigint <= next.low then next.high + 
 const NEXT = `(select n & 4294967295 as low, n - (n & 4294967295) as high
   from (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as n) as x) as next`;
 
-/** Keys are in the order of an index, digests over what the row says and not over when it was touched. */
-const TABLES: Readonly<
-  Record<ReportTable, { key: string; keyTypes: string[]; digest: string; about: string }>
-> = {
+interface TableSpec {
+  /** In the order of an index. */
+  readonly key: string;
+  readonly keyTypes: readonly string[];
+  /** What the row says, not when it was touched; null: it never changes. */
+  readonly says: string | null;
+  readonly about: string;
+  /** Rows of this home only, or of the others only. */
+  readonly homed?: "here" | "elsewhere";
+}
+
+const TABLES: Readonly<Record<ReportTable, TableSpec>> = {
   notification: {
     key: "t.id",
     keyTypes: ["uuid"],
-    digest: "''",
+    says: null,
     about: `jsonb_build_object('tenantId', t.tenant_id, 'acceptedRegion', t.accepted_region,
       'isAcceptedHere', t.is_accepted_here, 'isForThisHome', t.audience is not null,
       'targetRegions', array_to_string(t.target_regions, ','),
@@ -45,23 +64,43 @@ const TABLES: Readonly<
   ledger: {
     key: "t.notification_id, t.partition", // not the offset: the other database dealt it out again
     keyTypes: ["uuid", "int"],
-    digest: `md5(concat_ws('/', t.state, t.members::text, t.targeted,
-      t.delivered_socket, t.no_device, t.unacked, t.expired, t.failed, t.received_late, t.read,
-      t.acknowledged))`,
+    says: `t.state, t.members::text, t.targeted, t.delivered_socket, t.no_device, t.unacked, t.expired,
+      t.failed, t.received_late, t.read, t.acknowledged`,
     about: `jsonb_build_object('offset', t."offset", 'state', t.state)`,
+    homed: "here",
   },
   recipient: {
     key: "t.tenant_id, t.recipient_id",
     keyTypes: ["text", "text"],
-    digest: "md5(concat_ws('/', t.locale, t.time_zone, t.attributes::text))",
+    says: "t.locale, t.time_zone, t.attributes::text",
     about: "jsonb_build_object('version', t.version)",
+    homed: "here",
   },
   outbox: {
     key: "t.id",
     keyTypes: ["bigint"],
-    digest: "md5(concat_ws('/', t.target_region, t.kind, t.notification_id, t.payload::text))",
+    says: "t.target_region, t.kind, t.notification_id, t.payload::text",
     about: `jsonb_build_object('targetRegion', t.target_region, 'kind', t.kind,
       'notificationId', t.notification_id)`,
+  },
+  tenant: {
+    key: "t.tenant_id",
+    keyTypes: ["text"],
+    says: "t.name, array_to_string(t.failover_to, ',')",
+    about: "'{}'::jsonb",
+  },
+  api_key: {
+    key: "t.key_id",
+    keyTypes: ["text"],
+    says: "t.tenant_id, array_to_string(t.scopes, ','), t.revoked_at",
+    about: "jsonb_build_object('tenantId', t.tenant_id, 'isRevoked', t.revoked_at is not null)",
+  },
+  recipient_home: {
+    key: "t.tenant_id, t.recipient_id",
+    keyTypes: ["text", "text"],
+    says: "t.home",
+    about: "jsonb_build_object('home', t.home)",
+    homed: "elsewhere",
   },
 };
 
@@ -72,49 +111,45 @@ export class SqlHomeReport {
   }
 
   /** Candidates in the order of their keys. A page that is not full is the last. */
-  read({ table, snapshot, after, limit, home }: ReportPage): Promise<ReportRow[]> {
-    const { key, keyTypes, digest, about } = TABLES[table];
-    const isHomed = table === "ledger" || table === "recipient";
+  read({ table, snapshot, after, limit, home, salt }: ReportPage): Promise<ReportRow[]> {
+    const { key, keyTypes, says, about, homed } = TABLES[table];
     const from =
-      after === null ? "true" : `(${key}) > (${keyTypes.map(parameterAt(2)).join(", ")})`;
-    const text = `select array[${keyTextOf(key)}] as key, ${digest} as digest, ${about} as about
+      after === null ? "true" : `(${key}) > (${keyTypes.map(parameterAt(3)).join(", ")})`;
+    const ofHome = { here: "t.home = $2", elsewhere: "t.home <> $2", any: "$2::text is not null" };
+    const text = `select array[${keyTextOf(key)}] as key, ${digestOf(says)} as digest, ${about} as about
       from ${table} t, ${NEXT}
       where ${from} and ($1::text is null or not pg_visible_in_snapshot(${FULL_XMIN}, $1::pg_snapshot))
-        ${isHomed ? `and t.home = $2` : `and $2::text is not null`}
+        and ${ofHome[homed ?? "any"]}
       order by ${key} limit ${Math.trunc(limit)}`;
     return this.#pool.run("homeReport.read", async (sql) =>
-      (await sql.unsafe<KeyedRow[]>(text, [snapshot, home, ...(after ?? [])])).map(rowOf),
+      (await sql.unsafe<KeyedRow[]>(text, [snapshot, home, salt, ...(after ?? [])])).map(rowOf),
     );
   }
 
   /** Positions in `rows` of those that are not in this database, or are otherwise. */
-  compare(
-    home: string,
-    table: ReportTable,
-    rows: readonly ReportRow[],
-  ): Promise<{ missing: number[]; different: number[] }> {
-    return this.#pool.run("homeReport.compare", (sql) => compare(sql, { home, table, rows }));
+  compare(comparison: ReportComparison): Promise<{ missing: number[]; different: number[] }> {
+    return this.#pool.run("homeReport.compare", (sql) => compare(sql, comparison));
   }
 }
 
 async function compare(
   sql: Statements,
-  { home, table, rows }: { home: string; table: ReportTable; rows: readonly ReportRow[] },
+  { home, table, rows, salt }: ReportComparison,
 ): Promise<{ missing: number[]; different: number[] }> {
-  const { key, keyTypes, digest } = TABLES[table];
+  const { key, keyTypes, says, homed } = TABLES[table];
   const columns = keyTypes.map((_, index) => `k${index}`);
-  const wanted = keyTypes.map((type, index) => `$${index + 3}::${type}[]`).join(", ");
-  const isHomed = table === "ledger" || table === "recipient";
+  const wanted = keyTypes.map((type, index) => `$${index + 4}::${type}[]`).join(", ");
   const same = key.split(", ").map((column, index) => `${column} = wanted.k${index}`);
   const found = await sql.unsafe<{ ord: number; is_there: boolean }[]>(
     `select wanted.ord::int - 1 as ord, t.xmin is not null as is_there
      from unnest(${wanted}, $2::text[]) with ordinality as wanted(${columns.join(", ")}, digest, ord)
-     left join ${table} t on ${same.join(" and ")} ${isHomed ? "and t.home = $1" : ""}
-     where $1::text is not null and (t.xmin is null or ${digest} <> wanted.digest)
+     left join ${table} t on ${same.join(" and ")} ${homed === "here" ? "and t.home = $1" : ""}
+     where $1::text is not null and (t.xmin is null or ${digestOf(says)} <> wanted.digest)
      order by 1`,
     [
       home,
       rows.map((row) => row.digest),
+      salt,
       ...keyTypes.map((_, index) => rows.map((row) => row.key[index] ?? "")),
     ],
   );
@@ -122,6 +157,12 @@ async function compare(
     missing: found.flatMap(({ ord, is_there: isThere }) => (isThere ? [] : [ord])),
     different: found.flatMap(({ ord, is_there: isThere }) => (isThere ? [ord] : [])),
   };
+}
+
+/** HM8. The salt is parameter 3, everywhere. */
+function digestOf(says: string | null): string {
+  if (says === null) return "coalesce(left($3::text, 0), '')";
+  return `md5(concat_ws('/', $3::text, ${says}))`;
 }
 
 function parameterAt(before: number): (type: string, index: number) => string {

@@ -1,4 +1,4 @@
-// Goal: HM1–HM4 and HM6 on one real database. With a real copy of it: test/e2e/failover.test.ts.
+// Goal: HM1–HM6 and HM8 on one real database. With a real copy of it: test/e2e/failover.test.ts.
 import { afterAll, beforeAll, expect, test } from "vitest";
 import {
   acceptItem,
@@ -257,27 +257,95 @@ test("HM5 — the report names what another database lacks or has otherwise, and
   });
   await old.store.notifications.accept(HOME, [lost]);
   await register(old.store, ["new"]);
-  for (const snapshot of [seen!.snapshot, null]) {
+  await old.store.tenants.create("fresh", "Fresh");
+  await old.store.home.setResidency(TENANT, ["par"]);
+  const [kept, revoked] = ["crl_0123abcd", "crl_4567abcd"].map((id) => `${id}_${"s".repeat(43)}`);
+  for (const [{ store }, keyTexts] of [
+    [old, [kept, revoked]],
+    [taken, [revoked]],
+  ] as const)
+    for (const keyText of keyTexts)
+      await store.tenants.insertApiKey({
+        tenantId: TENANT,
+        scopes: ["read"],
+        pepper: "pepper",
+        keyText: keyText!,
+      });
+  await old.sql`update api_key set revoked_at = now() where key_id = '4567abcd'`;
+  for (const [{ store }, home] of [
+    [old, "lon"],
+    [taken, "par"],
+  ] as const)
+    await store.directory.learnHomes({
+      from: home,
+      tenants: [{ tenantId: TENANT, recipientIds: ["twice"] }],
+    });
+  await old.store.directory.learnHomes({
+    from: "lon",
+    tenants: [{ tenantId: TENANT, recipientIds: ["far"] }],
+  });
+  const salt = "5a".repeat(16);
+  for (const [snapshot, wanted] of [
+    [seen!.snapshot, [1, 1, 1, 1, 2, 2, 2]],
+    [null, [2, 2, 2, 1, 2, 2, 2]],
+  ] as const) {
     const found: Record<string, unknown> = {};
     const looked: number[] = [];
-    for (const table of ["notification", "ledger", "recipient", "outbox"] as const) {
-      const page = { home: HOME, table, snapshot, after: null, limit: 1_000 };
+    for (const table of [
+      "notification",
+      "ledger",
+      "recipient",
+      "outbox",
+      "tenant",
+      "api_key",
+      "recipient_home",
+    ] as const) {
+      const page = { home: HOME, table, snapshot, after: null, limit: 1_000, salt };
       const rows = await old.store.homeReport.read(page);
-      const { missing, different } = await taken.store.homeReport.compare(HOME, table, rows);
-      found[table] = [
-        missing.map((at) => rows[at]!.key.at(table === "ledger" ? 0 : -1)),
-        different.length,
-      ];
+      const { missing, different } = await taken.store.homeReport.compare({
+        home: HOME,
+        table,
+        rows,
+        salt,
+      });
+      const idOf = (at: number) => rows[at]!.key.at(table === "ledger" ? 0 : -1);
+      found[table] = [missing.map(idOf), different.map(idOf)];
       looked.push(rows.length);
       const after = rows.at(-1)!.key;
       expect(await old.store.homeReport.read({ ...page, after })).toEqual([]);
     }
-    expect(looked).toEqual(snapshot === null ? [2, 2, 2, 1] : [1, 1, 1, 1]);
+    expect(looked).toEqual(wanted);
     expect(found).toEqual({
-      notification: [[lost.notification.id], 0],
-      ledger: [[lost.notification.id], 0],
-      recipient: [["new"], 0],
-      outbox: [["1"], 0],
+      notification: [[lost.notification.id], []],
+      ledger: [[lost.notification.id], []],
+      recipient: [["new"], []],
+      outbox: [["1"], []],
+      tenant: [["fresh"], [TENANT]],
+      api_key: [["0123abcd"], ["4567abcd"]],
+      recipient_home: [["far"], ["twice"]],
     });
   }
+});
+
+test("HM8 — digests of two reports have nothing in common, and a key's secret is in none", async () => {
+  const { store, sql } = await postgres.newDatabase();
+  await store.tenants.create(TENANT, "Acme");
+  await register(store, ["a"]);
+  const keyText = `crl_0123abcd_${"s".repeat(43)}`;
+  const key = { tenantId: TENANT, scopes: ["read"], keyText } as const;
+  await store.tenants.insertApiKey({ ...key, pepper: "pepper" });
+  const digestsOf = async (salt: string | null) => {
+    const digests: string[] = [];
+    for (const table of ["recipient", "tenant", "api_key"] as const) {
+      const page = { home: HOME, table, snapshot: null, after: null, limit: 10, salt };
+      digests.push(...(await store.homeReport.read(page)).map(({ digest }) => digest));
+    }
+    return digests;
+  };
+  const salts = [null, "0".repeat(32), "1".repeat(32)];
+  const all = (await Promise.all(salts.map(digestsOf))).flat();
+  expect([all.length, new Set(all).size]).toEqual([9, 9]);
+  const before = await digestsOf(salts[1]!);
+  await sql`update api_key set secret_hmac = 'other'`;
+  expect(await digestsOf(salts[1]!)).toEqual(before);
 });

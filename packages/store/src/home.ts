@@ -7,7 +7,8 @@
 //   HM3  An unplanned takeover renews the ledger epoch of every partition: offsets mean nothing more.
 //   HM4  Ownership epochs of a later homeEpoch are above all of an earlier one, on whatever copy they
 //        were dealt out.
-import type { HomeClaim, HomeLook } from "@carillon/contracts";
+import { HOME_EPOCH_MAX, type HomeClaim, type HomeLook } from "@carillon/contracts";
+import { assert } from "@carillon/kernel";
 import { unavailable } from "./faults.ts";
 import { ISO_FORMAT, replicaOf } from "./home-replica.ts";
 import type { Pool, Statements } from "./pool.ts";
@@ -47,7 +48,7 @@ const FENCED_TABLES = [
 ] as const;
 const LOCK_MAX_MS = 5_000;
 const PROMOTE_MAX_SECONDS = 20;
-/** homeEpoch above, the count of owners below: numbers stay exact up to 2^21 failovers (HM4). */
+/** homeEpoch above, the count of owners below: numbers stay exact up to HOME_EPOCH_MAX (HM4). */
 const OWNERS_PER_HOME_EPOCH_BITS = 32;
 
 export class SqlHome {
@@ -220,6 +221,7 @@ export class SqlHome {
 }
 
 function firstEpochOf(claim: HomeClaim): number {
+  assert(claim.epoch <= HOME_EPOCH_MAX, "HM4 an epoch more is none");
   return claim.epoch * 2 ** OWNERS_PER_HOME_EPOCH_BITS;
 }
 

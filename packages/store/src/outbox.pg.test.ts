@@ -1,4 +1,4 @@
-// Goal: ST17, ST22, ST23: what waits for other regions, in turn and out of turn. Method: a real Postgres,
+// Goal: ST17, ST22, ST23, ST25: what waits for other regions, in turn and out of turn. Method: a real Postgres,
 // one database a test.
 import type { RegionAudience } from "@carillon/contracts";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -130,4 +130,41 @@ test("ST17 — what was put off goes out of turn, claimed once, and holds up no 
   expect(await store.outbox.claim("lon", 10, 60_000)).toEqual([]);
   await store.outbox.markDone(posted);
   expect(await store.outbox.backlog("lon")).toBe(0);
+});
+
+test("ST25 — withheld rows are due for nobody; a probe is one row of each tenant, and done it releases the rest", async () => {
+  const { store } = await postgres.newDatabase();
+  const remotes = [{ region: "lon", audience: BROADCAST }];
+  const idsBy = new Map<string, number[]>([
+    ["strict", []],
+    ["other", []],
+  ]);
+  for (const tenantId of ["strict", "other", "strict", "strict", "other"]) {
+    const item = acceptItem(null, { remotes });
+    const [result] = await store.notifications.accept(HOME, [
+      { ...item, notification: { ...item.notification, tenantId } },
+    ]);
+    if (result?.kind !== "accepted") throw new Error(`expected accepted, got ${result?.kind}`);
+    idsBy.get(tenantId)?.push(result.outboxIds["lon"] ?? 0);
+  }
+  const [strict = [], other = []] = idsBy.values();
+  await store.outbox.withhold([...strict, ...other]);
+  expect(await takeOver(store, "a")).toEqual({ kind: "none" });
+  expect(await store.outbox.claim("lon", 10, 60_000)).toEqual([]);
+  expect(await store.outbox.backlog("lon")).toBe(5);
+  const probed = await store.outbox.probe("lon", 10);
+  expect(probed.map(({ id }) => id)).toEqual([strict[0], other[0]]);
+  expect((await store.outbox.probe("lon", 1)).map(({ id }) => id)).toEqual([strict[0]]);
+  expect(await store.outbox.probe("par", 10)).toEqual([]);
+  const probes = [
+    { id: strict[0]!, tenantId: "strict" },
+    { id: other[0]!, tenantId: "other" },
+  ];
+  expect(await store.outbox.release("lon", probes, 10)).toBe(0); // neither was taken
+  await store.outbox.markDone([strict[0]!]);
+  expect(await store.outbox.release("lon", probes, 1)).toBe(1); // the oldest
+  expect(await store.outbox.release("lon", probes, 10)).toBe(1);
+  const claimed = await store.outbox.claim("lon", 10, 60_000);
+  expect(claimed.map(({ id }) => id)).toEqual(strict.slice(1));
+  expect((await store.outbox.probe("lon", 10)).map(({ id }) => id)).toEqual([other[0]]);
 });

@@ -149,7 +149,11 @@ export const CATALOGUE = {
   ),
   homeReplayLag: gauge(
     "carillon_home_replay_lag_seconds",
-    "How far a copy is behind, when last known",
+    "How far a copy may be behind; NaN: not known, 0 also where there is no copy",
+  ),
+  homeClaimsRefused: counter(
+    "carillon_home_claims_refused_total",
+    "Claims of homes that were malformed, or of regions that are none here",
   ),
   // membership
   members: gauge("carillon_members_count", "Members of all regions as seen here", ["state"]),

@@ -1,6 +1,7 @@
 // apps/cli/src/home/home-keeper.ts
 // What this node does for its home, kept up to date (spec C24, ADR 0015): reads the home's row, hears
-// what others say of homes, asks them before it serves, and fences a database that was superseded.
+// what others say of homes, asks them before it serves, and fences a database that was superseded. Long,
+// since one look, from reading the row to telling of it, is one train of thought.
 //   HK1  Nothing is served before another place was asked who hosts the home, or none has answered in
 //        time: a region that is cut off serves its own people (D5), unless its own row is fenced.
 //   HK2  Whoever hears of a newer claim stops at once, and the fence is written before anything else
@@ -9,12 +10,16 @@
 //        the same.
 //   HK4  A node that slept (SIGSTOP, a paused machine) serves nothing before it has asked anew: what
 //        waited in its sockets is refused.
+//   HD1  A home begins at home, in an empty database, when nobody tells that it has begun elsewhere or
+//        was moved since: any other empty database stays empty, serves nothing, and is told.
+//   HK6  The gauge of a copy's lag tells what is known now, and no number when nothing is.
 import { type Bus, ownBus } from "@carillon/bus";
-import { HomeClaims, standingOf } from "@carillon/cluster";
+import { standingOf } from "@carillon/cluster";
 import {
   type Beat,
   decodeMessage,
   encodeMessage,
+  type HeardClaims,
   type HomeClaim,
   type HomeLook,
   HOMES_QUEUE,
@@ -28,6 +33,7 @@ import { ownClock, type OwnRun } from "@carillon/process";
 import type { Store, StoredHome } from "@carillon/store";
 import type { Logger, Metrics } from "@carillon/telemetry";
 import { reasonOf } from "../node-telemetry.ts";
+import { HeardHomes } from "./heard-homes.ts";
 
 export interface HomeKeeperOptions {
   readonly home: string;
@@ -46,6 +52,7 @@ export interface HomeKeeperDeps {
   readonly metrics: Metrics;
 }
 
+const FIRST_EPOCH = 1; // of the row that `ensureHome` writes
 const LOOK_EVERY_MS = 1_000;
 /** As long as a lease is refreshed at most (DESIGN §6): a node that is merely busy looks more often. */
 const SLEPT_MS = 8_000;
@@ -58,11 +65,12 @@ export class HomeKeeper {
   readonly #run: OwnRun;
   readonly #clock: Clock;
   readonly #bus: Bus;
-  readonly #claims = new HomeClaims();
+  readonly #claims: HeardHomes;
   readonly #listeners = new Set<() => void>();
   #standing: HomeStanding = "undeclared";
   #isAsked = false;
   #isPrepared = false;
+  #isEmpty = false;
   /** Of the row as last seen. */
   #own: HomeClaim | null = null;
   #tickedAtMs: number;
@@ -79,6 +87,7 @@ export class HomeKeeper {
     this.#run = run;
     this.#clock = ownClock(run, deps.clock);
     this.#bus = ownBus(run, deps.bus);
+    this.#claims = new HeardHomes(options.regions, { ...deps, clock: this.#clock });
     this.#tickedAtMs = this.#clock.monotonicMs();
   }
 
@@ -94,6 +103,11 @@ export class HomeKeeper {
 
   get claim(): HomeClaim | undefined {
     return this.#claims.of(this.#options.home);
+  }
+
+  /** Its database holds nothing of the home: it is no copy, and was not begun here (HD1). */
+  get isEmpty(): boolean {
+    return this.#isEmpty;
   }
 
   get withheldTenants(): ReadonlySet<string> {
@@ -118,7 +132,8 @@ export class HomeKeeper {
   /** Throws Fault when the database cannot be read: then the node does not start. */
   async start(): Promise<void> {
     const { place } = this.#options;
-    for (const [home, claim] of await this.#deps.store.home.heard()) this.#claims.hear(home, claim);
+    for (const [home, claim] of await this.#deps.store.home.heard())
+      this.#claims.hear(home, claim, "home_heard");
     this.#bus.subscribe(
       homeSubjects.homesKnown(place),
       (message) => message.reply(encodeMessage({ homes: this.#claims.all() })),
@@ -128,10 +143,10 @@ export class HomeKeeper {
     this.#lookLater();
   }
 
-  /** From beats and answers: news of any home; of this one they count at once (HK2). */
-  hear(claims: Readonly<Record<string, HomeClaim>> | undefined): void {
+  /** From beats: news of any home; of this one they count at once (HK2). `from`: who said so. */
+  hear(claims: HeardClaims | undefined, from: string): void {
     for (const [home, claim] of Object.entries(claims ?? {})) {
-      if (!this.#claims.hear(home, claim)) continue;
+      if (this.#claims.hear(home, claim, from) !== "news" || claim === null) continue;
       const { log, store } = this.#deps;
       log.info("home.heard", { home, ...claim });
       if (this.#standing !== "standby")
@@ -183,25 +198,41 @@ export class HomeKeeper {
     const { store } = this.#deps;
     const { home } = this.#options;
     const sleepsCount = this.#sleepsCount;
-    let stored = await store.home.look(home);
-    if (stored.claim !== null) this.#claims.hear(home, stored.claim);
-    let standing = this.#standingOf(stored);
-    if (standing === "serving" && (!this.#isAsked || this.#sleepsSettled < sleepsCount)) {
+    let stored = await this.#look();
+    const isUnasked = !this.#isAsked || this.#sleepsSettled < sleepsCount;
+    if (isUnasked && (this.#standingOf(stored) === "serving" || this.#mayBegin(stored)))
       await this.askOthers();
-      standing = this.#standingOf(stored);
-    }
-    if (standing === "serving" && !this.#isPrepared) {
+    const isBegun = this.#mayBegin(stored);
+    if (isBegun || (this.#standingOf(stored) === "serving" && !this.#isPrepared)) {
       await store.migrate(); // what a copy, or a fenced database, was spared at the start
       await store.ensureHome(home);
       this.#isPrepared = true;
+      if (isBegun) stored = await this.#look();
     }
+    const standing = this.#standingOf(stored);
     this.#isAsked = standing === "serving";
     this.#sleepsSettled = sleepsCount;
     this.#own = stored.claim;
+    this.#isEmpty = stored.claim === null && !stored.isInRecovery;
     this.#standing = standing; // requests are refused from here on
     if (isFenceDue(stored, standing, this.#options.place)) stored = await this.#fence(stored);
     this.#tell(stored);
     return stored;
+  }
+
+  async #look(): Promise<StoredHome> {
+    const { home } = this.#options;
+    const stored = await this.#deps.store.home.look(home);
+    if (stored.claim !== null) this.#claims.hear(home, stored.claim, "home");
+    return stored;
+  }
+
+  /** HD1. Somebody who was asked, or heard of before, knows of no later host. */
+  #mayBegin({ isInRecovery, claim }: StoredHome): boolean {
+    const { home, place } = this.#options;
+    if (isInRecovery || claim !== null || home !== place) return false;
+    const heard = this.claim;
+    return heard === undefined || (heard.epoch === FIRST_EPOCH && heard.host === place);
   }
 
   #standingOf(stored: StoredHome): HomeStanding {
@@ -233,9 +264,8 @@ export class HomeKeeper {
     metrics.homeEpoch.set(stored.claim?.epoch ?? 0);
     metrics.homeServing.set(standing === "serving" ? 1 : 0);
     metrics.homeStreaming.set(stored.replica?.isStreaming === true ? 1 : 0);
-    const lagMs = stored.replica?.lagMs;
-    if (lagMs !== undefined && lagMs !== null) metrics.homeReplayLag.set(lagMs / 1_000);
-    const told = JSON.stringify([standing, stored.claim, withheld]);
+    metrics.homeReplayLag.set(lagSecondsOf(stored));
+    const told = JSON.stringify([standing, stored.claim, withheld, this.#isEmpty]);
     if (told === this.#told) return; // HK3
     this.#told = told;
     this.#withheld = new Set(withheld);
@@ -248,6 +278,10 @@ export class HomeKeeper {
       host: stored.claim?.host ?? null,
       withheldCount: withheld.length,
     });
+    if (this.#isEmpty) {
+      const { epoch, host } = this.claim ?? { epoch: null, host: null };
+      log.error("home.database_empty", { home, place, epoch, host });
+    }
     for (const listener of this.#listeners) this.#run.guarded(listener)();
   }
 
@@ -258,7 +292,7 @@ export class HomeKeeper {
     const decoded = decodeMessage(homesKnownSchema, outcome.data);
     if (decoded.kind === "malformed") return false;
     for (const [home, claim] of Object.entries(decoded.message.homes))
-      this.#claims.hear(home, claim);
+      this.#claims.hear(home, claim, other);
     return true;
   }
 
@@ -283,6 +317,12 @@ export class HomeKeeper {
     this.#deps.metrics.failures.inc({ component: "home" });
     this.#deps.log.warn("home.fault", { operation, reason: reasonOf(cause) });
   }
+}
+
+/** Up to which it may be behind. 0 of what is no copy; NaN: not known, which no alarm takes for a number. */
+function lagSecondsOf({ replica }: StoredHome): number {
+  if (replica === null) return 0;
+  return replica.lagMs === null ? NaN : Math.max(replica.lagMs, replica.silentMs ?? 0) / 1_000;
 }
 
 /** A database that was the host, knows nothing of it, or was interrupted while it wrote it down. */

@@ -1,5 +1,5 @@
-// Goal: HP1 and HP2. Method: steps asked over a network in memory, of a row in memory.
-import type { HomeReply } from "@carillon/contracts";
+// Goal: HP1 to HP3. Method: steps asked over a network in memory, of a row in memory.
+import type { HomeReply, HomeRequest } from "@carillon/contracts";
 import { expect, test } from "vitest";
 import { prepareUnlessKept } from "./home-database.ts";
 import { homeAt } from "./test-home.ts";
@@ -60,19 +60,64 @@ test("HP1 — a copy of who was the host before is not promoted, nor a database 
   expect([...stale.calls, ...empty.calls]).toEqual([]);
 });
 
-test("HD1, HP1 — away from home an empty database stays empty, and is not taken; at home it begins", async () => {
-  const none = { claim: null, state: null };
-  const away = homeAt("par", none);
+const NOTHING = { claim: null, state: null };
+
+test("HD1, HP1 — away from home an empty database stays empty, and is not taken; told", async () => {
+  const away = homeAt("par", NOTHING);
   away.answerFromLon({ fra: { epoch: 1, host: "fra" } });
-  await prepareUnlessKept(away.store, "fra", "par");
+  await prepareUnlessKept(away.store, "fra");
   await away.start();
   expect(codeOf(await away.step({ kind: "take", fenceLsn: null }))).toBe("not_standby");
-  expect([away.keeper.standing, away.calls]).toEqual(["undeclared", []]);
-  const atHome = homeAt("fra", none);
-  await prepareUnlessKept(atHome.store, "fra", "fra");
+  expect([away.keeper.standing, away.keeper.isEmpty, away.calls]).toEqual(["undeclared", true, []]);
   const promoted = homeAt("par");
-  await prepareUnlessKept(promoted.store, "fra", "par");
-  expect([atHome.calls, promoted.calls]).toEqual([["migrate"], ["migrate"]]);
+  await prepareUnlessKept(promoted.store, "fra");
+  expect(promoted.calls).toEqual(["migrate"]);
+});
+
+test("HD1 — at home an empty database is begun, when nobody tells of a later host, or nobody answers", async () => {
+  for (const told of [undefined, {}, { fra: { epoch: 1, host: "fra" } }]) {
+    const { store, start, keeper, calls, answerFromLon, lines } = homeAt("fra", NOTHING);
+    if (told !== undefined) answerFromLon(told);
+    await prepareUnlessKept(store, "fra");
+    expect(calls).toEqual([]); // others are asked first
+    await start();
+    expect([keeper.standing, keeper.isEmpty, calls]).toEqual(["serving", false, ["migrate"]]);
+    expect(lines.filter(({ event }) => event === "home.database_empty")).toEqual([]);
+  }
+});
+
+test("HD1 — at home, after a disk was lost, and another region hosts it: left empty, told once, not served", async () => {
+  for (const claim of [
+    { epoch: 2, host: "par" },
+    { epoch: 3, host: "fra" }, // it went and came back; this database knows nothing of it
+  ]) {
+    const { store, start, step, keeper, calls, clock, stored, answerFromLon, lines } = homeAt(
+      "fra",
+      NOTHING,
+    );
+    answerFromLon({ fra: claim });
+    await prepareUnlessKept(store, "fra");
+    await start();
+    for (let count = 0; count < 50; count++) await clock.advance(100);
+    expect([keeper.standing, keeper.isEmpty, calls, stored.claim]).toEqual([
+      "undeclared",
+      true,
+      [],
+      null,
+    ]);
+    const told = lines.filter(({ event }) => event === "home.database_empty");
+    expect(told).toMatchObject([{ ...claim, home: "fra", place: "fra", level: "error" }]);
+    for (const kind of ["report", "take"] as const) {
+      const request: HomeRequest =
+        kind === "take"
+          ? { kind, fenceLsn: null }
+          : { kind, table: "notification", snapshot: null, after: null, limit: 10 };
+      expect(codeOf(await step(request))).toMatch(/^not_/); // nothing to compare, and no copy
+    }
+    Object.assign(stored, { isInRecovery: true, claim, state: "serving" }); // made a copy
+    await clock.advance(1_000);
+    expect([keeper.standing, keeper.isEmpty]).toEqual(["standby", false]);
+  }
 });
 
 test("HP1 — it died between promotion and declaration: the step said again declares", async () => {
@@ -134,4 +179,41 @@ test("HP1 — a home that was superseded is not resumed, and a copy is not drain
   await copy.start();
   expect(codeOf(await copy.step({ kind: "drain", to: "fra" }))).toBe("not_host");
   expect(codeOf(await copy.step({ kind: "resume" }))).toBe("not_host");
+});
+
+test("HP3 — no region of this cluster: neither a home's new place, nor in a tenant's residency", async () => {
+  const { answerFromLon, start, step, calls } = homeAt("fra");
+  answerFromLon({});
+  await start();
+  const requests: HomeRequest[] = [
+    { kind: "residency", tenantId: "demo", failoverTo: ["par", "nyc"] },
+    { kind: "drain", to: "nyc" },
+  ];
+  for (const request of requests) {
+    const refused = await step(request);
+    expect([codeOf(refused), refused]).toMatchObject([
+      "not_found",
+      { detail: "fra knows of no region nyc; there are fra, lon, par, dub" },
+    ]);
+  }
+  expect(calls).toEqual(["migrate"]);
+});
+
+test("HP1 — the database's user may not promote: told with the grant, and nothing is tried", async () => {
+  const rights = { user: "carillon", mayPromote: false, maySeeStreaming: true };
+  const replica = { isStreaming: true, receivedLsn: null, replayedLsn: null, replayedAt: null };
+  const { answerFromLon, start, step, calls, stored } = homeAt("par", {
+    ...COPY,
+    replica: { ...replica, lagMs: 0, rights },
+  });
+  answerFromLon({});
+  await start();
+  expect(await step({ kind: "take", fenceLsn: null })).toMatchObject({
+    code: "promotion_failed",
+    detail: expect.stringContaining("grant execute on function pg_promote to carillon") as string,
+  });
+  expect(calls).toEqual([]);
+  Object.assign(stored, { isInRecovery: false, replica: null }); // promoted by hand
+  expect(codeOf(await step({ kind: "take", fenceLsn: null }))).toBe("look");
+  expect(calls).toEqual(["declare 2 par unplanned", "migrate"]);
 });

@@ -4,6 +4,7 @@
 //   HP1  A copy is promoted only as a copy of whoever hosts the home now, planned only with the whole
 //        log up to the fence; it gets a higher epoch than anybody has heard of.
 //   HP2  Each step that changes something is a line in the log, with who asked for what.
+//   HP3  A home is drained for, and a tenant's residency names, regions of this cluster only.
 import { type Bus, ownBus } from "@carillon/bus";
 import {
   decodeMessage,
@@ -26,6 +27,7 @@ import type { HomeKeeper } from "./home-keeper.ts";
 export interface HomeStepsDeps {
   readonly home: string;
   readonly place: string;
+  readonly regions: readonly string[];
   readonly memberId: string;
   readonly keeper: HomeKeeper;
   readonly store: Store;
@@ -70,6 +72,8 @@ async function answerTo(request: HomeRequest, deps: HomeStepsDeps): Promise<Home
     case "residency": {
       if (keeper.standing !== "serving") return notHost(deps);
       const { tenantId, failoverTo } = request;
+      const unknown = unknownOf(failoverTo, deps);
+      if (unknown !== undefined) return unknown;
       if (!(await store.home.setResidency(tenantId, failoverTo)))
         return refused("not_found", `home ${home} has no tenant ${tenantId}`);
       audit(deps, "residency", { tenantId, failoverTo: failoverTo.join(",") });
@@ -79,19 +83,28 @@ async function answerTo(request: HomeRequest, deps: HomeStepsDeps): Promise<Home
     case "report": {
       if (keeper.standing !== "fenced")
         return refused("not_fenced", `${deps.place} is ${keeper.standing}; a report needs a fence`);
-      const rows = await store.homeReport.read({ home, ...request });
-      return { kind: "report", rows, isLast: rows.length < request.limit };
+      const { salt = null } = request;
+      const rows = await store.homeReport.read({ home, ...request, salt });
+      return {
+        kind: "report",
+        rows,
+        isLast: rows.length < request.limit,
+        isSalted: salt !== null,
+      };
     }
     case "compare": {
       if (keeper.standing !== "serving") return notHost(deps);
-      const compared = await store.homeReport.compare(home, request.table, request.rows);
-      return { kind: "compared", ...compared };
+      const { table, rows, salt = null } = request;
+      const compared = await store.homeReport.compare({ home, table, rows, salt });
+      return { kind: "compared", ...compared, isSalted: salt !== null };
     }
   }
 }
 
 async function drain(to: string, deps: HomeStepsDeps): Promise<HomeReply> {
   const { home, place, store, keeper } = deps;
+  const unknown = unknownOf([to], deps);
+  if (unknown !== undefined) return unknown;
   const stored = await keeper.settleAnew();
   if (stored.isInRecovery || stored.claim?.host !== place) return notHost(deps);
   if (stored.supersededBy !== null) return refused("superseded", textOf(stored.supersededBy));
@@ -131,6 +144,8 @@ async function take(fenceLsn: string | null, deps: HomeStepsDeps): Promise<HomeR
     );
   if (fenceLsn !== null && (stored.state !== "fenced" || stored.fenceLsn !== fenceLsn))
     return refused("not_fenced", `the copy has not replayed the fence at ${fenceLsn}`);
+  const rights = stored.replica?.rights;
+  if (rights?.mayPromote === false) return refused("promotion_failed", grantText(rights.user));
   let replayed: { lsn: string | null; snapshot: string | null } = { lsn: null, snapshot: null };
   if (stored.isInRecovery) {
     replayed = await store.home.replayed();
@@ -188,8 +203,29 @@ function notHost({ home, place, keeper }: HomeStepsDeps): Refused {
   return refused("not_host", `${place} is ${keeper.standing} for home ${home}`);
 }
 
+/** HP3. Others would not believe who hosts the home there, and this place would not know the way back. */
+function unknownOf(
+  named: readonly string[],
+  { place, regions }: HomeStepsDeps,
+): Refused | undefined {
+  const unknown = named.filter((region) => !regions.includes(region));
+  if (unknown.length === 0) return undefined;
+  const what = unknown.join(", ");
+  return refused(
+    "not_found",
+    `${place} knows of no region ${what}; there are ${regions.join(", ")}`,
+  );
+}
+
 function refused(code: HomeRefusal, detail: string): Refused {
   return { kind: "refused", code, detail };
+}
+
+function grantText(user: string): string {
+  return (
+    `the database's user ${user} may not promote it: grant execute on function pg_promote to ${user} ` +
+    "where the home is served; or promote it by hand (pg_ctl promote)"
+  );
 }
 
 function textOf({ epoch, host }: HomeClaim): string {

@@ -99,7 +99,10 @@ export function homeAt(place: string, row: Partial<StoredHome> = {}) {
   const store = {
     home,
     migrate: async () => void calls.push("migrate"),
-    ensureHome: async () => undefined,
+    ensureHome: async () => {
+      if (stored.claim === null)
+        Object.assign(stored, { claim: { epoch: 1, host: place }, state: "serving" });
+    },
     ledger: { withhold: (tenants: string[]) => void withheld.push(tenants) },
   } as unknown as Store;
   const lines: Record<string, unknown>[] = [];
@@ -116,8 +119,9 @@ export function homeAt(place: string, row: Partial<StoredHome> = {}) {
   };
   const log = createLogger({ region: place, node: "n", component: "home", level: "info", stream });
   const metrics = createMetrics({ region: place, hasDefaults: false });
+  const regions = ["fra", "lon", "par", "dub"];
   const keeper = new HomeKeeper(
-    { home: "fra", place, regions: ["fra", "lon", "par"], askMaxMs: 2_000 },
+    { home: "fra", place, regions, askMaxMs: 2_000 },
     { store, bus, clock, log, metrics },
     run,
   );
@@ -142,12 +146,13 @@ export function homeAt(place: string, row: Partial<StoredHome> = {}) {
     const starting = keeper.start();
     for (let count = 0; count < 30; count++) await clock.advance(100);
     await starting;
-    serveHomeSteps({ home: "fra", place, memberId: "n", keeper, store, bus, log }, run);
+    serveHomeSteps({ home: "fra", place, regions, memberId: "n", keeper, store, bus, log }, run);
   };
   return {
     clock,
     network,
     keeper,
+    metrics,
     store,
     stored,
     database,

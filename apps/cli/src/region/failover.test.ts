@@ -1,4 +1,4 @@
-// Goal: FO1–FO3. Method: two places in memory, as their databases and nodes would be; the command dies
+// Goal: FO1–FO3 and FO5. Method: two places in memory, as their databases and nodes would be; the command dies
 // after each of its steps in turn and is said again.
 import type { AdminHome, HomeClaim, HomeLook, HomeRequest } from "@carillon/contracts";
 import { FakeClock } from "@carillon/testkit";
@@ -13,6 +13,8 @@ interface Place {
   isInRecovery: boolean;
   isStreaming: boolean;
   lagMs: number;
+  silentMs: number | null;
+  rights: NonNullable<HomeLook["replica"]>["rights"];
   row: {
     claim: HomeClaim | null;
     state: HomeLook["state"];
@@ -35,6 +37,8 @@ function world() {
       isInRecovery: false,
       isStreaming: false,
       lagMs: 0,
+      silentMs: null,
+      rights: undefined,
       row: { claim: { epoch: 1, host: "fra" }, state: "serving", movingTo: null, fenceLsn: null },
       leasedCount: 0,
       isPlanned: null,
@@ -70,6 +74,8 @@ function world() {
           replayedLsn: "0/3000000",
           replayedAt: "2026-11-22T21:00:00.000Z",
           lagMs: place.isStreaming ? place.lagMs : null,
+          silentMs: place.isStreaming ? place.silentMs : null,
+          rights: place.rights,
         }
       : null,
     since:
@@ -196,12 +202,90 @@ test("FO3 — dead after each step in turn, it is said again and goes on; each s
   }
 });
 
-test("FO1, FO3 — fenced, and then the old host is gone: what the copy has is whole, and planned", async () => {
-  const { run, writes, fra, par } = world();
-  expect(await run({}, 2)).toEqual({ kind: "died" });
-  fra.isUp = par.isStreaming = false;
+test("FO1, FO2 — fenced, and then the old host is silent: nobody can tell that it stayed so; only forced, and unplanned", async () => {
+  for (const isTakenBack of [false, true]) {
+    const { run, writes, fra, par } = world();
+    expect(await run({}, 2)).toEqual({ kind: "died" });
+    par.isStreaming = false; // the fence is there
+    if (isTakenBack) await run({ to: "fra" });
+    fra.isUp = false;
+    const refused = await run();
+    expect(refused).toMatchObject({ kind: "refused", code: "old_host_silent" });
+    expect(JSON.stringify(refused)).toContain(
+      `It has the fence of fra at ${FENCE}, so nothing is lost unless fra took the home back since`,
+    );
+    expect(await run({ isForced: true })).toMatchObject({
+      kind: "done",
+      isPlanned: false,
+      fenceLsn: FENCE,
+    });
+    expect(writes).toEqual([
+      "drain",
+      "fence",
+      ...(isTakenBack ? ["resume"] : []),
+      "take unplanned",
+    ]);
+  }
+});
+
+test("FO1 — fenced, and the old host says that it still is: taken as planned, whatever the link does", async () => {
+  for (const isPromoted of [false, true]) {
+    const { run, writes, par } = world();
+    expect(await run({}, 2)).toEqual({ kind: "died" });
+    par.isStreaming = false;
+    par.isInRecovery = !isPromoted;
+    expect(await run()).toMatchObject({ kind: "done", isPlanned: true, fenceLsn: null });
+    expect(writes).toEqual(["drain", "fence", "take planned"]);
+  }
+});
+
+test("FO1 — the old host took the home back behind the fence that is here: planned anew, or refused", async () => {
+  for (const isStreaming of [true, false]) {
+    const { run, writes, par } = world();
+    expect(await run({}, 2)).toEqual({ kind: "died" });
+    par.isStreaming = false;
+    expect(await run({ to: "fra" })).toMatchObject({ kind: "done", epoch: 2, host: "fra" });
+    par.isStreaming = isStreaming;
+    const outcome = await run();
+    expect(outcome).toMatchObject(
+      isStreaming
+        ? { kind: "done", epoch: 3, isPlanned: true }
+        : { kind: "refused", code: "copy_behind" },
+    );
+    const anew = isStreaming ? ["drain", "fence", "take planned"] : [];
+    expect(writes).toEqual(["drain", "fence", "resume", ...anew]);
+  }
+});
+
+test("FO5 — the copy's user may not promote, or not see the stream: refused with the grant, nothing is drained", async () => {
+  const { run, writes, par, fra } = world();
+  par.rights = { user: "carillon", mayPromote: true, maySeeStreaming: false };
+  par.isStreaming = false; // as it looks without the right
+  expect(await run()).toMatchObject({
+    code: "rights_missing",
+    reason: expect.stringContaining("in fra: grant pg_monitor to carillon") as string,
+  });
+  par.rights.mayPromote = false;
+  fra.isUp = false;
+  for (const isForced of [false, true])
+    expect(await run({ isForced })).toMatchObject({
+      code: "rights_missing",
+      reason: expect.stringContaining(
+        "in fra: grant execute on function pg_promote to carillon",
+      ) as string,
+    });
+  expect(writes).toEqual([]);
+});
+
+test("FO5 — nothing arrives at the copy, over a link that is not closed: refused; once drained, silence says nothing", async () => {
+  const { run, writes, par } = world();
+  par.silentMs = 30_001;
+  expect(await run()).toMatchObject({ kind: "refused", code: "copy_behind" });
+  expect(writes).toEqual([]);
+  par.silentMs = 30_000;
+  expect(await run({}, 1)).toEqual({ kind: "died" });
+  par.silentMs = 60_000; // nobody writes there
   expect(await run()).toMatchObject({ kind: "done", isPlanned: true });
-  expect(writes).toEqual(["drain", "fence", "take planned"]);
 });
 
 test("FO1 — a copy that does not follow, or is far behind: refused before anything is changed", async () => {

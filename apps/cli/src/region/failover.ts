@@ -6,7 +6,10 @@
 //   FO2  Unplanned only by `isForced`, and only while the old host is silent; what is known of the loss
 //        is told, and no more.
 //   FO3  Repeats change nothing; every wait has a limit.
+//   FO5  What cannot succeed for want of a right, or of a copy that is told to be near, is refused before
+//        anything is drained.
 import type { AdminHome, HomeLook, HomeRequest } from "@carillon/contracts";
+import { monitorText, promoteText, silentText } from "./failover-texts.ts";
 import type { HomeApi } from "./home-api.ts";
 
 export interface FailoverOptions {
@@ -33,6 +36,11 @@ export type FailoverOutcome =
       readonly replayedLsn: string | null;
       readonly replayedAt: string | null;
       readonly durationMs: number;
+      /**
+       * Of an unplanned one: the copy had this fence of its old host. Nothing is lost, unless that one
+       * took the home back after it, which nobody could tell.
+       */
+      readonly fenceLsn: string | null;
       /** Every partition has an owner. */
       readonly isServed: boolean;
     }
@@ -44,6 +52,7 @@ export type FailoverRefusal =
   | "old_host_silent"
   | "copy_behind"
   | "copy_diverged"
+  | "rights_missing" // of the copy's database user; the reason names the grant
   | "not_replayed"
   | "step_refused"
   | "step_unanswered";
@@ -73,7 +82,7 @@ export async function failover(
 ): Promise<FailoverOutcome> {
   const startedAtMs = api.clock.monotonicMs();
   try {
-    const { look, isChanged } = await new Failover(api, options, say).run();
+    const { look, isChanged, fenceLsn } = await new Failover(api, options, say).run();
     const { since, claim } = look;
     const isTaken = isChanged && since !== null;
     return {
@@ -85,6 +94,7 @@ export async function failover(
       isPlanned: isTaken ? since.isPlanned : null,
       replayedLsn: isTaken && !since.isPlanned ? since.replayedLsn : null,
       replayedAt: isTaken && !since.isPlanned ? since.replayedAt : null,
+      fenceLsn: isTaken && !since.isPlanned ? fenceLsn : null,
       durationMs: api.clock.monotonicMs() - startedAtMs,
       isServed: look.leasedCount === PARTITIONS_COUNT,
     };
@@ -105,16 +115,17 @@ class Failover {
     this.#say = say;
   }
 
-  async run(): Promise<{ look: HomeLook; isChanged: boolean }> {
+  async run(): Promise<{ look: HomeLook; isChanged: boolean; fenceLsn: string | null }> {
     const { home, to } = this.#options;
     const seen = await this.#home();
     const target = placeOf(seen, to);
     if (target === undefined)
       throw new Refusal("no_copy", `no node of home ${home} answers in ${to}`);
-    if (target.standing === "serving") return { look: target, isChanged: false };
+    const fenceLsn = target.movingTo === to ? target.fenceLsn : null;
+    if (target.standing === "serving") return { look: target, isChanged: false, fenceLsn: null };
     if (target.claim?.host === to && !target.isInRecovery) await this.#takeBack(seen, target);
     else await this.#moveHere(seen, target);
-    return { look: await this.#served(), isChanged: true };
+    return { look: await this.#served(), isChanged: true, fenceLsn };
   }
 
   /** The target's own failover to elsewhere was not finished, or never began elsewhere. */
@@ -136,11 +147,12 @@ class Failover {
     const { home, to, isForced } = this.#options;
     if (target.claim === null && !target.isInRecovery)
       throw new Refusal("no_copy", `the database in ${to} knows of no home ${home}: it is no copy`);
-    // The fence is here: it was complete before anything else could be, whoever is silent now.
-    if (target.state === "fenced" && target.movingTo === to && target.fenceLsn !== null)
-      return await this.#take(target.fenceLsn);
     const host = seen.claim?.host ?? target.claim?.host ?? home;
+    if (target.replica?.rights?.mayPromote === false)
+      throw new Refusal("rights_missing", promoteText(target, host));
     const old = await this.#oldHost(host);
+    // The host itself says that the fence which is here still stands: nothing came after it.
+    if (old !== undefined && isSameFence(old, target, to)) return await this.#take(target.fenceLsn);
     if (old !== undefined && !target.isInRecovery)
       throw new Refusal(
         "copy_diverged",
@@ -158,10 +170,20 @@ class Failover {
     const { to, lagMaxMs } = this.#options;
     const { replica } = target;
     const isFenced = old.movingTo === to && old.fenceLsn !== null;
+    if (!isFenced && replica?.rights?.maySeeStreaming === false)
+      throw new Refusal("rights_missing", monitorText(target, old.place));
     if (!isFenced && replica?.isStreaming !== true)
       throw new Refusal("copy_behind", `the copy in ${to} does not follow ${old.place}`);
     if (!isFenced && (replica?.lagMs ?? Infinity) > lagMaxMs)
       throw new Refusal("copy_behind", `the copy in ${to} is ${replica?.lagMs ?? "?"} ms behind`);
+    // A home that is served writes its leases every 3 s. Once it is drained, silence says nothing.
+    const silentMs = replica?.silentMs ?? 0;
+    if (old.standing === "serving" && silentMs > lagMaxMs)
+      throw new Refusal(
+        "copy_behind",
+        `the copy in ${to} has heard nothing of ${old.place} for ${Math.round(silentMs)} ms, over a ` +
+          "link that is not closed",
+      );
     this.#say(`${old.place}: draining`);
     await this.#step(old.place, { kind: "drain", to });
     await this.#until(DRAIN_MAX_MS, old.place, ({ leasedCount }) => leasedCount === 0);
@@ -255,15 +277,16 @@ function placeOf(seen: AdminHome, place: string): HomeLook | undefined {
   return seen.places.find((look) => look.place === place);
 }
 
-/** FO2: what the copy knows, and nothing more. */
-function silentText(host: string, { place, replica, claim }: HomeLook): string {
-  const upTo =
-    replica === null
-      ? ` The copy in ${place} was promoted already, at epoch ${claim?.epoch ?? 0}, and not declared.`
-      : ` The copy in ${place} has replayed up to ${replica.replayedLsn ?? "nothing"}, last commit ` +
-        `${replica.replayedAt ?? "unknown"}; it is ${replica.isStreaming ? "" : "not "}streaming.`;
+/**
+ * The fence in the copy is the one of the host now (ADR 0015). A fence alone proves nothing: its host may
+ * have taken the home back after it, while the copy heard nothing more.
+ */
+function isSameFence(old: HomeLook, target: HomeLook, to: string): boolean {
   return (
-    `${host}, the host since epoch ${claim?.epoch ?? 0}, does not answer.${upTo} ` +
-    "With --force it takes over without it: what was not replicated is lost"
+    [old, target].every(({ state, movingTo }) => state === "fenced" && movingTo === to) &&
+    target.fenceLsn !== null &&
+    old.fenceLsn === target.fenceLsn &&
+    old.claim?.epoch === target.claim?.epoch &&
+    old.claim?.host === target.claim?.host
   );
 }

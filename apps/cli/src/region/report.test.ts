@@ -5,6 +5,8 @@ import { expect, test } from "vitest";
 import type { HomeApi, StepAnswer } from "./home-api.ts";
 import { reportLoss } from "./report.ts";
 
+const SALT = "5a".repeat(16);
+
 const row = (key: string[], digest = "", about: ReportRow["about"] = {}): ReportRow => ({
   key,
   digest,
@@ -47,6 +49,10 @@ function apiOf(
   old: Partial<Record<ReportTable, ReportRow[]>>,
   taken: Partial<Record<ReportTable, ReportRow[]>>,
   places = [look("fra", "fenced"), look("par", "serving")],
+  salted: Record<"report" | "compare", { isSalted?: boolean }> = {
+    report: { isSalted: true },
+    compare: { isSalted: true },
+  },
 ) {
   const asked: HomeRequest[] = [];
   const answerTo = (request: HomeRequest): StepAnswer => {
@@ -58,7 +64,7 @@ function apiOf(
       const rows = all.slice(from, from + request.limit);
       return {
         kind: "reply",
-        reply: { kind: "report", rows, isLast: rows.length < request.limit },
+        reply: { kind: "report", rows, isLast: rows.length < request.limit, ...salted.report },
       };
     }
     if (request.kind !== "compare") return { kind: "refused", reason: "409" };
@@ -69,7 +75,7 @@ function apiOf(
     const different = request.rows.flatMap(({ key, digest }, at) =>
       there.has(key.join()) && there.get(key.join()) !== digest ? at : [],
     );
-    return { kind: "reply", reply: { kind: "compared", missing, different } };
+    return { kind: "reply", reply: { kind: "compared", missing, different, ...salted.compare } };
   };
   const api: HomeApi = {
     clock: new FakeClock(),
@@ -93,14 +99,23 @@ test("FO4 — by kind: lost here, told committed, with who has it; outcomes and 
       row(["2"], "", { targetRegion: "par", kind: "notification", notificationId: "n3" }), // sent since
       row(["3"], "", { targetRegion: "par", kind: "homes", notificationId: null }),
     ],
+    tenant: [row(["acme"], "strict"), row(["fresh"], "")],
+    api_key: [
+      row(["k1"], "revoked", { tenantId: "acme", isRevoked: true }),
+      row(["k2"], "", { tenantId: "fresh", isRevoked: false }),
+      row(["k3"], "", { tenantId: "acme", isRevoked: false }),
+    ],
+    recipient_home: [row(["acme", "liz"], "lon", { home: "lon" })],
   };
   const taken = {
     notification: [notification("n3", true)],
     ledger: [row(["n3", "8"], "new")],
     recipient: [row(["acme", "bob"], "before")],
+    tenant: [row(["acme"], "par")],
+    api_key: [row(["k1"], "good"), row(["k3"], "")],
   };
   const { api, asked } = apiOf(old, taken);
-  const outcome = await reportLoss(api, "fra");
+  const outcome = await reportLoss(api, "fra", SALT);
   expect(outcome).toEqual({
     kind: "report",
     report: {
@@ -110,7 +125,17 @@ test("FO4 — by kind: lost here, told committed, with who has it; outcomes and 
       isPlanned: false,
       replayedLsn: "0/10",
       replayedAt: "then",
-      counts: { accepted: 1, relayedIn: 1, ledgerRows: 1, outcomes: 1, recipients: 2, outbox: 1 },
+      counts: {
+        accepted: 1,
+        relayedIn: 1,
+        ledgerRows: 1,
+        outcomes: 1,
+        recipients: 2,
+        tenants: 2,
+        apiKeys: 2,
+        homes: 1,
+        outbox: 1,
+      },
       lost: {
         accepted: [
           {
@@ -136,6 +161,15 @@ test("FO4 — by kind: lost here, told committed, with who has it; outcomes and 
           { tenantId: "acme", recipientId: "ann", isNew: true },
           { tenantId: "acme", recipientId: "bob", isNew: false },
         ],
+        tenants: [
+          { tenantId: "fresh", isNew: true },
+          { tenantId: "acme", isNew: false },
+        ],
+        apiKeys: [
+          { tenantId: "fresh", keyId: "k2", isNew: true, isRevoked: false },
+          { tenantId: "acme", keyId: "k1", isNew: false, isRevoked: true },
+        ],
+        homes: [{ tenantId: "acme", recipientId: "liz", home: "lon", isNew: true }],
         outbox: [{ notificationId: "n1", targetRegion: "par" }],
       },
     },
@@ -143,12 +177,14 @@ test("FO4 — by kind: lost here, told committed, with who has it; outcomes and 
   expect(new Set(asked.flatMap((one) => (one.kind === "report" ? one.snapshot : [])))).toEqual(
     new Set(["5:9:7"]),
   );
+  const salts = asked.flatMap((one) => ("table" in one ? one.salt : []));
+  expect(new Set(salts)).toEqual(new Set([SALT]));
 });
 
 test("FO4 — more than a page: each row once", async () => {
   const many = Array.from({ length: 1_250 }, (_, at) => notification(`n${at}`, true));
   const { api } = apiOf({ notification: many }, { notification: many.slice(0, 600) });
-  const outcome = await reportLoss(api, "fra");
+  const outcome = await reportLoss(api, "fra", SALT);
   if (outcome.kind !== "report") throw new Error(outcome.reason);
   expect(outcome.report.lost.accepted.map(({ id }) => id)).toEqual(
     many.slice(600).map(({ key }) => key[0]),
@@ -157,8 +193,20 @@ test("FO4 — more than a page: each row once", async () => {
 
 test("FO4 — without a fenced database, or a host, there is nothing to compare: refused", async () => {
   const noOld = apiOf({}, {}, [look("par", "serving")]);
-  expect(await reportLoss(noOld.api, "fra")).toMatchObject({ kind: "refused" });
+  expect(await reportLoss(noOld.api, "fra", SALT)).toMatchObject({ kind: "refused" });
   const noHost = apiOf({}, {}, [look("fra", "fenced")]);
-  expect(await reportLoss(noHost.api, "fra")).toMatchObject({ kind: "refused" });
-  expect(await reportLoss(noHost.api, "ber")).toMatchObject({ kind: "refused" });
+  expect(await reportLoss(noHost.api, "fra", SALT)).toMatchObject({ kind: "refused" });
+  expect(await reportLoss(noHost.api, "ber", SALT)).toMatchObject({ kind: "refused" });
+});
+
+test("FO4 — a node of an older build, at either side, knows no salt: told, instead of rows that seem to differ", async () => {
+  for (const [salted, place] of [
+    [{ report: {}, compare: { isSalted: true } }, "fra"],
+    [{ report: { isSalted: true }, compare: {} }, "par"],
+  ] as const) {
+    const { api } = apiOf({ notification: [notification("n1", true)] }, {}, undefined, salted);
+    await expect(reportLoss(api, "fra", SALT)).rejects.toThrow(
+      `a node in ${place} runs an older build`,
+    );
+  }
 });

@@ -1,7 +1,8 @@
 // apps/cli/src/region/report.ts
 // What a fenced database of a home holds that the new host's does not (ADR 0015): counts and ids, nothing
 // of what rows say.
-//   FO4  The report names what is missing, after comparing row by row, and guesses nothing.
+//   FO4  The report names what is missing, after comparing row by row, and guesses nothing: a node that
+//        cannot compare as asked, since its build is older, ends it.
 import type { HomeLook, ReportRow, ReportTable } from "@carillon/contracts";
 import { ApiFault, type HomeApi } from "./home-api.ts";
 
@@ -25,8 +26,26 @@ export interface Lost {
   /** The row is there, with other outcomes: recorded after the copy, or there since. */
   readonly outcomes: readonly { notificationId: string; partition: number; offset: number }[];
   readonly recipients: readonly { tenantId: string; recipientId: string; isNew: boolean }[];
+  /** As the fenced database has them: new there, or with another name or residency. */
+  readonly tenants: readonly { tenantId: string; isNew: boolean }[];
+  /** By their ids. One that was revoked there, and not in the new database, is still good. */
+  readonly apiKeys: readonly LostKey[];
+  /** Where recipients of other homes live, as far as it was known there; asked for again when needed. */
+  readonly homes: readonly {
+    tenantId: string;
+    recipientId: string;
+    home: string;
+    isNew: boolean;
+  }[];
   /** For other regions, of lost notifications, and not confirmed by them. */
   readonly outbox: readonly { notificationId: string; targetRegion: string }[];
+}
+
+interface LostKey {
+  readonly tenantId: string;
+  readonly keyId: string;
+  readonly isNew: boolean;
+  readonly isRevoked: boolean;
 }
 
 interface LostNotification {
@@ -44,8 +63,11 @@ export type ReportOutcome =
 
 const PAGE_COUNT = 500;
 
-/** Throws ApiFault when a node does not answer on the way. */
-export async function reportLoss(api: HomeApi, home: string): Promise<ReportOutcome> {
+/**
+ * Throws ApiFault when a node does not answer on the way. `salt`: 32 hexadecimal digits, new for each
+ * report: what a row says is small, and its plain digest would be found by trying.
+ */
+export async function reportLoss(api: HomeApi, home: string, salt: string): Promise<ReportOutcome> {
   const seen = (await api.homes()).find((one) => one.home === home);
   if (seen === undefined) return { kind: "refused", reason: `there is no home region ${home}` };
   const to = seen.places.find(({ standing }) => standing === "serving");
@@ -57,7 +79,7 @@ export async function reportLoss(api: HomeApi, home: string): Promise<ReportOutc
       kind: "refused",
       reason: `no fenced database of home ${home} answers; start a node beside it, before it is made a copy again`,
     };
-  const lost = await lossOf(api, { home, from, to });
+  const lost = await lossOf(api, { home, from, to, salt });
   const counts = Object.fromEntries(
     Object.entries(lost).map(([name, rows]) => [name, (rows as unknown[]).length]),
   ) as LossReport["counts"];
@@ -82,6 +104,7 @@ interface Sides {
   readonly home: string;
   readonly from: HomeLook;
   readonly to: HomeLook;
+  readonly salt: string;
 }
 
 async function lossOf(api: HomeApi, sides: Sides): Promise<Lost> {
@@ -89,6 +112,9 @@ async function lossOf(api: HomeApi, sides: Sides): Promise<Lost> {
   const ledger = await differenceOf(api, sides, "ledger");
   const recipients = await differenceOf(api, sides, "recipient");
   const outbox = await differenceOf(api, sides, "outbox");
+  const tenants = await differenceOf(api, sides, "tenant");
+  const apiKeys = await differenceOf(api, sides, "api_key");
+  const homes = await differenceOf(api, sides, "recipient_home");
   const lostIds = new Set(notifications.map(({ key }) => key[0]));
   const named = notifications.map((row) => [row, notificationOf(row)] as const);
   const isAcceptedHere = ({ about }: ReportRow): boolean => about["isAcceptedHere"] === true;
@@ -97,10 +123,20 @@ async function lossOf(api: HomeApi, sides: Sides): Promise<Lost> {
     relayedIn: named.flatMap(([row, one]) => (isAcceptedHere(row) ? [] : one)),
     ledgerRows: ledger.missing.map(ledgerOf),
     outcomes: ledger.different.map(ledgerOf),
-    recipients: [
-      ...recipients.missing.map((row) => recipientOf(row, true)),
-      ...recipients.different.map((row) => recipientOf(row, false)),
-    ],
+    recipients: bothOf(recipients, recipientOf),
+    tenants: bothOf(tenants, ({ key: [tenantId = ""] }, isNew) => ({ tenantId, isNew })),
+    apiKeys: bothOf(apiKeys, ({ key: [keyId = ""], about }, isNew) => ({
+      tenantId: textOf(about["tenantId"]),
+      keyId,
+      isNew,
+      isRevoked: about["isRevoked"] === true,
+    })),
+    homes: bothOf(homes, ({ key: [tenantId = "", recipientId = ""], about }, isNew) => ({
+      tenantId,
+      recipientId,
+      home: textOf(about["home"]),
+      isNew,
+    })),
     // A row that the new host has sent is gone there, and not lost: its notification is the witness.
     outbox: [...outbox.missing, ...outbox.different].flatMap(({ about }) => {
       const notificationId = textOf(about["notificationId"]);
@@ -110,11 +146,23 @@ async function lossOf(api: HomeApi, sides: Sides): Promise<Lost> {
   };
 }
 
+interface Difference {
+  readonly missing: readonly ReportRow[];
+  readonly different: readonly ReportRow[];
+}
+
+function bothOf<T>(
+  { missing, different }: Difference,
+  of: (row: ReportRow, isNew: boolean) => T,
+): T[] {
+  return [...missing.map((row) => of(row, true)), ...different.map((row) => of(row, false))];
+}
+
 async function differenceOf(
   api: HomeApi,
-  { home, from, to }: Sides,
+  { home, from, to, salt }: Sides,
   table: ReportTable,
-): Promise<{ missing: ReportRow[]; different: ReportRow[] }> {
+): Promise<Difference> {
   const missing: ReportRow[] = [];
   const different: ReportRow[] = [];
   const snapshot = to.since?.snapshot ?? null;
@@ -125,12 +173,15 @@ async function differenceOf(
       snapshot,
       after: after === null ? null : [...after],
       limit: PAGE_COUNT,
+      salt,
     });
     if (page.kind !== "report") throw new ApiFault(`${from.place} answered ${page.kind}`);
+    assertSalted(from, page);
     const { rows, isLast } = page;
     if (rows.length > 0) {
-      const compared = await stepOf(api, home, to.place, { kind: "compare", table, rows });
+      const compared = await stepOf(api, home, to.place, { kind: "compare", table, rows, salt });
       if (compared.kind !== "compared") throw new ApiFault(`${to.place} answered ${compared.kind}`);
+      assertSalted(to, compared);
       const at = (places: readonly number[]) => places.flatMap((place) => rows[place] ?? []);
       missing.push(...at(compared.missing));
       different.push(...at(compared.different));
@@ -138,6 +189,14 @@ async function differenceOf(
     after = rows.at(-1)?.key ?? after;
     if (isLast) return { missing, different };
   }
+}
+
+/** Digests with salt and without have nothing in common: every row would be told as different. */
+function assertSalted({ place }: HomeLook, { isSalted }: { isSalted?: boolean | undefined }): void {
+  if (isSalted === true) return;
+  throw new ApiFault(
+    `a node in ${place} runs an older build, which cannot compare with this one's`,
+  );
 }
 
 async function stepOf(
