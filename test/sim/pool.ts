@@ -28,7 +28,7 @@ export async function* runSeeds(
   let failure: Error | undefined;
   let wake: () => void = () => undefined;
   const begin = (): Worker => {
-    const worker = new Worker(join(import.meta.dirname, "seed-worker.ts"), { workerData: job });
+    const worker = new Worker(join(import.meta.dirname, "thread-main.ts"), { workerData: job });
     const give = (): void => {
       if (nextSeed < endSeed) worker.postMessage(nextSeed++, []);
     };

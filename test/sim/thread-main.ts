@@ -1,4 +1,4 @@
-// test/sim/seed-worker.ts
+// test/sim/thread-main.ts
 // One thread of `npm run sim -- --seeds …`: runs the seeds it is given, one after another (pool.ts).
 import { parentPort, workerData } from "node:worker_threads";
 import { plant } from "./mutant-hook.ts";
