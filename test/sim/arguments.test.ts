@@ -21,6 +21,8 @@ test.each([
   ["main.ts", "--seed abc"],
   ["main.ts", "--seed -1"],
   ["main.ts", "--seed 1 --seeds 5"],
+  ["main.ts", "--seed 1 --threads 2"],
+  ["main.ts", "--seeds 5 --threads 0"],
   ["main.ts", "--scenario typo"],
   ["main.ts", "--mutant typo"],
   ["main.ts", "--typo"],

@@ -2,6 +2,7 @@
 // Regions with their databases, nodes and people, and what can be done to them.
 import type { Role } from "@carillon/contracts";
 import { LIMITS } from "@carillon/contracts";
+import { INGEST_LIMITS, type IngestLimits } from "@carillon/ingest";
 import { Database } from "./database.ts";
 import { databaseNowMs, type Machine } from "./machine.ts";
 import { Network } from "./network.ts";
@@ -9,7 +10,7 @@ import { SimNode } from "./node.ts";
 import { Oracle } from "./oracle.ts";
 import { Device } from "./people.ts";
 import { type Employee, Senders, TENANT } from "./senders.ts";
-import { createSimStore, NO_STORE_FAULTS, type StoreFaults } from "./store.ts";
+import { createSimStore, NO_STORE_FAULTS, type StoreFaults, type StoreObserver } from "./store.ts";
 import type { World } from "./world.ts";
 
 export interface Layout {
@@ -18,6 +19,8 @@ export interface Layout {
   /** Of each region: the roles of its nodes. */
   readonly nodes: readonly (readonly Role[])[];
   readonly employeesPerRegion: number;
+  /** Of the ingest nodes; default: as in production, which nothing here comes near. */
+  readonly ingestLimits?: IngestLimits;
 }
 
 /** A place where nodes run one after another, each as another member. */
@@ -86,16 +89,26 @@ export class Cluster {
     const name = `${slot.name}-${++slot.startsCount}`;
     const { region, roles } = slot;
     const node = new SimNode(
-      { name, region, roles, regions: this.layout.regions },
+      {
+        name,
+        region,
+        roles,
+        regions: this.layout.regions,
+        ingestLimits: this.layout.ingestLimits ?? INGEST_LIMITS,
+      },
       {
         world,
         network,
         storeFor: (machine) => {
-          const onWriter = (memberId: string): void => void (this.oracle.writer = memberId);
+          const observer: StoreObserver = {
+            onWriter: (memberId) => void (this.oracle.writer = memberId),
+            onRefused: (memberId, partitions) =>
+              this.oracle.onRefused(region, memberId, partitions),
+          };
           return createSimStore(machine, database, {
             faults,
             dice: world.dice(`store/${name}`),
-            onWriter,
+            observer,
           });
         },
       },

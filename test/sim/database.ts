@@ -60,6 +60,8 @@ export interface DatabaseObserver {
   /** The fence refused a write for these. */
   onFenced(partitions: readonly number[]): void;
   onOwner(partition: number, owner: string | null, epoch: number): void;
+  /** Its owner cannot know yet. */
+  onRevoked(partition: number, owner: string): void;
 }
 
 const NO_OBSERVER: DatabaseObserver = {
@@ -67,6 +69,7 @@ const NO_OBSERVER: DatabaseObserver = {
   onWritten: () => undefined,
   onFenced: () => undefined,
   onOwner: () => undefined,
+  onRevoked: () => undefined,
 };
 
 export class Database {
@@ -157,6 +160,16 @@ export class Database {
       record.leaseUntilMs = this.nowMs();
       this.observer.onOwner(partition, null, record.epoch);
     }
+  }
+
+  /** Not a statement: history is lost, and with it that the lease was ever granted. */
+  revoke(partition: number): void {
+    const record = this.partition(partition);
+    if (record.ownerId === null) return;
+    this.observer.onRevoked(partition, record.ownerId);
+    record.ownerId = null;
+    record.leaseUntilMs = this.nowMs();
+    this.observer.onOwner(partition, null, record.epoch);
   }
 
   // --- ledger -------------------------------------------------------------------------------

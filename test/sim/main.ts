@@ -3,14 +3,19 @@
 // npm run sim -- --seed 17 [--trace] one seed again, byte for byte; with everything that happened
 // --scenario <name>                  one thing wrong instead of chaos (scenarios.ts)
 // --mutant <id>                      with a fault planted (mutants.ts)
+// --threads <count>                  of --seeds; default: the machine's cores
+import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { oneOf, reading, UsageError, wholeNumber } from "./arguments.ts";
 import { plant } from "./mutant-hook.ts";
 import { MUTANTS } from "./mutants.ts";
+import { runSeeds } from "./pool.ts";
 import type { SeedResult } from "./run-seed.ts";
+import { SCENARIO_NAMES } from "./scenario-names.ts";
 
 const USAGE =
-  "usage: npm run sim -- [--seeds <count>] [--from <seed>] [--keep-going] | --seed <seed> [--trace]; " +
+  "usage: npm run sim -- [--seeds <count>] [--from <seed>] [--keep-going] [--threads <count>] | " +
+  "--seed <seed> [--trace]; " +
   "with either [--scenario <name>] [--mutant <id>] [--tail <lines>] [--json]";
 
 const { values } = reading(USAGE, () =>
@@ -19,6 +24,7 @@ const { values } = reading(USAGE, () =>
       seeds: { type: "string" },
       seed: { type: "string" },
       from: { type: "string" },
+      threads: { type: "string" },
       scenario: { type: "string" },
       mutant: { type: "string" },
       trace: { type: "boolean", default: false },
@@ -30,30 +36,24 @@ const { values } = reading(USAGE, () =>
 );
 
 const asked = reading(USAGE, () => {
-  const { seed, seeds, from } = values;
-  if (seed !== undefined && (seeds ?? from) !== undefined)
-    throw new UsageError("--seed is one seed: without --seeds and --from");
+  const { seed, seeds, from, threads } = values;
+  if (seed !== undefined && (seeds ?? from ?? threads) !== undefined)
+    throw new UsageError("--seed is one seed: without --seeds, --from and --threads");
   if (values.mutant !== undefined)
     oneOf(
       "mutant",
       values.mutant,
       MUTANTS.map(({ id }) => id),
     );
+  if (values.scenario !== undefined) oneOf("scenario", values.scenario, SCENARIO_NAMES);
   return {
     seed: seed === undefined ? undefined : wholeNumber("seed", seed),
     from: wholeNumber("from", from ?? "1"),
     seedsCount: wholeNumber("seeds", seeds ?? "100"),
     tailCount: wholeNumber("tail", values.tail),
+    threadsCount: wholeNumber("threads", threads ?? String(availableParallelism())),
   };
 });
-
-if (values.mutant !== undefined) plant(values.mutant);
-const { runAny } = await import("./run-any.ts"); // after the patch: it loads the product
-const { SCENARIO_NAMES } = await import("./scenarios.ts");
-reading(USAGE, () => {
-  if (values.scenario !== undefined) oneOf("scenario", values.scenario, SCENARIO_NAMES);
-});
-const runSeed = (seed: number): Promise<SeedResult> => runAny(seed, values.scenario);
 
 function report(result: SeedResult, tail: number): void {
   console.log(`seed ${result.seed} BROKEN`);
@@ -65,7 +65,9 @@ function report(result: SeedResult, tail: number): void {
 }
 
 async function one(seed: number): Promise<void> {
-  const result = await runSeed(seed);
+  if (values.mutant !== undefined) plant(values.mutant);
+  const { runAny } = await import("./run-any.ts"); // after the patch: it loads the product
+  const result = await runAny(seed, values.scenario);
   if (values.trace) for (const line of result.lines) console.log(line);
   if (values.json) {
     const { lines: _, ...rest } = result;
@@ -85,8 +87,10 @@ async function many(from: number, count: number): Promise<void> {
   let events = 0;
   let simulatedMs = 0;
   let doneCount = 0;
-  for (let seed = from; seed < from + count; seed++) {
-    const result = await runSeed(seed);
+  const { threadsCount, tailCount: linesMax } = asked;
+  const job = { scenario: values.scenario, mutant: values.mutant, linesMax };
+  for await (const result of runSeeds(job, { from, count, threadsCount })) {
+    const { seed } = result;
     doneCount++;
     events += result.eventsCount;
     simulatedMs += result.simulatedMs;

@@ -17,10 +17,11 @@ export async function huntMutant(mutant: Mutant, seedsMax: number): Promise<Hunt
   if (mismatch !== undefined) return { kind: "missed", why: mismatch };
   if (mutant.by === "sql") return await run(mutant, "compare-main.ts", []);
   const where = mutant.scenario === undefined ? [] : ["--scenario", mutant.scenario];
+  const once = [...where, "--threads", "1"]; // mutants are hunted side by side
   const from = ["--from", String(mutant.seed)];
-  const known = await run(mutant, "main.ts", [...where, ...from, "--seeds", "1"]);
+  const known = await run(mutant, "main.ts", [...once, ...from, "--seeds", "1"]);
   if (known.kind === "caught" || seedsMax === 0) return known;
-  return await run(mutant, "main.ts", [...where, "--seeds", String(seedsMax)]);
+  return await run(mutant, "main.ts", [...once, "--seeds", String(seedsMax)]);
 }
 
 function run(mutant: Mutant, main: string, args: readonly string[]): Promise<Hunt> {

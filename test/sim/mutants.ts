@@ -41,6 +41,7 @@ const DESK = "packages/delivery/src/session-desk.ts";
 const RECIPIENT = "packages/delivery/src/recipient.ts";
 const LINKS = "apps/gateway/src/partition-links.ts";
 const OWNERSHIP = "packages/cluster/src/ownership.ts";
+const LATE = "packages/delivery/src/late-receipts.ts";
 
 export const MUTANTS: readonly Mutant[] = [
   simulated("early-202", "202 is answered before the commit", {
@@ -89,7 +90,7 @@ export const MUTANTS: readonly Mutant[] = [
     from: `lose([...held.keys()], "unrefreshed");
     return false;`,
     to: "return true;",
-    seed: 28,
+    seed: 42,
   }),
   simulated("strays-kept", "a lease whose acquisition was not heard of is kept, unserved", {
     file: OWNERSHIP,
@@ -101,7 +102,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: NODE,
     from: ".filter(({ partition, epoch }) => this.#held.get(partition) === epoch)",
     to: ".filter(() => true)",
-    seed: 47,
+    seed: 21,
   }),
   simulated("no-sweep", "a lost poke is not found by the sweep", {
     file: NODE,
@@ -137,7 +138,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: LINKS,
     from: "if (lastSeq !== null && seq <= lastSeq) {",
     to: "if (Number.isNaN(seq)) {",
-    seed: 4,
+    seed: 6,
     scenario: "reordered",
   }),
   simulated("stale-answer", "an answer from before a loss is used", {
@@ -207,6 +208,60 @@ export const MUTANTS: readonly Mutant[] = [
     from: "const entry = partition.entry(offset);\n    if (entry !== undefined) {",
     to: "const entry = partition.entry(offset);\n    if (entry !== undefined && Number.isNaN(offset)) {",
     seed: 1,
+  }),
+  simulated("refusal-ignored", "an owner goes on though its write was refused", {
+    file: "packages/delivery/src/ledger-flusher.ts",
+    from: "if (fencedPartitions.length > 0) this.#deps.onFenced(",
+    to: "if (fencedPartitions.length < 0) this.#deps.onFenced(",
+    seed: 2,
+    scenario: "revoked",
+  }),
+  simulated("refused-commit", "what was refused to be committed is handed all the same", {
+    file: NODE,
+    from: `this.#fenced(refusedOf(updates, fencedPartitions));
+    const fenced = new Set(fencedPartitions);`,
+    to: "const fenced = new Set<number>();",
+    seed: 1,
+    scenario: "revoked",
+  }),
+  simulated("early-hand", "a broadcast is handed before its audience is committed", {
+    file: INTAKE,
+    from: "const committed = await Promise.all(",
+    to: "const committed: boolean[] = []; void Promise.all(",
+    seed: 1,
+  }),
+  simulated("place-ignored", "a session that goes on above a row says nothing about it", {
+    file: LATE,
+    from: "if (!entry.isLateHere(index)) return false;",
+    to: "if (!entry.isLateHere(index + 1e6)) return false;",
+    seed: 31,
+  }),
+  simulated("place-of-newcomer", "who joined anew above a row counts as having received it", {
+    file: LATE,
+    from: "afterOffset: partition.sessions.beganOffset(index)",
+    to: "afterOffset: 0 * partition.sessions.beganOffset(index)",
+    seed: 1,
+  }),
+  simulated("accept-room", "more wait to be accepted than may", {
+    file: "apps/ingest/src/accept.ts",
+    from: "queueMax: options.limits.queueMax,",
+    to: "queueMax: options.limits.queueMax * 100,",
+    seed: 1,
+    scenario: "crowded",
+  }),
+  simulated("relay-room", "more wait for another region than may", {
+    file: "apps/ingest/src/relay-link.ts",
+    from: "this.#queue.length + entries.length <= limits.queueItemsMax &&",
+    to: "this.#queue.length + entries.length <= limits.queueItemsMax * 100 &&",
+    seed: 2,
+    scenario: "crowded",
+  }),
+  simulated("intake-room", "more requests of other regions wait than may", {
+    file: "apps/ingest/src/intake.ts",
+    from: "else if (waiting.length < options.queueMax) waiting.push(job);",
+    to: "else if (waiting.length < options.queueMax * 100) waiting.push(job);",
+    seed: 2,
+    scenario: "crowded",
   }),
   {
     id: "sql-fence",

@@ -35,6 +35,9 @@ interface Interest {
 type Tap = (from: string, subject: string, data: Uint8Array) => void;
 
 const NOTHING = new Uint8Array();
+const INBOX_PREFIX = "_INBOX";
+/** More links than a run ever makes. */
+const LINKS_MAX = 2 ** 20;
 const IN_REGION_MS = [0.2, 0.8] as const;
 const ACROSS_MS = [8, 14] as const;
 const STALE_MS = [4_000, 6_000] as const;
@@ -53,8 +56,10 @@ export class Network {
   readonly #blocked = new Set<string>();
   readonly #exact = new Map<string, Interest[]>();
   readonly #patterns: Interest[] = [];
+  /** Who hears a subject, until somebody's interest changes. Not of replies: each has a subject. */
+  readonly #heard = new Map<string, readonly Interest[]>();
   readonly #links = new Set<SimLink>();
-  readonly #lastArrivalMs = new Map<string, number>();
+  readonly #lastArrivalMs = new Map<number, number>(); // by both links' numbers
   readonly #dice: Dice;
   readonly #taps: Tap[] = [];
   linksCount = 0;
@@ -96,7 +101,7 @@ export class Network {
     const core = new BusCore({
       ...BUS_LIMITS,
       name: machine.name,
-      inboxPrefix: "_INBOX",
+      inboxPrefix: INBOX_PREFIX,
       clock: machine,
       random: dice,
       scheduler: machine,
@@ -161,8 +166,10 @@ export class Network {
     const list = isPattern ? this.#patterns : (this.#exact.get(interest.pattern) ?? []);
     if (!isPattern) this.#exact.set(interest.pattern, list);
     list.push(interest);
+    this.#heard.clear();
     return {
       unsubscribe: () => {
+        this.#heard.clear();
         const at = list.indexOf(interest);
         if (at >= 0) list.splice(at, 1);
         if (list.length === 0 && !isPattern) this.#exact.delete(interest.pattern);
@@ -185,10 +192,13 @@ export class Network {
     this.#carry(from, from, () => asker.onArrival(replySubject, NOTHING, "", true));
   }
 
-  #find(subject: string): Interest[] {
-    const exact = this.#exact.get(subject);
-    const found = this.#patterns.filter(({ pattern }) => matchesSubject(pattern, subject));
-    return exact === undefined ? found : [...exact, ...found];
+  #find(subject: string): readonly Interest[] {
+    const known = this.#heard.get(subject);
+    if (known !== undefined) return known;
+    const matching = this.#patterns.filter(({ pattern }) => matchesSubject(pattern, subject));
+    const found = [...(this.#exact.get(subject) ?? []), ...matching];
+    if (!subject.startsWith(INBOX_PREFIX)) this.#heard.set(subject, found);
+    return found;
   }
 
   /** Everyone who subscribed alone, and one member of each queue group, at home if there is one. */
@@ -236,7 +246,7 @@ export class Network {
     const atMs = this.world.nowMs + baseMs + faults.delayMs + jitterMs;
     if (faults.reorderShare > 0 && this.#dice.isHit(faults.reorderShare))
       return atMs + this.#dice.between(1, 60); // overtaken by what comes after it
-    const pair = `${from.number}>${to.number}`;
+    const pair = from.number * LINKS_MAX + to.number;
     const inOrderMs = Math.max(atMs, (this.#lastArrivalMs.get(pair) ?? 0) + 0.001);
     this.#lastArrivalMs.set(pair, inOrderMs);
     return inOrderMs;

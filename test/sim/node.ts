@@ -12,9 +12,9 @@ import {
   createIngestSupervisor,
   createServices,
   type HttpParts,
-  INGEST_LIMITS,
   type IngestEvents,
   type IngestHttp,
+  type IngestLimits,
   type IngestSupervisor,
 } from "@carillon/ingest";
 import { ownBus } from "@carillon/bus";
@@ -33,6 +33,14 @@ export interface NodeOptions {
   readonly region: string;
   readonly regions: readonly string[];
   readonly roles: readonly Role[];
+  readonly ingestLimits: IngestLimits;
+}
+
+/** What waits somewhere, and the most that may (D6). */
+export interface Queue {
+  readonly name: "accept" | "relay" | "intake" | "reports";
+  readonly count: number;
+  readonly countMax: number;
 }
 
 export interface NodeDeps {
@@ -65,6 +73,8 @@ export class SimNode {
   readonly edge: Edge | undefined;
   readonly ingest: IngestSupervisor | undefined;
   readonly #network: Network;
+  readonly #limits: IngestLimits;
+  readonly #linksCount: number;
   readonly #bus: Bus;
   readonly #wires = new Set<Wire>();
   #acceptor: Acceptor | undefined;
@@ -74,6 +84,8 @@ export class SimNode {
     const { name, region, regions, roles } = options;
     const { world, network } = deps;
     this.#network = network;
+    this.#limits = options.ingestLimits;
+    this.#linksCount = regions.length - 1;
     this.region = region;
     this.roles = roles;
     const machine = new Machine(world, name);
@@ -132,7 +144,7 @@ export class SimNode {
           port: 0,
           apiKeyPepper: "",
           tokenKeys: undefined as never, // of the HTTP API, which is not here
-          limits: INGEST_LIMITS,
+          limits: this.#limits,
         },
         store,
         bus,
@@ -207,13 +219,14 @@ export class SimNode {
     return wire;
   }
 
-  /** Everything that waits here, and the most that may (D6). */
-  queues(): { readonly name: string; readonly count: number; readonly countMax: number }[] {
-    const { accept, relay, intakeQueueMax } = INGEST_LIMITS;
+  /** Everything that waits here. */
+  queues(): Queue[] {
+    const { accept, relay, intakeQueueMax } = this.#limits;
+    const relayMax = relay.queueItemsMax * this.#linksCount;
     const load = this.ingest?.load;
     return [
       { name: "accept", count: load?.acceptWaitingCount ?? 0, countMax: accept.queueMax },
-      { name: "relay", count: load?.relayQueuedCount ?? 0, countMax: relay.queueItemsMax * 8 },
+      { name: "relay", count: load?.relayQueuedCount ?? 0, countMax: relayMax },
       { name: "intake", count: load?.intakeWaitingCount ?? 0, countMax: intakeQueueMax },
       { name: "reports", count: this.edge?.stats().reportsWaitingCount ?? 0, countMax: 22_000 },
     ];
@@ -225,7 +238,7 @@ export class SimNode {
     const { region, regions } = parts.config;
     const { committed: onCommit, accepted: onAccepted } = parts.events;
     const deps = { ...parts, bus, clock };
-    const options = { region, regions, limits: INGEST_LIMITS.accept, onCommit, onAccepted };
+    const options = { region, regions, limits: this.#limits.accept, onCommit, onAccepted };
     const acceptor = createAcceptor(options, { ...deps, ...createServices(deps) });
     this.#acceptor = acceptor;
     const end = async (): Promise<void> => {

@@ -9,7 +9,8 @@ const GRACE_MS = 20_000;
 
 export const TERMINAL = ["deliveredSocket", "noDevice", "unacked", "expired", "failed"] as const;
 export type Outcome = (typeof TERMINAL)[number];
-export type Receipt = "receivedLate" | "read";
+export const RECEIPTS = ["receivedLate", "read"] as const;
+export type Receipt = (typeof RECEIPTS)[number];
 
 /** At some instant in between the recipient had a session at its owner. */
 interface Presence {
@@ -22,6 +23,14 @@ export interface Moment {
   readonly atMs: number;
   readonly epoch: number;
   readonly lostCount: number;
+  /** The ownership's when the session's socket was opened. */
+  readonly joinEpoch: number;
+}
+
+/** Where a session began, and the ownership as its socket was opened. */
+export interface Join {
+  readonly offset: number;
+  readonly epoch: number;
 }
 
 /** Of devices by name; a recipient has one. */
@@ -32,16 +41,30 @@ export class Evidence {
     [];
   /** Since when a device has been live without a break; undefined: it is not. */
   readonly liveSinceMs = new Map<string, number>();
-  readonly #connectedAtMs = new Map<string, number>();
+  /** Of the session that a device has, or had last. */
+  readonly joins = new Map<string, Join>();
+  readonly #readOffsets = new Set<string>(); // "device/offset"
+  readonly #connected = new Map<string, { readonly atMs: number; readonly epoch: number }>();
   readonly #presences = new Map<string, Presence[]>();
 
-  connecting(device: string, nowMs: number): void {
-    this.#connectedAtMs.set(device, nowMs);
+  connecting(device: string, atMs: number, epoch: number): void {
+    this.#connected.set(device, { atMs, epoch });
   }
 
-  live(device: string, nowMs: number): void {
+  live(device: string, offset: number, nowMs: number): void {
+    const { atMs, epoch } = this.#connected.get(device) ?? { atMs: nowMs, epoch: -1 };
     if (!this.liveSinceMs.has(device)) this.liveSinceMs.set(device, nowMs);
-    this.#present(device, { fromMs: this.#connectedAtMs.get(device) ?? nowMs, seenMs: nowMs });
+    this.joins.set(device, { offset, epoch });
+    this.#present(device, { fromMs: atMs, seenMs: nowMs });
+  }
+
+  read(device: string, offset: number, moment: Moment): void {
+    this.reads.push({ device, offset, moment });
+    this.#readOffsets.add(`${device}/${offset}`);
+  }
+
+  hasRead(device: string, offset: number): boolean {
+    return this.#readOffsets.has(`${device}/${offset}`);
   }
 
   down(device: string): void {

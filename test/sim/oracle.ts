@@ -1,7 +1,8 @@
 // test/sim/oracle.ts
 // Who knows what is right, beside the code that is being run: it sees every statement at its instant,
 // every message to a gateway, everything that an employee sees, and every answer 202. What it checks,
-// and how, is in README.md; what must have happened in the end is in oracle-end.ts.
+// and how, is in README.md; what must have happened in the end is in oracle-end.ts. Above 300 lines:
+// what it has seen in one place is looked up in all others.
 import type { Position } from "@carillon/client";
 import { deliverSchema, decodeMessage, type NtfPayload } from "@carillon/contracts";
 import { Bitset } from "@carillon/kernel";
@@ -9,11 +10,12 @@ import type { LedgerRow, LedgerUpdate } from "@carillon/store";
 import type { Database, DatabaseObserver } from "./database.ts";
 import type { Machine } from "./machine.ts";
 import type { Device, DeviceObserver } from "./people.ts";
+import { isSame, newReceipts, readOutcomes, targetsOf } from "./oracle-rows.ts";
 import {
   Evidence,
   type Moment,
   type Outcome,
-  type Receipt,
+  RECEIPTS,
   TERMINAL,
   wrongOutcome,
 } from "./oracle-outcome.ts";
@@ -26,9 +28,13 @@ export interface TruthRow {
   readonly targets: ReadonlySet<number>; // indexes
   readonly plannedAtMs: number;
   readonly expiresAtMs: number;
+  /** By index: the first outcome, and under which ownership. */
+  readonly decided: Map<number, { readonly outcome: Outcome; readonly epoch: number }>;
 }
 
 const STATES = ["planned", "open", "closed"];
+/** Every 3 s (C17), and what the statement takes. */
+const TOLD_BY_REFRESH_MS = 4_000;
 
 export class Oracle implements DeviceObserver {
   readonly world: World;
@@ -43,6 +49,10 @@ export class Oracle implements DeviceObserver {
   livesCount = 0; // joins that were answered
   resendsCount = 0;
   readonly evidence = new Evidence();
+  readonly #revoked = new Map<string, { readonly ownerId: string; readonly atMs: number }>();
+  readonly #outcomes = new WeakMap<LedgerRow, ReadonlyMap<number, Outcome>>(); // rows never change
+  readonly #planned = new Set<string>(); // "home/partition/notification"
+  readonly #ownedSinceMs = new Map<string, number>(); // "home/partition"
   readonly #machineOf: (memberId: string) => Machine | undefined;
   readonly #lostCount: () => number;
 
@@ -75,7 +85,7 @@ export class Oracle implements DeviceObserver {
     world.trace(device.name, `shows ${offset} ${id.slice(-6)}`);
     const last = device.position?.offset ?? 0;
     if (offset <= last) return world.violate("D3", `${device.name} saw ${offset} after ${last}`);
-    const [expected] = this.missedBy(device, last, offset);
+    const expected = this.firstMissedBy(device, last, offset);
     if (expected === undefined || expected.offset !== offset)
       return world.violate(
         "D3",
@@ -90,13 +100,20 @@ export class Oracle implements DeviceObserver {
     this.evidence.shows.set(key, this.#momentOf(device));
   }
 
-  #momentOf({ identity, partition }: Device): Moment {
+  #momentOf(device: Device): Moment {
+    const { epoch } = this.ownershipOf(device);
+    const joinEpoch = this.evidence.joins.get(device.name)?.epoch ?? -1;
+    return { atMs: this.world.nowMs, epoch, lostCount: this.#lostCount(), joinEpoch };
+  }
+
+  /** Of the device's partition, as it is now. */
+  ownershipOf({ identity, partition }: Device): { epoch: number; sinceMs: number } {
     const epoch = this.databases.get(identity.home)?.partition(partition).epoch ?? 0;
-    return { atMs: this.world.nowMs, epoch, lostCount: this.#lostCount() };
+    return { epoch, sinceMs: this.#ownedSinceMs.get(`${identity.home}/${partition}`) ?? 0 };
   }
 
   onConnecting(device: Device): void {
-    this.evidence.connecting(device.name, this.world.nowMs);
+    this.evidence.connecting(device.name, this.world.nowMs, this.ownershipOf(device).epoch);
   }
 
   onDown(device: Device): void {
@@ -104,7 +121,7 @@ export class Oracle implements DeviceObserver {
   }
 
   onRead(device: Device, offset: number): void {
-    this.evidence.reads.push({ device: device.name, offset, moment: this.#momentOf(device) });
+    this.evidence.read(device.name, offset, this.#momentOf(device));
   }
 
   /**
@@ -119,7 +136,7 @@ export class Oracle implements DeviceObserver {
 
   onLive(device: Device, position: Position): void {
     this.livesCount++;
-    this.evidence.live(device.name, this.world.nowMs);
+    this.evidence.live(device.name, position.offset, this.world.nowMs);
     this.world.trace(device.name, `live at ${position.offset}`);
     const known = device.position;
     if (known !== null && known.offset !== position.offset)
@@ -132,21 +149,22 @@ export class Oracle implements DeviceObserver {
   }
 
   /**
-   * Rows for a device above `offset` that it must see, in order. What has expired need not be shown,
+   * The first row for a device above `offset` that it must see. What has expired need not be shown,
    * but may be (W2: a recovered tail holds it); `shownOffset` is one that is being shown.
    */
-  missedBy(device: Device, offset: number, shownOffset?: number): TruthRow[] {
+  firstMissedBy(device: Device, offset: number, shownOffset?: number): TruthRow | undefined {
     const { home, tenantId, recipientId } = device.identity;
     const database = this.databases.get(home);
     const index = database?.recipients.get(`${tenantId}/${recipientId}`)?.index;
-    if (database === undefined || index === undefined) return [];
+    if (database === undefined || index === undefined) return undefined;
     const nowMs = database.nowMs();
-    return this.rowsOf(home, device.partition).filter(
-      (row) =>
-        row.offset > offset &&
-        row.targets.has(index) &&
-        (row.offset === shownOffset || row.expiresAtMs > nowMs),
-    );
+    const rows = this.rowsOf(home, device.partition); // row of offset n at n − 1
+    for (let at = Math.max(0, offset); at < rows.length; at++) {
+      const row = rows[at];
+      if (row?.targets.has(index) !== true) continue;
+      if (row.offset === shownOffset || row.expiresAtMs > nowMs) return row;
+    }
+    return undefined;
   }
 
   /** D4 from outside: who sends for a partition holds its lease, by the database. */
@@ -160,12 +178,18 @@ export class Oracle implements DeviceObserver {
       ({ partition, offset, isResend }) => `${partition}@${offset}${isResend ? "r" : ""}`,
     );
     this.world.trace(from, `delivers #${seq} to ${subject.split(".")[1]}: ${what.join(" ")}`);
-    for (const { home, partition, isResend } of groups) {
+    for (const { home, partition, offset, isResend } of groups) {
       if (isResend) this.resendsCount++;
       const database = this.databases.get(home);
       const record = database?.partition(partition);
       if (record === undefined || database === undefined) continue;
+      if (record.ledger[offset - 1]?.state === "planned")
+        this.world.violate(
+          "D1",
+          `${ownerId} sends ${partition}@${offset}, not committed for anybody`,
+        );
       if (record.ownerId === ownerId && !database.isFree(record)) continue;
+      if (this.#mayBelieve(ownerId, `${home}/${partition}`)) continue;
       const wokeAtMs = this.#machineOf(ownerId)?.wokeAtMs ?? -Infinity;
       const since = this.world.nowMs - wokeAtMs;
       this.world.violate(
@@ -174,6 +198,20 @@ export class Oracle implements DeviceObserver {
           (since < 1_000 ? ` (woke ${since.toFixed(2)} ms ago)` : ""),
       );
     }
+  }
+
+  /** It has been told that it owns these no more: from now on it may not act as if it did. */
+  onRefused(home: string, memberId: string, partitions: readonly number[]): void {
+    for (const partition of partitions) {
+      const place = `${home}/${partition}`;
+      if (this.#revoked.get(place)?.ownerId === memberId) this.#revoked.delete(place);
+    }
+  }
+
+  /** Its lease was taken away, and neither a write nor a refresh of it can have told it. */
+  #mayBelieve(memberId: string, place: string): boolean {
+    const revoked = this.#revoked.get(place);
+    return revoked?.ownerId === memberId && this.world.nowMs < revoked.atMs + TOLD_BY_REFRESH_MS;
   }
 
   #observerOf(database: Database): DatabaseObserver {
@@ -187,9 +225,21 @@ export class Oracle implements DeviceObserver {
       },
       onOwner: (partition, owner, epoch) => {
         this.ownerChangesCount++;
+        if (owner !== null) this.#ownedSinceMs.set(`${home}/${partition}`, this.world.nowMs);
         this.world.trace(`db ${home}`, `${partition} is ${owner ?? "nobody"}'s, epoch ${epoch}`);
       },
+      onRevoked: (partition, ownerId) =>
+        void this.#revoked.set(`${home}/${partition}`, { ownerId, atMs: this.world.nowMs }),
     };
+  }
+
+  outcomesOf(row: LedgerRow): ReadonlyMap<number, Outcome> {
+    let outcomes = this.#outcomes.get(row);
+    if (outcomes === undefined) {
+      outcomes = readOutcomes(row);
+      this.#outcomes.set(row, outcomes);
+    }
+    return outcomes;
   }
 
   #onPlanned(database: Database, row: LedgerRow): void {
@@ -197,13 +247,16 @@ export class Oracle implements DeviceObserver {
     const rows = this.rowsOf(home, row.partition);
     if (row.offset !== rows.length + 1)
       this.world.violate("ST14", `${home}/${row.partition} got offset ${row.offset}`);
-    if (rows.some(({ notificationId }) => notificationId === row.notificationId))
+    const planned = `${home}/${row.partition}/${row.notificationId}`;
+    if (this.#planned.has(planned))
       this.world.violate("D5", `${row.notificationId} is twice in ${home}/${row.partition}`);
+    this.#planned.add(planned);
     const targets = targetsOf(database, row);
     const { offset, notificationId } = row;
     const expiresAtMs =
       database.notifications.get(notificationId)?.notification.expiresAtMs ?? Infinity;
-    rows.push({ offset, notificationId, targets, plannedAtMs: this.world.nowMs, expiresAtMs });
+    const [plannedAtMs, decided] = [this.world.nowMs, new Map()];
+    rows.push({ offset, notificationId, targets, plannedAtMs, expiresAtMs, decided });
     this.world.trace(
       `db ${home}`,
       `${row.partition}@${offset} ${notificationId.slice(-6)} for ${[...targets].join()}`,
@@ -237,14 +290,26 @@ export class Oracle implements DeviceObserver {
     const outcomes = terminal.toArray().map((bit) => before.members?.[bit] ?? bit);
     for (const index of outcomes)
       if (!truth.has(index)) broken("D2", `has an outcome of ${index}, whom it is not for`);
-    const known = outcomesOf(before);
-    for (const [index, outcome] of outcomesOf({ ...before, sets })) {
+    const known = this.outcomesOf(before);
+    for (const [index, outcome] of readOutcomes({ ...before, sets })) {
       if (known.has(index) || row === undefined) continue;
+      row.decided.set(index, { outcome, epoch });
       const why = this.#wrongOutcome(database, { row, partition, index, outcome });
       if (why !== undefined) broken("D1", `has the outcome ${outcome} of ${index}, who ${why}`);
     }
     if (state === "closed" && outcomes.length !== truth.size)
       broken("D1", `is closed with ${outcomes.length} outcomes of ${truth.size}`);
+    for (const [name, index] of newReceipts(before, sets)) {
+      const device = database.partition(partition).recipients[index]?.recipientId ?? "nobody";
+      const isSeen =
+        name === "read"
+          ? this.evidence.hasRead(device, offset)
+          : this.shownAtMs.has(`${device}/${row?.notificationId}`);
+      if (!isSeen) broken("D1", `has the receipt ${name} of ${device}, who sent none`);
+    }
+    for (const name of RECEIPTS)
+      if (!Bitset.fromBytes(before.sets[name]).andNot(Bitset.fromBytes(sets[name])).isEmpty)
+        broken("D2", `lost a receipt ${name}`);
   }
 
   #wrongOutcome(
@@ -262,42 +327,4 @@ export class Oracle implements DeviceObserver {
       writerWallMaxMs: this.#machineOf(this.writer)?.wallClockMaxMs ?? Infinity,
     });
   }
-}
-
-function isSame(indexes: readonly number[], truth: ReadonlySet<number>): boolean {
-  return indexes.length === truth.size && indexes.every((index) => truth.has(index));
-}
-
-/** From the request, not from what the owner makes of it. The directory stands still in a run. */
-function targetsOf(database: Database, row: LedgerRow): Set<number> {
-  if (row.members !== null) return new Set(row.members);
-  const record = database.notifications.get(row.notificationId);
-  const audience = record?.audience;
-  if (record === undefined || audience === undefined || audience === null) return new Set();
-  const { notification } = record;
-  const indexes = new Set<number>();
-  for (const recipient of database.partition(row.partition).recipients) {
-    if (recipient.tenantId !== notification.tenantId) continue;
-    if (notification.exclude.includes(recipient.recipientId)) continue;
-    if (audience.kind === "recipients" && !audience.recipientIds.includes(recipient.recipientId))
-      continue;
-    const filter = audience.kind === "filter" ? (audience.filter as { val?: unknown }) : null;
-    if (filter !== null && recipient.attributes["team"] !== filter.val) continue;
-    indexes.add(recipient.index);
-  }
-  return indexes;
-}
-
-/** Outcomes of a row as it stands. */
-export function outcomesOf(row: LedgerRow): Map<number, Outcome> {
-  const found = new Map<number, Outcome>();
-  for (const name of TERMINAL)
-    for (const bit of Bitset.fromBytes(row.sets[name]).toArray())
-      found.set(row.members?.[bit] ?? bit, name);
-  return found;
-}
-
-export function hasReceipt(row: LedgerRow, name: Receipt, index: number): boolean {
-  const bit = row.members === null ? index : row.members.indexOf(index);
-  return bit >= 0 && Bitset.fromBytes(row.sets[name]).has(bit);
 }

@@ -1,7 +1,8 @@
 // test/sim/run-any.ts
 // A seed of the scenario that was asked for by name; without a name, of chaos.
 import { runSeed, type SeedResult } from "./run-seed.ts";
-import { runScenario, SCENARIO_NAMES, type ScenarioName } from "./scenarios.ts";
+import { SCENARIO_NAMES, type ScenarioName } from "./scenario-names.ts";
+import { runScenario } from "./scenarios.ts";
 
 /** Throws when there is no such scenario. */
 export async function runAny(seed: number, scenario: string | undefined): Promise<SeedResult> {

@@ -4,6 +4,7 @@
 import type { Role } from "@carillon/contracts";
 import { Cluster, type Layout } from "./cluster.ts";
 import { arm, FAULT_KINDS, type FaultKind, healAll, planFaults } from "./faults.ts";
+import type { Queue } from "./node.ts";
 import { checkAccepted, leftOver } from "./oracle-end.ts";
 import { type Dice, World } from "./world.ts";
 
@@ -60,11 +61,11 @@ export async function rest(cluster: Cluster): Promise<void> {
   const isOver = (): boolean => {
     if (world.nowMs < lookAtMs) return false;
     lookAtMs = world.nowMs + LOOK_EVERY_MS;
-    return leftOver(oracle, senders, devices).length === 0;
+    return leftOver(oracle, senders, devices).next().done === true;
   };
   await world.run(endMs, isOver);
   if (world.violations.length > 0) return;
-  const left = leftOver(oracle, senders, devices);
+  const left = [...leftOver(oracle, senders, devices)];
   if (left.length > 0) world.violate("D1", `not over in the end: ${left.slice(0, 12).join("; ")}`);
   checkAccepted(oracle, senders);
 }
@@ -131,14 +132,18 @@ export function sendUntil(
   world.at(dice.between(200, 2_000), send);
 }
 
-/** D6, while it runs. */
-export function watch({ world, slots }: Cluster): void {
-  world.every(1_000, () => {
+/** D6, while it runs. Gives back the largest share of its limit that each queue was found at. */
+export function watch({ world, slots }: Cluster, everyMs = 1_000): Map<Queue["name"], number> {
+  const peaks = new Map<Queue["name"], number>();
+  world.every(everyMs, () => {
     for (const { node } of slots) {
       if (node?.isAlive !== true) continue;
-      for (const { name, count, countMax } of node.queues())
+      for (const { name, count, countMax } of node.queues()) {
+        if (countMax > 0) peaks.set(name, Math.max(peaks.get(name) ?? 0, count / countMax));
         if (count > countMax)
           world.violate("D6", `${node.machine.name}: ${count} wait in ${name}, ${countMax} may`);
+      }
     }
   });
+  return peaks;
 }

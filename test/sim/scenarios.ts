@@ -1,27 +1,34 @@
 // test/sim/scenarios.ts
 // Runs with one thing wrong, for what the spec gives numbers for: C15 (clocks), C22 and D5 (a region
 // cut off), C23 (loss, delay and an asymmetric cut for ten minutes); and D3 where messages overtake
-// each other while people come and go; D4 where a lease is lost while a write is slow.
+// each other while people come and go; D4 where a lease is lost while a write is slow, and where the
+// database takes it away; D6 where there is more to do than room.
 import type { Role } from "@carillon/contracts";
+import { INGEST_LIMITS } from "@carillon/ingest";
 import { Cluster, type Layout } from "./cluster.ts";
 import { checkOrderPerSender, checkShownWithin } from "./oracle-arrival.ts";
 import { rest, resultOf, type SeedResult, sendUntil, watch } from "./run-seed.ts";
+import type { ScenarioName } from "./scenario-names.ts";
+import { NO_STORE_FAULTS } from "./store.ts";
 import { type Dice, World } from "./world.ts";
 
 const ALL: readonly Role[] = ["ingest", "worker", "gateway"];
 const HOUR_MS = 3_600_000;
 /** By then everybody has found everybody, and partitions stay where they are (C21 takes its time). */
 const CALM_MS = 30_000;
+/** A queue is full for some milliseconds only. */
+const CROWDED_LOOK_EVERY_MS = 20;
 
-const SCENARIOS = {
-  cut: runCut,
-  lossy: runLossy,
-  clocks: runClocks,
-  reordered: runReordered,
-  fenced: runFenced,
-};
-export type ScenarioName = keyof typeof SCENARIOS;
-export const SCENARIO_NAMES = Object.keys(SCENARIOS) as ScenarioName[];
+const SCENARIOS: Readonly<Record<ScenarioName, (world: World, dice: Dice) => Promise<SeedResult>>> =
+  {
+    cut: runCut,
+    lossy: runLossy,
+    clocks: runClocks,
+    reordered: runReordered,
+    fenced: runFenced,
+    revoked: runRevoked,
+    crowded: runCrowded,
+  };
 
 export async function runScenario(name: ScenarioName, seed: number): Promise<SeedResult> {
   const world = new World(seed);
@@ -180,6 +187,70 @@ async function runFenced(world: World, dice: Dice): Promise<SeedResult> {
   sendUntil(cluster, dice, { endMs, hasClockJumps: true, meanMs: 100 });
   await world.run(endMs + 20_000);
   await rest(cluster);
+  return resultOf(cluster);
+}
+
+/**
+ * D4: leases are gone from the database while their owners believe in them, as after a failover to a
+ * replica that never saw them granted. An owner hears of it by its next write or refresh, no earlier.
+ */
+async function runRevoked(world: World, dice: Dice): Promise<SeedResult> {
+  const cluster = begin(world, {
+    regions: ["fra"],
+    partitionCount: 4,
+    nodes: [["worker"], ["worker"], ["ingest"], ["gateway"]],
+    employeesPerRegion: 6,
+  });
+  const endMs = CALM_MS + 30_000;
+  const database = cluster.databases.get("fra");
+  world.at(CALM_MS, () => {
+    world.every(dice.between(2_000, 5_000), () => {
+      const partition = dice.below(cluster.layout.partitionCount);
+      world.trace("FAULT", `the lease of ${partition} is gone`);
+      database?.revoke(partition);
+      return world.nowMs < endMs;
+    });
+  });
+  sendUntil(cluster, dice, { endMs, hasClockJumps: true, meanMs: 60 });
+  await world.run(endMs + 10_000);
+  await rest(cluster);
+  return resultOf(cluster);
+}
+
+/** D6: little room everywhere, slow databases, and more posts than go through; all arrive in the end. */
+async function runCrowded(world: World, dice: Dice): Promise<SeedResult> {
+  const { accept, relay } = INGEST_LIMITS;
+  const cluster = begin(world, {
+    regions: ["fra", "lon", "par"],
+    partitionCount: 2,
+    nodes: [["worker"], ["ingest"], ["ingest"], ["gateway"]],
+    employeesPerRegion: 2,
+    ingestLimits: {
+      ...INGEST_LIMITS,
+      accept: { ...accept, batchItemsMax: 2, batchesAtOnceMax: 1, queueMax: 3 },
+      relay: { ...relay, batchItemsMax: 2, queueItemsMax: 3 },
+      intakeRunningMax: 1,
+      intakeQueueMax: 2,
+    },
+  });
+  const endMs = 20_000;
+  world.at(5_000, () => {
+    for (const faults of cluster.storeFaults.values())
+      Object.assign(faults, { slowShare: dice.between(0.3, 1), slowMaxMs: 400 });
+  });
+  sendUntil(cluster, dice, { endMs, hasClockJumps: true, meanMs: 40 });
+  const peaks = watch(cluster, CROWDED_LOOK_EVERY_MS);
+  await world.run(endMs);
+  for (const faults of cluster.storeFaults.values()) Object.assign(faults, NO_STORE_FAULTS);
+  await rest(cluster);
+  // Two links of a node count as one queue, and are seldom full at the same instant.
+  for (const [name, shareMin] of [
+    ["accept", 1],
+    ["relay", 0.5],
+    ["intake", 1],
+  ] as const)
+    if ((peaks.get(name) ?? 0) < shareMin)
+      world.violate("D6", `${name} came to ${peaks.get(name)} of its limit: nothing was seen`);
   return resultOf(cluster);
 }
 

@@ -1,10 +1,11 @@
 // test/sim/sim.test.ts
-// Goal: D1–D5 (D6: README.md), C15, C22, C23 over fixed seeds; the same seed gives the same run. Method: the real
+// Goal: D1–D6, C15, C22, C23 over fixed seeds; the same seed gives the same run. Method: the real
 // worker, ingest, gateway, cluster and client in one thread (README.md), each set in a process of its
 // own, as `npm run sim` has it.
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { runSeeds } from "./pool.ts";
 import { runSeed } from "./run-seed.ts";
 import { runScenario } from "./scenarios.ts";
 
@@ -43,6 +44,14 @@ test("D4 — a lease is lost while a write is slow: refused, at least once in th
   expect(fencedCount).toBeGreaterThan(0);
 }, 600_000);
 
+test("D4 — leases are gone from the database: an owner goes on until it is told, and no longer", async () => {
+  expect(await sim("--scenario", "revoked", "--seeds", "2")).toEqual(holds(2));
+}, 600_000);
+
+test("D6 — more to do than room: no queue has more than it may, and all arrives", async () => {
+  expect(await sim("--scenario", "crowded", "--seeds", "2")).toEqual(holds(2));
+}, 600_000);
+
 test("D3 — where messages overtake each other while people come and go", async () => {
   expect(await sim("--scenario", "reordered", "--seeds", "5")).toEqual(holds(5));
 }, 600_000);
@@ -63,6 +72,16 @@ test("SI1 — a seed replays byte for byte, and another seed is another run", as
   expect(again.traceHash).toBe(first.traceHash);
   expect(other.traceHash).not.toBe(first.traceHash);
   expect(await sim("--seed", "7", "--json")).toEqual([0, expect.stringContaining(first.traceHash)]);
+}, 600_000);
+
+test("SI1 — seeds over several threads are those of one, in their order", async () => {
+  const hashes: string[] = [];
+  const job = { scenario: undefined, mutant: undefined, linesMax: 0 };
+  for await (const { traceHash } of runSeeds(job, { from: 6, count: 4, threadsCount: 3 }))
+    hashes.push(traceHash);
+  const alone: string[] = [];
+  for (const seed of [6, 7, 8, 9]) alone.push((await runSeed(seed)).traceHash);
+  expect(hashes).toEqual(alone);
 }, 600_000);
 
 test("SI1 — a scenario replays, too", async () => {

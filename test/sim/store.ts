@@ -33,13 +33,18 @@ const STATEMENT_MAX_MS = 10_000;
 const OPERATION_MAX_MS = 25_000;
 const REFUSED_MS = 3;
 
-/** Who wrote; the oracle asks whether it was the owner. */
-export type WriterTap = (memberId: string) => void;
+/** What the oracle sees of a node's statements. */
+export interface StoreObserver {
+  /** Who does the next statement; it asks whether that is the owner. */
+  onWriter(memberId: string): void;
+  /** The node hears now that it does not own these any more. */
+  onRefused(memberId: string, partitions: readonly number[]): void;
+}
 
 export function createSimStore(
   machine: Machine,
   database: Database,
-  deps: { readonly faults: StoreFaults; readonly dice: Dice; readonly onWriter: WriterTap },
+  deps: { readonly faults: StoreFaults; readonly dice: Dice; readonly observer: StoreObserver },
 ): Store {
   const { faults, dice } = deps;
   const { world } = machine;
@@ -71,7 +76,7 @@ export function createSimStore(
     else {
       const isAnswerLost = faults.lostAnswerShare > 0 && dice.isHit(faults.lostAnswerShare);
       world.after(wayMs + slowMs, () => {
-        deps.onWriter(machine.name);
+        deps.observer.onWriter(machine.name);
         const answer = statement();
         if (isAnswerLost) return fail(dice.between(0.1, OPERATION_MAX_MS / 100), "answer lost");
         settle(dice.between(0.15, 0.6), () => resolve(answer));
@@ -120,8 +125,11 @@ export function createSimStore(
       ) {
         onPage(await run("ledger.streamDirectory", () => database.wholeDirectory(partitions)));
       },
-      writeRows: (_: string, updates: Parameters<Database["writeRows"]>[0]) =>
-        run("ledger.writeRows", () => database.writeRows(updates)),
+      async writeRows(_: string, updates: Parameters<Database["writeRows"]>[0]) {
+        const written = await run("ledger.writeRows", () => database.writeRows(updates));
+        deps.observer.onRefused(machine.name, written.fencedPartitions);
+        return written;
+      },
     },
     notifications: {
       accept: (_: string, items: Parameters<typeof accept>[1]) =>

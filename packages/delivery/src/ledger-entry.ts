@@ -36,6 +36,10 @@ export class LedgerEntry {
   #state: LedgerRowState;
   readonly #sets: Record<LedgerSetName, Bitset>;
   readonly #terminal = new Bitset();
+  /** By position, who was terminal when this owner read the row; undefined: nobody. */
+  readonly #terminalBefore: Bitset | undefined;
+  /** By position, as far as somebody asks (SD4); undefined: nobody. */
+  #sent: Bitset | undefined;
   #targetedCount: number;
   #terminalCount: number;
   #isExpansionPending = false;
@@ -53,6 +57,7 @@ export class LedgerEntry {
     for (const name of TERMINAL_SETS) this.#terminal.or(this.#sets[name]);
     this.#targetedCount = row.members?.length ?? this.#sets.targeted.count();
     this.#terminalCount = this.#terminal.count();
+    if (this.#terminalCount > 0) this.#terminalBefore = this.#terminal.clone();
   }
 
   get state(): LedgerRowState {
@@ -125,6 +130,25 @@ export class LedgerEntry {
     if (position < 0 || !this.#sets[receipt].add(position)) return false;
     this.isDirty = true;
     return true;
+  }
+
+  /** A session of the index was sent it. In memory only, and told only where it may be missed (SD4). */
+  markSent(index: number): void {
+    const position = this.#positionOf(index);
+    if (position >= 0) (this.#sent ??= new Bitset()).add(position);
+  }
+
+  wasSent(index: number): boolean {
+    return this.#sent?.has(this.#positionOf(index)) === true;
+  }
+
+  /** Its owner of now decided an outcome that a device may contradict, and none has done so yet. */
+  isLateHere(index: number): boolean {
+    const position = this.#positionOf(index);
+    if (position < 0 || !this.#terminal.has(position)) return false;
+    if (this.#terminalBefore?.has(position) === true) return false;
+    const { deliveredSocket, failed, receivedLate } = this.#sets;
+    return !deliveredSocket.has(position) && !failed.has(position) && !receivedLate.has(position);
   }
 
   toUpdate(epoch: number): LedgerUpdate {

@@ -42,7 +42,13 @@ export interface RecipientSituation {
 
 export type Effect =
   | { readonly kind: "send"; readonly entry: LedgerEntry; readonly isResend: boolean }
-  | { readonly kind: "outcome"; readonly entry: LedgerEntry; readonly outcome: Outcome };
+  | {
+      readonly kind: "outcome";
+      readonly entry: LedgerEntry;
+      readonly outcome: Outcome;
+      /** A session has had it. */
+      readonly isSent: boolean;
+    };
 
 export interface Decision {
   readonly state: RecipientState;
@@ -74,7 +80,7 @@ function decideOne(
 ): Pending | undefined {
   const { entry } = pending;
   const finish = (outcome: Outcome): undefined => {
-    effects.push({ kind: "outcome", entry, outcome });
+    effects.push({ kind: "outcome", entry, outcome, isSent: pending.sendCount > 0 });
     return undefined;
   };
   const send = (isResend: boolean): Pending => {

@@ -85,7 +85,10 @@ export function createRecipientBehaviour(
 
   const apply = (index: number, effect: Effect): void => {
     if (effect.kind === "send") send(index, effect.entry, effect.isResend);
-    else record(index, effect.entry, effect.outcome);
+    else {
+      if (effect.isSent && effect.outcome === "expired") effect.entry.markSent(index); // SD4
+      record(index, effect.entry, effect.outcome);
+    }
   };
 
   const run = (context: Context, event: RecipientEvent): void => {

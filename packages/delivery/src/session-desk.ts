@@ -3,6 +3,7 @@
 //   SD1  Recovery is all or nothing: the whole tail follows, or `recovered` is false.
 //   SD2  What is recovered leaves before anything that is handed later: offsets stay in order (D3).
 //   SD3  A cumulative ack stands for everything sent to the recipient up to it.
+//   SD4  So does the place where a session goes on, as far as it proves it (late-receipts.ts).
 import {
   LIMITS,
   type OpenReply,
@@ -14,6 +15,7 @@ import {
 import type { Clock } from "@carillon/kernel";
 import type { GatewayOutbox } from "./gateway-outbox.ts";
 import type { Intake } from "./intake.ts";
+import { passedLate } from "./late-receipts.ts";
 import type { LedgerEntry, Receipt } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
 import type { LedgerStore } from "./ports.ts";
@@ -149,23 +151,34 @@ export class SessionDesk {
     const entries = missed ?? partition.openEntriesOf(index);
     const firstOffset = entries[0]?.offset ?? handedOffset + 1;
     const position = missed === undefined ? null : wanted.position;
+    const offset = position?.offset ?? Math.min(handedOffset, firstOffset - 1);
+    const ackedOffset = position === null ? 0 : Math.max(wanted.ackedOffset, 0);
+    const passed = passedLate(partition, index, { ackedOffset, sentOffset: position?.offset ?? 0 });
+    const lateEntries = entries.filter(
+      (entry) => !entry.isPending(index) && !entry.has("deliveredSocket", index),
+    );
     const session: Session = {
       gatewayId,
       sid: wanted.sid,
       sentOffset: handedOffset,
-      ackedOffset: position === null ? 0 : Math.max(wanted.ackedOffset, 0),
-      lateOffsets: entries
-        .filter((entry) => !entry.isPending(index) && !entry.has("deliveredSocket", index))
-        .map((entry) => entry.offset),
+      ackedOffset,
+      lateOffsets: [
+        ...passed.filter((late) => late > ackedOffset),
+        ...lateEntries.map((entry) => entry.offset),
+      ],
     };
     partition.sessions.open(index, session);
+    if (position === null) partition.sessions.began(index, offset);
+    for (const late of passed)
+      if (late <= ackedOffset)
+        this.#receipt(partition, { index, offset: late, receipt: "receivedLate" });
     openings.push({ index, session, entries });
     return {
       kind: "opened",
       index,
       recovered: missed !== undefined,
       epoch: partition.ledgerEpoch,
-      offset: position?.offset ?? Math.min(handedOffset, firstOffset - 1),
+      offset,
       missed: entries.length,
       unread: partition
         .entriesOf(index, { afterOffset: 0, upToOffset: handedOffset })
@@ -175,7 +188,8 @@ export class SessionDesk {
 
   #sendMissed(partition: Partition, { index, session, entries }: Opening): void {
     const locale = partition.directory.localeOf(index);
-    for (const entry of entries)
+    for (const entry of entries) {
+      entry.markSent(index);
       this.#deps.outbox.queue({
         gatewayId: session.gatewayId,
         payload: entry.envelope.payloadFor(locale),
@@ -185,6 +199,7 @@ export class SessionDesk {
         isResend: false,
         sid: session.sid,
       });
+    }
     partition.table.cast(index, { kind: "opened" }, "control");
   }
 

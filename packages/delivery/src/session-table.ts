@@ -19,6 +19,7 @@ const NO_SESSIONS: readonly Session[] = [];
 export class SessionTable {
   readonly #byIndex = new Map<number, Session[]>();
   readonly #closedAtMs = new Map<number, number>(); // of recipients without a session now
+  readonly #beganOffset = new Map<number, number>(); // of recipients that joined anew; ≤ all of them
   #count = 0;
 
   get count(): number {
@@ -52,6 +53,16 @@ export class SessionTable {
     else sessions.push(session);
     this.#closedAtMs.delete(index);
     this.#count++;
+  }
+
+  /** A device joined without a place: what lies up to `offset` it has never been sent (SD4). */
+  began(index: number, offset: number): void {
+    this.#beganOffset.set(index, Math.max(offset, this.beganOffset(index)));
+  }
+
+  /** Up to it a place proves nothing: it may be of a device that began there; 0: nobody began. */
+  beganOffset(index: number): number {
+    return this.#beganOffset.get(index) ?? 0;
   }
 
   /** Returns whether the recipient has no session any more, having had this one. */

@@ -1,0 +1,70 @@
+// test/sim/oracle-told.ts
+// What a device that is live has shown or read and the ledger must say so: as far as it follows for
+// certain that its owner has heard of it.
+import type { Oracle, TruthRow } from "./oracle.ts";
+import { hasReceipt } from "./oracle-rows.ts";
+import type { Moment } from "./oracle-outcome.ts";
+import type { Device } from "./people.ts";
+import { TENANT } from "./senders.ts";
+
+/** Closed rows that an owner has in memory for certain; the oracle's own number. */
+const IN_MEMORY_COUNT = 100;
+/** By then an ack is at the gateway, if the socket lasts. */
+const ACK_AT_GATEWAY_MS = 2_000;
+
+/** In words, what is missing; nothing: all that must be told is told. */
+export function* notTold(oracle: Oracle, device: Device): Generator<string> {
+  const { evidence, databases } = oracle;
+  const { name, identity, partition } = device;
+  const database = databases.get(identity.home);
+  const index = database?.recipients.get(`${TENANT}/${identity.recipientId}`)?.index;
+  if (database === undefined || index === undefined) return;
+  const { ledger } = database.partition(partition);
+  const truth = oracle.rowsOf(identity.home, partition);
+  for (const row of ledger) {
+    const moment = evidence.shows.get(`${name}/${row.notificationId}`);
+    const known = truth[row.offset - 1];
+    if (moment === undefined || known === undefined) continue;
+    const isInMemory = row.offset > ledger.length - IN_MEMORY_COUNT;
+    const isHeard =
+      oracle.isTold(device, moment) ||
+      (isInMemory && isToldByPlace(oracle, device, { row: known, index, moment }));
+    if (!isHeard) continue;
+    const outcome = oracle.outcomesOf(row).get(index);
+    if (outcome !== "deliveredSocket" && !hasReceipt(row, "receivedLate", index))
+      yield `D1 ${name} has shown ${row.offset}, which is ${outcome ?? "open"}`;
+  }
+  for (const read of evidence.reads) {
+    const row = ledger[read.offset - 1];
+    if (read.device !== name || row === undefined || !oracle.isTold(device, read.moment)) continue;
+    if (!hasReceipt(row, "read", index)) yield `D1 ${name} has read ${read.offset}, untold`;
+  }
+}
+
+/**
+ * The owner of now decided the row, and its session goes on above it (SD4), whatever was lost before:
+ * it joined there, or its gateway had the ack when this ownership began. What expired was passed
+ * unsent, for all that this owner knows, unless the place names it or the session was this owner's.
+ */
+function isToldByPlace(
+  oracle: Oracle,
+  device: Device,
+  shown: { readonly row: TruthRow; readonly index: number; readonly moment: Moment },
+): boolean {
+  const { row, index, moment } = shown;
+  const { epoch, sinceMs } = oracle.ownershipOf(device);
+  const decided = row.decided.get(index);
+  if (decided !== undefined && decided.epoch !== epoch) return false;
+  const joined = oracle.evidence.joins.get(device.name);
+  const liveSinceMs = oracle.evidence.liveSinceMs.get(device.name);
+  if (joined === undefined || liveSinceMs === undefined) return false;
+  const isUnsent = decided?.outcome === "expired" && moment.joinEpoch !== epoch;
+  const isJoinedAbove =
+    joined.epoch === epoch &&
+    (isUnsent ? joined.offset === row.offset : joined.offset >= row.offset);
+  const isLiveBefore =
+    liveSinceMs <= moment.atMs &&
+    moment.atMs + ACK_AT_GATEWAY_MS < sinceMs &&
+    (!isUnsent || device.position?.offset === row.offset);
+  return isJoinedAbove || isLiveBefore;
+}
