@@ -6,7 +6,7 @@
 //        SQLSTATE and the names of the constraint and table travel on. Class 42 is about our own
 //        statement, and is told whole.
 import { BugError, Fault } from "@carillon/kernel";
-import postgres from "postgres";
+import { postgres } from "./driver.ts";
 
 export type StoreFaultCode = "store_unavailable" | "store_rejected" | "home_fenced";
 

@@ -2,7 +2,7 @@
 // The last words of a node whose thread is stuck (spec P16): the watchdog's other thread writes down
 // which recipient's process held it, so that the next owner of the partition does not run it.
 // A module of its own, loaded at the node's start: nothing is loaded when it matters.
-import postgres from "postgres";
+import { postgres } from "./driver.ts";
 import { int8 } from "./pool.ts";
 import { putQuarantine, type QuarantineTimes } from "./quarantine.ts";
 

@@ -10,7 +10,8 @@
 //   ST24 An operation with a limit of its own waits for a connection and runs within twice that limit;
 //        Postgres ends each of its statements after it.
 import { type Clock, type Fault, type Random, systemClock } from "@carillon/kernel";
-import postgres from "postgres";
+import type { ISql, Sql as DriverSql } from "postgres";
+import { postgres } from "./driver.ts";
 import { faultOf, unavailable } from "./faults.ts";
 
 export interface StoreOptions {
@@ -29,9 +30,9 @@ const KEEP_ALIVE_SECONDS = 10;
 
 // int8 as number: offsets, epochs and versions stay far below 2^53.
 export const int8 = { to: 20, from: [20], serialize: String, parse: Number };
-export type Sql = postgres.Sql<{ int8: number }>;
+export type Sql = DriverSql<{ int8: number }>;
 /** Where statements run: the pool, or one transaction. */
-export type Statements = postgres.ISql<{ int8: number }>;
+export type Statements = ISql<{ int8: number }>;
 
 export function connect(options: StoreOptions): Sql {
   return postgres(options.url, {
