@@ -25,12 +25,14 @@ export interface TestCluster {
 export async function startTestCluster(
   regions: readonly string[],
   nodeOptions: Readonly<Record<string, string>> = {},
+  /** `durable` where Postgres is killed: else it acknowledges what it has not written. */
+  disk: "quick" | "durable" = "quick",
 ): Promise<TestCluster> {
   const folder = await mkdtemp(join(tmpdir(), "carillon-e2e-"));
   const cluster = await DevCluster.start({
     dataFolder: folder,
     regions,
-    isDurable: false,
+    isDurable: disk === "durable",
     isFresh: false,
     nodeOptions,
     log: () => undefined,
