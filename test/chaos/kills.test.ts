@@ -37,7 +37,7 @@ const killed = { node: 0, worker: 0 };
 const toBeKilled = { node: 0, worker: 0 };
 
 beforeAll(async () => {
-  system = await startTestCluster(REGIONS, {}, "durable");
+  system = await startTestCluster(REGIONS, { CARILLON_NODE_SESSION_GRACE_MS: "5000" }, "durable");
   system.cluster.on("exit", ({ component, region, code, signal }) => {
     if (component !== "node" && component !== "worker") return;
     if (signal === "SIGKILL") return void killed[component]++;
