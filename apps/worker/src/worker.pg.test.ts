@@ -5,7 +5,7 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createMemoryNetwork } from "@carillon/bus";
-import { callHandler, createMembership, createRouter } from "@carillon/cluster";
+import { assignPartitions, callHandler, createMembership, createRouter } from "@carillon/cluster";
 import {
   decodeMessage,
   deliverSchema,
@@ -53,6 +53,14 @@ async function until(what: string, isTrue: () => boolean | Promise<boolean>): Pr
     if (performance.now() > endsAtMs) throw new Error(`not within 30 s: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
+}
+
+/** A recipient whose partition is this member's among these. */
+function keptBy(memberId: string, memberIds: readonly string[]): string {
+  const members = memberIds.map((id) => ({ memberId: id, weight: 1 }));
+  const owners = assignPartitions(members, 256);
+  const names = Array.from({ length: 256 }, (_, n) => `ada-${n}`);
+  return names.find((name) => owners[partitionOf(TENANT, name)] === memberId)!;
 }
 
 function region() {
@@ -112,9 +120,10 @@ test("WK2, WK3 — drain hands over within 2 s, and what is open goes on at the 
   const { enter, gateway } = region();
   const first = enter("w-1");
   await until("the first serves all", () => first.worker.servedCount === 256);
-  const changes = [{ recipientId: "ada", locale: "en", timeZone: null, attributes: {} }];
+  const recipientId = keptBy("w-1", ["w-1", "w-2"]); // its session's grace begins with the drain
+  const changes = [{ recipientId, locale: "en", timeZone: null, attributes: {} }];
   await store.directory.upsert({ home: HOME, tenantId: TENANT, changes, otherRegions: [] });
-  const partition = partitionOf(TENANT, "ada");
+  const partition = partitionOf(TENANT, recipientId);
   const sessions = subjects.partitionSessions(HOME, partition);
   const shown: string[] = [];
   gateway.subscribe(subjects.memberDeliver("gw"), ({ data }) => {
@@ -126,7 +135,7 @@ test("WK2, WK3 — drain hands over within 2 s, and what is open goes on at the 
   });
   const open = async (sid: number, ackedOffset: number, offset: number | null) => {
     const position = offset === null ? null : { offset, epoch };
-    const asked = { sid, tenantId: TENANT, recipientId: "ada", position, ackedOffset, device: "" };
+    const asked = { sid, tenantId: TENANT, recipientId, position, ackedOffset, device: "" };
     const request = { kind: "open", gatewayId: "gw", sessions: [asked] };
     const outcome = await gateway.request(sessions, encodeMessage(request), 2_000);
     if (outcome.kind !== "reply") return outcome.kind;
