@@ -1,6 +1,6 @@
 // test/e2e/inbox-log.ts
 // An employee with our client: remembers every notification it was shown, in order.
-import { createInbox, type Inbox } from "@carillon/client";
+import { createInbox, type Inbox, type InboxOptions } from "@carillon/client";
 import type { NtfPayload } from "@carillon/contracts";
 import { until } from "./api.ts";
 
@@ -10,8 +10,13 @@ export class InboxLog {
   resetCount = 0;
   readonly inbox: Inbox;
 
-  constructor(socketUrl: string, token: () => Promise<string> | string) {
+  constructor(
+    socketUrl: string,
+    token: () => Promise<string> | string,
+    connect?: InboxOptions["connect"],
+  ) {
     this.inbox = createInbox({
+      connect,
       url: socketUrl,
       token,
       onNotification: (notification) => {

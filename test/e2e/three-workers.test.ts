@@ -7,7 +7,7 @@ import type { Store } from "@carillon/store";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { until } from "./api.ts";
 import { startTestCluster, type TestCluster } from "./cluster.ts";
-import type { InboxLog } from "./inbox-log.ts";
+import { InboxLog } from "./inbox-log.ts";
 import { startTcpProxy, type TcpProxy } from "./tcp-proxy.ts";
 
 const PARTITIONS = 256;
@@ -15,6 +15,7 @@ const C18_MAX_MS = 12_000;
 const C20_MAX_MS = 2_000;
 const team = Array.from({ length: 48 }, (_, n) => `three-${n}`);
 const inboxes: InboxLog[] = [];
+const movers: InboxLog[] = [];
 let system: TestCluster;
 let store: Store;
 let proxy: TcpProxy;
@@ -90,6 +91,7 @@ beforeAll(async () => {
   await Promise.all(inboxes.map((inbox) => inbox.live()));
 });
 afterAll(async () => {
+  for (const inbox of movers) inbox.close();
   await system?.stop();
   await proxy?.close();
 });
@@ -182,14 +184,41 @@ test("C20 — a worker is stopped under traffic: handed over before it ends, no 
   expect(worstMs).toBeLessThanOrEqual(C20_MAX_MS);
 });
 
-test("C14 — a worker that loses NATS for 8 s gives its partitions to who has it, and gets them back", async () => {
-  const isolated = await system.cluster.addWorker("fra", {
-    CARILLON_NODE_NATS_URLS: `nats://127.0.0.1:${proxy.port}`,
-  });
+/** An employee whose client tries the gateways one after the other, and where it has been let in. */
+function movingInbox(recipientId: string, urls: readonly string[]) {
+  const openedAt: string[] = [];
+  let attempts = 0;
+  const inbox = new InboxLog(
+    "",
+    () => api().token(recipientId),
+    (path, protocols) => {
+      const url = urls[attempts++ % urls.length]!;
+      const socket = new WebSocket(`${url}${path}`, protocols);
+      socket.addEventListener("open", () => void openedAt.push(url));
+      return socket;
+    },
+  );
+  movers.push(inbox);
+  return { inbox, openedAt };
+}
+
+test("C14, GW32 — a worker that loses NATS for 8 s gives its partitions and its clients to who has it, and gets them back", async () => {
+  const isolated = await system.cluster.addWorker(
+    "fra",
+    { CARILLON_NODE_NATS_URLS: `nats://127.0.0.1:${proxy.port}` },
+    ["worker", "gateway"],
+  );
+  const gateway = `127.0.0.1:${isolated.gatewayPort}`;
+  const readyz = async (): Promise<number> => (await fetch(`http://${gateway}/readyz`)).status;
+  await api().register("mover", "fra");
+  const urls = [`ws://${gateway}/socket`, system.socketUrl("fra")];
+  const mover = movingInbox("mover", urls);
+  await mover.inbox.live();
+  expect(mover.openedAt).toEqual([urls[0]]);
   const before = countOf(await settled([isolated.memberId]), isolated.memberId);
   proxy.cut();
   const cutAtMs = performance.now();
-  const posted = await api().post({ recipients: team }, "one owner is cut off");
+  const posted = await api().post({ recipients: [...team, "mover"] }, "one owner is cut off");
   const givenMs = await until("the other one owns all", 30_000, async () => {
     const all = await owners();
     const isGiven = !all.includes(isolated.memberId) && !all.includes("nobody");
@@ -197,10 +226,23 @@ test("C14 — a worker that loses NATS for 8 s gives its partitions to who has i
   });
   console.log(`C14: ${before} partitions given ${Math.round(givenMs)} ms after the cut`);
   expect(givenMs).toBeGreaterThanOrEqual(8_000);
+  const movedMs = await until("its client is live elsewhere", 30_000, () =>
+    mover.openedAt.length > 1 && mover.inbox.inbox.state === "live"
+      ? performance.now() - cutAtMs
+      : undefined,
+  );
+  console.log(`C14: its client is live elsewhere ${Math.round(movedMs)} ms after the cut`);
   const { counts } = await api().finished(posted);
-  expect(counts).toMatchObject({ targeted: team.length, deliveredSocket: team.length, pending: 0 });
-  for (const inbox of inboxes)
+  expect(mover.openedAt).toEqual(urls); // sent away once, and let in by the other one
+  const everybody = team.length + 1;
+  expect(counts).toMatchObject({ targeted: everybody, deliveredSocket: everybody, pending: 0 });
+  expect(await readyz()).toBe(503);
+  for (const inbox of [...inboxes, mover.inbox])
     expect(inbox.titles.filter((title) => title === "one owner is cut off")).toHaveLength(1);
   proxy.heal();
   expect(countOf(await settled([isolated.memberId]), isolated.memberId)).toBe(before);
+  expect(await readyz()).toBe(200);
+  const back = movingInbox("mover", urls); // let in again
+  await back.inbox.live();
+  expect(back.openedAt).toEqual([urls[0]]);
 });

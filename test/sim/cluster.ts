@@ -75,7 +75,12 @@ export class Cluster {
       ({ recipientId, home }) =>
         new Device(
           { name: recipientId, identity: { tenantId: TENANT, recipientId, home } },
-          { world, gateways: () => this.#of("gateway", home), observer: this.oracle },
+          {
+            world,
+            // As a load balancer that asks /readyz, but for nodes that are about to stop.
+            gateways: () => this.#of("gateway", home).filter(({ isRelieved }) => !isRelieved),
+            observer: this.oracle,
+          },
         ),
     );
   }

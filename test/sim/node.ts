@@ -128,6 +128,7 @@ export class SimNode {
         memberId: name,
         bus,
         members: membership,
+        isRelieved: () => this.isRelieved,
         clock,
         scheduler,
         random,
@@ -161,6 +162,10 @@ export class SimNode {
 
   get isAlive(): boolean {
     return this.machine.isAlive;
+  }
+
+  get isRelieved(): boolean {
+    return this.worker?.isRelieved ?? false;
   }
 
   async start(): Promise<void> {
@@ -210,7 +215,7 @@ export class SimNode {
     const wire = new Wire(app, this.machine, dice);
     this.#wires.add(wire);
     wire.up(() => {
-      if (this.isStopping || this.edge === undefined) return wire.break();
+      if (this.isStopping || this.isRelieved || this.edge === undefined) return wire.break();
       const expiresAtMs = this.machine.wallClockMs() + TOKEN_MS;
       wire.server.on("close", () => this.#wires.delete(wire));
       this.edge.accept(wire.server.asWebSocket, wire.server.asStream, { ...identity, expiresAtMs });

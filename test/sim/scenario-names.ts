@@ -8,5 +8,6 @@ export const SCENARIO_NAMES = [
   "fenced",
   "revoked",
   "crowded",
+  "isolated",
 ] as const;
 export type ScenarioName = (typeof SCENARIO_NAMES)[number];

@@ -60,6 +60,10 @@ test("C23 — 10 % loss, 100 ms and an asymmetric cut: no false failover in ten 
   expect(await sim("--scenario", "lossy", "--seeds", "1")).toEqual(holds(1));
 }, 600_000);
 
+test("C14 — a node without NATS gives its partitions and its people to who has it, and comes back", async () => {
+  expect(await sim("--scenario", "isolated", "--seeds", "4")).toEqual(holds(4));
+}, 600_000);
+
 test("C15 — wall clocks that jump by an hour change nothing", async () => {
   expect(await sim("--scenario", "clocks", "--seeds", "2")).toEqual(holds(2));
 }, 600_000);

@@ -169,6 +169,7 @@ export function publishGatewayStats(deps: {
     metrics.gatewaySessions.set(stats.sessionsCount);
     metrics.gatewayBufferedBytes.set(stats.waitingBytes);
     metrics.gatewayRefusedSockets.set(stats.refusedSocketsCount);
+    metrics.gatewayRelieved.set(stats.isRelieved ? 1 : 0);
     metrics.gatewayReportsWaiting.set(stats.reportsWaitingCount);
     for (const name of COUNTED) count(eventOf(name), stats[name]);
     for (const code of CLOSES) count(`closed_${code}`, stats.closedTotal[code] ?? 0);

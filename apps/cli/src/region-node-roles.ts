@@ -233,6 +233,8 @@ export class Roles {
       memberId,
       bus: ownBus(run, this.#foundation.bus),
       members: ownMembers(run, membership),
+      // Without the role worker nobody here knows whether others have NATS (ADR 0014).
+      isRelieved: () => this.#worker?.isRelieved ?? false,
       clock: ownClock(run, clock),
       random,
       scheduler: ownScheduler(run, scheduler),

@@ -146,6 +146,15 @@ export class Connection implements Occupant {
     this.#ws.close(code, reason);
   }
 
+  /** The node's wish: what throws here must not keep the others (GW31). */
+  sendAway(reason: string): void {
+    try {
+      this.close(CLOSE_CODES.drain, reason);
+    } catch (cause) {
+      this.#deps.slots.fail(this, "close", cause);
+    }
+  }
+
   /** Its token was refused: it is closed, but not at once (GW26). */
   refuse(kind: Exclude<Authentication["kind"], "identity">): void {
     if (!this.isOpen || this.#refusal !== null) return;

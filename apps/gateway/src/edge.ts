@@ -2,8 +2,9 @@
 // A gateway without its port: the connections and sessions of sockets that somebody else accepts
 // (gateway.ts by HTTP, the simulation by itself), and their drain. Invariants:
 //   GW19  After a share of the drain window at least that share of the sockets is closed.
+//   GW32  While the node is relieved its sockets are closed as evenly; who is left when it is not any
+//         more stays.
 import type { Bus } from "@carillon/bus";
-import { CLOSE_CODES } from "@carillon/contracts";
 import type { Clock, Random, Scheduler, Timer } from "@carillon/kernel";
 import type { ProcessRuntime, TurnPulse } from "@carillon/process";
 import type { Socket } from "node:net";
@@ -24,6 +25,8 @@ export interface EdgeDeps {
   readonly memberId: string; // new at every start of the node
   readonly bus: Bus;
   readonly members: MemberEvents;
+  /** The node has no NATS, and others serve what it had (GW32). */
+  readonly isRelieved: () => boolean;
   readonly clock: Clock;
   readonly scheduler: Scheduler;
   readonly random: Random;
@@ -35,6 +38,7 @@ export interface EdgeDeps {
 
 export interface EdgeStats extends HubStats {
   readonly socketsCount: number;
+  readonly isRelieved: boolean; // clients are sent elsewhere (GW32)
   readonly refusedSocketsCount: number; // among them: held because their token was refused
   readonly waitingBytes: number; // written to sockets and not yet taken by the network
   readonly connectionCrashesTotal: number; // closed with 1011; `crashesTotal` is sessions
@@ -54,6 +58,8 @@ export class Edge {
   #lastNumber = 0;
   #lastSid = 0;
   #isStopped = false;
+  #isDraining = false;
+  #isRelieving = false;
   #sweepTimer: Timer | undefined;
   #onEmpty: (() => void) | undefined;
 
@@ -102,25 +108,17 @@ export class Edge {
 
   /** Sends a client away; each gets its own delay, so that they do not come back together. */
   sendAway(connection: Connection): void {
-    connection.close(CLOSE_CODES.drain, this.#drainReason());
+    connection.sendAway(this.#drainReason());
   }
 
   /** Closes every socket within the drain window (W10). */
   async drain(): Promise<void> {
-    const { clock, log } = this.#deps;
-    const { drainMs, drainStepMs, closeMaxMs, sweepEveryMs } = this.#deps.limits;
+    const { log, limits } = this.#deps;
+    const { drainMs, closeMaxMs, sweepEveryMs } = limits;
+    this.#isDraining = true;
     log.info("gateway.draining", { socketsCount: this.#connections.size, drainMs });
-    const open = [...this.#connections].filter((connection) => connection.isOpen);
-    const startedAtMs = clock.monotonicMs();
-    let closedCount = 0;
-    for (const step of planDrain(open.length, drainMs, drainStepMs)) {
-      const waitMs = step.atMs - (clock.monotonicMs() - startedAtMs);
-      if (waitMs > 0) await clock.sleep(waitMs);
-      if (this.#isStopped) return;
-      const upTo = closedCount + step.closeCount;
-      for (const connection of open.slice(closedCount, upTo)) this.sendAway(connection);
-      closedCount = upTo;
-    }
+    await this.#closeEvenly(this.#open(), () => this.#isStopped);
+    if (this.#isStopped) return;
     await this.#untilEmpty(closeMaxMs + 2 * sweepEveryMs);
     log.info("gateway.drained", { leftCount: this.#connections.size });
   }
@@ -144,11 +142,43 @@ export class Edge {
     return {
       ...this.#hub.stats(),
       socketsCount: this.#connections.size,
+      isRelieved: this.#deps.isRelieved(),
       refusedSocketsCount: this.refusedTokens.heldCount,
       waitingBytes: this.#waitingBytes(),
       connectionCrashesTotal: this.#connectionCrashesTotal,
       closedTotal: { ...this.#closedTotal },
     };
+  }
+
+  #open(): Connection[] {
+    return [...this.#connections].filter((connection) => connection.isOpen);
+  }
+
+  /** GW32. Whoever is let in during it, since its handshake was under way, is sent away at once. */
+  async #relieve(): Promise<void> {
+    const open = this.#open();
+    if (this.#isRelieving || open.length === 0) return;
+    const { log, limits, isRelieved } = this.#deps;
+    this.#isRelieving = true;
+    log.warn("gateway.relieved", { socketsCount: open.length, drainMs: limits.drainMs });
+    await this.#closeEvenly(open, () => this.#isStopped || this.#isDraining || !isRelieved());
+    this.#isRelieving = false;
+    log.info("gateway.relief_ended", { leftCount: this.#open().length });
+  }
+
+  /** Sends them away over the drain window (GW19), unless it is over before. */
+  async #closeEvenly(open: readonly Connection[], isOver: () => boolean): Promise<void> {
+    const { clock, limits } = this.#deps;
+    const startedAtMs = clock.monotonicMs();
+    let closedCount = 0;
+    for (const step of planDrain(open.length, limits.drainMs, limits.drainStepMs)) {
+      const waitMs = step.atMs - (clock.monotonicMs() - startedAtMs);
+      if (waitMs > 0) await clock.sleep(waitMs);
+      if (isOver()) return;
+      const upTo = closedCount + step.closeCount;
+      for (const connection of open.slice(closedCount, upTo)) this.sendAway(connection);
+      closedCount = upTo;
+    }
   }
 
   #waitingBytes(): number {
@@ -170,6 +200,7 @@ export class Edge {
       const nowMs = clock.monotonicMs();
       const wallNowMs = clock.wallClockMs();
       for (const connection of this.#connections) connection.check(nowMs, wallNowMs);
+      if (this.#deps.isRelieved() && !this.#isDraining) void this.#relieve();
     });
   }
 

@@ -1,7 +1,7 @@
-// Goal: W4, W5, W10 and GW25: what time and rates do. Method: real sockets, time by FakeClock.
+// Goal: W4, W5, W10, GW25 and GW32: what time and rates do. Method: real sockets, time by FakeClock.
 import { FakeClock } from "@carillon/testkit";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { type Fixture, startFixture } from "./testing/gateway-fixture.ts";
+import { type Fixture, type RawClient, startFixture } from "./testing/gateway-fixture.ts";
 
 const until = (check: () => void): Promise<void> =>
   vi.waitFor(check, { timeout: 30_000, interval: 5 });
@@ -9,10 +9,27 @@ const until = (check: () => void): Promise<void> =>
 describe("W4, W5, W8 — time and rates", () => {
   let fixture: Fixture;
   let clock: FakeClock;
-  const start = async (limits = {}): Promise<void> => {
+  const start = async (limits = {}, isRelieved = (): boolean => false): Promise<void> => {
     clock = new FakeClock();
     clock.jumpWallClock(Date.now() - clock.wallClockMs());
-    fixture = await startFixture({ clock, limits });
+    fixture = await startFixture({ clock, limits, isRelieved });
+  };
+  const readyz = async (): Promise<unknown[]> => {
+    const answer = await fetch(`http://127.0.0.1:${fixture.port}/readyz`);
+    return [answer.status, await answer.json()];
+  };
+  const connectMany = async (count: number): Promise<RawClient[]> => {
+    const clients = await Promise.all(Array.from({ length: count }, () => fixture.connect()));
+    await until(() => expect(fixture.gateway.stats().socketsCount).toBe(count));
+    return clients;
+  };
+  const expectSentAway = async (clients: readonly RawClient[]): Promise<void> => {
+    const closings = await Promise.all(clients.map(({ closed }) => closed));
+    expect(closings.map(({ code }) => code)).toEqual(clients.map(() => 1012));
+    for (const { reason } of closings) {
+      const { retryMs, region } = JSON.parse(reason) as { retryMs: number; region: string };
+      expect([retryMs >= 0 && retryMs <= 2_000, region]).toEqual([true, "fra"]);
+    }
   };
   afterEach(() => fixture.stop());
 
@@ -98,26 +115,71 @@ describe("W4, W5, W8 — time and rates", () => {
 
   test("W10, GW19 — drain: not ready, nobody is let in, sockets close evenly with 1012", async () => {
     await start({ drainMs: 1_000, drainStepMs: 100 });
-    const clients = await Promise.all(Array.from({ length: 20 }, () => fixture.connect()));
-    await until(() => expect(fixture.gateway.stats().socketsCount).toBe(20));
+    const clients = await connectMany(20);
     const drained = fixture.gateway.drain();
     await until(() => expect(fixture.gateway.stats().socketsCount).toBe(18));
     await expect(fixture.connect()).rejects.toThrow("HTTP 503");
-    const ready = await fetch(`http://127.0.0.1:${fixture.port}/readyz`);
-    const isReady = [ready.status, (await ready.json()) as object];
-    expect(isReady).toEqual([503, { status: "draining", isBusConnected: true }]);
+    expect(await readyz()).toEqual([503, { status: "draining", isBusConnected: true }]);
     for (let step = 1; step < 10; step++) {
       await clock.advance(100);
       await until(() => expect(fixture.gateway.stats().socketsCount).toBe(18 - 2 * step));
     }
     await drained;
-    const closings = await Promise.all(clients.map(({ closed }) => closed));
-    expect(closings.map(({ code }) => code)).toEqual(clients.map(() => 1012));
-    for (const { reason } of closings) {
-      const { retryMs, region } = JSON.parse(reason) as { retryMs: number; region: string };
-      expect([retryMs >= 0 && retryMs <= 2_000, region]).toEqual([true, "fra"]);
-    }
+    await expectSentAway(clients);
     await fixture.gateway.drain(); // GW25
+  });
+
+  test("GW32, W10 — relieved: nobody is let in, sockets close evenly with 1012; not any more: who is left stays", async () => {
+    let isRelieved = false;
+    await start({ drainMs: 1_000, drainStepMs: 100 }, () => isRelieved);
+    const clients = await connectMany(20);
+    isRelieved = true; // seen with the next sweep
+    await expect(fixture.connect()).rejects.toThrow("HTTP 503");
+    expect(await readyz()).toEqual([503, { status: "relieved", isBusConnected: true }]);
+    await clock.advance(999);
+    expect(fixture.gateway.stats()).toMatchObject({ socketsCount: 20, isRelieved: true });
+    await clock.advance(1);
+    await until(() => expect(fixture.gateway.stats().socketsCount).toBe(18));
+    for (let step = 1; step < 5; step++) {
+      await clock.advance(100);
+      await until(() => expect(fixture.gateway.stats().socketsCount).toBe(18 - 2 * step));
+    }
+    isRelieved = false;
+    await clock.advance(5_000);
+    expect(await readyz()).toEqual([200, { status: "ready", isBusConnected: true }]);
+    clients.push(await fixture.connect());
+    expect(clients.filter(({ ws }) => ws.readyState === ws.OPEN)).toHaveLength(11);
+    isRelieved = true; // again: those who stayed, and who has come since
+    await clock.advance(2_000);
+    await expectSentAway(clients);
+    await until(() => expect(fixture.gateway.stats().socketsCount).toBe(0));
+  });
+
+  test("GW32 — relieved during a handshake: let in and sent away at once", async () => {
+    let isRelieved = false;
+    await start({}, () => {
+      const before = isRelieved; // the handshake is examined, and then is somebody
+      isRelieved = true;
+      return before;
+    });
+    await expectSentAway([await fixture.connect()]);
+  });
+
+  test("GW32, GW19 — a drain of a relieved node takes over, and closes all over its own window", async () => {
+    let isRelieved = false;
+    await start({ drainMs: 1_000, drainStepMs: 100 }, () => isRelieved);
+    const clients = await connectMany(20);
+    isRelieved = true;
+    await clock.advance(1_400);
+    await until(() => expect(fixture.gateway.stats().socketsCount).toBe(10));
+    const drained = fixture.gateway.drain(); // one in 100 ms; the rest of the other plan were two
+    for (const _ of [1, 2]) await clock.advance(100);
+    await until(() => expect(fixture.gateway.stats().socketsCount).toBe(7));
+    expect(await readyz()).toEqual([503, { status: "draining", isBusConnected: true }]);
+    expect(fixture.gateway.stats().socketsCount).toBe(7);
+    await clock.advance(900);
+    await drained;
+    await expectSentAway(clients);
   });
 
   test("GW25 — start, drain and stop twice; after stop the port is free", async () => {

@@ -1,5 +1,7 @@
 // apps/gateway/src/gateway.ts
 // The WebSocket edge of one node: accepts sockets over HTTP for its Edge, and drains it. Invariants:
+//   GW32  While the node is relieved nobody is let in and it is not ready; those who are here are sent
+//         elsewhere (edge.ts). When it is not any more, all is as before, and who is left stays.
 //   GW25  `start`, `drain` and `stop` are safe to call twice; after `stop` nothing is left open.
 import type { Bus } from "@carillon/bus";
 import { type Clock, Fault, type Random, type Scheduler, TokenBucket } from "@carillon/kernel";
@@ -35,6 +37,8 @@ export interface GatewayDeps {
   readonly memberId: string; // new at every start of the node
   readonly bus: Bus;
   readonly members: MemberEvents;
+  /** The node has no NATS, and others serve what it had: its clients are sent there (GW32). */
+  readonly isRelieved: () => boolean;
   readonly clock: Clock;
   readonly scheduler: Scheduler;
   readonly random: Random;
@@ -174,14 +178,18 @@ class GatewayNode implements Gateway {
     };
   }
 
+  get #readiness(): "ready" | "relieved" | "new" | "draining" | "stopped" {
+    if (this.#phase !== "running") return this.#phase;
+    return this.#deps.isRelieved() ? "relieved" : "ready";
+  }
+
   #onRequest(request: IncomingMessage, response: ServerResponse): void {
     const path = (request.url ?? "").split("?", 1)[0];
     if (path === "/livez") return answer(response, 200, { status: "ok" });
     if (path === "/readyz") {
-      const isReady = this.#phase === "running";
+      const status = this.#readiness;
       const isBusConnected = this.#deps.bus.isConnected; // told, not required: D5
-      const status = isReady ? "ready" : this.#phase;
-      return answer(response, isReady ? 200 : 503, { status, isBusConnected });
+      return answer(response, status === "ready" ? 200 : 503, { status, isBusConnected });
     }
     if (path === SOCKET_PATH) return answer(response, 426, { reason: "upgrade_required" });
     answer(response, 404, { reason: "not_found" });
@@ -193,6 +201,7 @@ class GatewayNode implements Gateway {
       {
         origins: this.#deps.config.origins,
         isDraining: this.#phase !== "running",
+        isRelieved: this.#deps.isRelieved(),
         isFull:
           this.#edge.socketsCount + this.#upgradingCount >= this.#limits.socketsMax ||
           !this.#acceptBucket.take(),
@@ -214,7 +223,7 @@ class GatewayNode implements Gateway {
       this.#acceptedTotal++;
       const identity = authentication?.kind === "identity" ? authentication.identity : null;
       const connection = this.#edge.accept(ws, socket, identity);
-      if (this.#phase !== "running") this.#edge.sendAway(connection);
+      if (this.#readiness !== "ready") this.#edge.sendAway(connection);
       else if (isRefused) connection.refuse(authentication.kind); // a browser sees no statuses
     });
   }

@@ -14,6 +14,8 @@ export interface HandshakeRules {
   /** Origins that browsers may come from; empty: any. */
   readonly origins: readonly string[];
   readonly isDraining: boolean;
+  /** Others serve its people better (GW32). */
+  readonly isRelieved: boolean;
   /** No room for another socket, or too many are arriving. */
   readonly isFull: boolean;
 }
@@ -27,6 +29,7 @@ export function examineHandshake(
   rules: HandshakeRules,
 ): Handshake {
   if (rules.isDraining) return { kind: "refuse", status: 503, reason: "draining" };
+  if (rules.isRelieved) return { kind: "refuse", status: 503, reason: "relieved" };
   if (rules.isFull) return { kind: "refuse", status: 503, reason: "overloaded" };
   const [path = "", query = ""] = request.url.split("?", 2);
   if (path !== SOCKET_PATH) return { kind: "refuse", status: 404, reason: "not_found" };

@@ -117,6 +117,19 @@ test("W11, GW15 — a frame crashes its session: phx_error for this topic only, 
   expect(seen()).toEqual(ONE_CRASH);
 });
 
+test("GW31 — what throws while a socket is sent away keeps no other, and no drain", async () => {
+  await fixture.stop();
+  fixture = await startFixture({ limits: { drainMs: 20, closeMaxMs: 50, sweepEveryMs: 20 } });
+  const [anna, ben] = [await fixture.connect(), await fixture.connect({ recipientId: "ben" })];
+  vi.spyOn(InboxTopic.prototype, "close").mockImplementationOnce(() => {
+    throw new RangeError(SECRET);
+  });
+  await fixture.gateway.drain();
+  expect((await ben.closed).code).toBe(1012);
+  expect((await anna.closed).code).toBe(1006); // gone by its deadline
+  expect(fixture.gateway.stats()).toMatchObject({ socketsCount: 0, connectionCrashesTotal: 1 });
+});
+
 test("W11 — the crash is logged once, with key and place, without content", async () => {
   const [anna] = await threeClients();
   poisonReceiptOf(1);

@@ -34,6 +34,8 @@ export interface Worker extends AnySupervisor {
   readonly lastSeqs: Readonly<Record<string, number>>;
   /** Partitions served here now. */
   readonly servedCount: number;
+  /** Isolated, and others have taken its partitions: its people are served better elsewhere (C14). */
+  readonly isRelieved: boolean;
   /** Of the processes that run now. */
   readonly runtime: ProcessRuntime | undefined;
 }
@@ -82,6 +84,10 @@ class SupervisedWorker implements Worker {
 
   get servedCount(): number {
     return this.#processes?.parts.servedCount ?? 0;
+  }
+
+  get isRelieved(): boolean {
+    return this.#ownership?.isRelieved() ?? false;
   }
 
   get runtime(): ProcessRuntime | undefined {

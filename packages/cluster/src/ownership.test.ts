@@ -1,6 +1,7 @@
 // packages/cluster/src/ownership.test.ts
 // Goal: CL7–CL11, C14, C17, C18, C20, C21 of one region. Method: members on one fake clock over one
 // lease table, and a list of who is alive that the test keeps.
+import type { FakeClock } from "@carillon/testkit";
 import { expect, test } from "vitest";
 import { region } from "./test-ownership.ts";
 
@@ -375,6 +376,55 @@ test("CL17 — C14, D5 all of a region isolated: each serves on what it has; one
   expect(Math.max(...unownedSamples)).toBeLessThanOrEqual(2); // one of each, for 3 s of 30
   expect(unownedSamples.filter((count) => count > 0).length).toBeLessThanOrEqual(3 * 4 + 3);
   expect(events.filter((event) => event === "a gives 1")).toHaveLength(3);
+});
+
+test("CL17 — C14, D5 relieved: from the first partition that was taken until the link is back, and never by an offer alone", async () => {
+  const { clock, isolated, isolate, live, join, owners } = region();
+  const a = join("a");
+  const b = join("b");
+  await clock.advance(20_000);
+  isolate("a", "b"); // all of NATS is away
+  for (let second = 0; second < 70; second++) {
+    await clock.advance(1_000);
+    expect([a.isRelieved(), b.isRelieved()]).toEqual([false, false]);
+  }
+  isolated.delete("b");
+  const takenAtMs = await firstAtMs(clock, 40_000, () => a.isRelieved());
+  expect(takenAtMs).toBeLessThan(32_000); // with the next offer
+  await clock.advance(10_000);
+  expect([owners(), a.isRelieved(), b.isRelieved()]).toEqual([{ b: 32 }, true, false]);
+  isolated.delete("a");
+  live.set("a", clock.monotonicMs());
+  expect(a.isRelieved()).toBe(false); // before it looks at anything
+  await clock.advance(20_000);
+  isolate("a");
+  await clock.advance(10_000);
+  expect(a.isRelieved()).toBe(true);
+  a.stop();
+  expect(a.isRelieved()).toBe(false);
+});
+
+/** After how long it is true for the first time, in steps of the shortest look. */
+async function firstAtMs(clock: FakeClock, maxMs: number, isTrue: () => boolean): Promise<number> {
+  const startedAtMs = clock.monotonicMs();
+  while (!isTrue()) {
+    expect(clock.monotonicMs() - startedAtMs).toBeLessThan(maxMs);
+    await clock.advance(250);
+  }
+  return clock.monotonicMs() - startedAtMs;
+}
+
+test("CL17 — C14 relieved, and who took its partitions dies: it serves all again, also what it gave and nobody took", async () => {
+  const { clock, live, isolate, join, owners } = region();
+  const a = join("a");
+  const b = join("b");
+  await clock.advance(20_000);
+  isolate("a");
+  await firstAtMs(clock, 6_000, () => a.isRelieved());
+  b.stop(); // killed; the first group is on its way to nobody
+  live.delete("b");
+  await clock.advance(19_000); // its leases end after 10 s, are free for 8 s, and a look
+  expect([owners(), a.isRelieved()]).toEqual([{ a: 32 }, false]);
 });
 
 test("CL17 — D5 the only worker of a region without NATS never offers, and starts without it", async () => {

@@ -38,6 +38,11 @@ export interface Ownership {
   leaseAgeMs(): number;
   epochOf(partition: number): number | undefined;
   owned(): readonly [partition: number, epoch: number][];
+  /**
+   * Isolated, and somebody who has NATS took what was offered: its people are served better elsewhere
+   * (CL17). False while it serves on, since nobody takes anything or nobody else is there (D5).
+   */
+  isRelieved(): boolean;
   /** Looks at members and leases now instead of at the next check. */
   check(): void;
 }
@@ -274,6 +279,8 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
     leaseAgeMs: () => (held.size === 0 ? 0 : clock.monotonicMs() - refreshedAtMs),
     epochOf: (partition) => held.get(partition)?.epoch,
     owned: () => [...held].map(([partition, { epoch }]) => [partition, epoch]),
+    // The link's return counts at once, not with the next look at the leases.
+    isRelieved: () => phase === "running" && placement.isRelieved && deps.isIsolated(),
     check,
   };
 }

@@ -166,6 +166,22 @@ test("CL16 — what it lacks and does not get is looked at slowly after 30 s, un
   expect(isWaiting(all, 300_000)).toBe(false);
 });
 
+test("CL17 — D5 relieved by one that never was heard, and alone since its leases ended: it serves, and is relieved no more", () => {
+  const placement = new Placement(IDS[0], PLACEMENT_DEFAULTS);
+  const owners: (string | null)[] = [...tableOf(IDS.slice(0, 2))]; // the other is known by leases only
+  const look = (nowMs: number) =>
+    placement.decide({ ...viewOf(owners, [member(IDS[0])], { nowMs }), isIsolated: true });
+  const { give, isOffer } = look(100_000);
+  expect([give.length, isOffer]).toEqual([1, true]);
+  placement.given(give, 100_000, isOffer);
+  owners[give[0]!] = IDS[1];
+  look(101_000);
+  expect(placement.isRelieved).toBe(true);
+  owners.forEach((owner, partition) => owner === IDS[1] && (owners[partition] = null));
+  const { take } = look(112_000);
+  expect([take.length, placement.isRelieved]).toEqual([owners.filter((o) => !o).length, false]);
+});
+
 test("CL6 — a member that drains, or is not known as a worker, takes and gives nothing", () => {
   const free = Array<null>(COUNT).fill(null);
   expect(decide(viewOf(free, [member(IDS[1])]))).toEqual({

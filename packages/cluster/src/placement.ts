@@ -14,8 +14,9 @@
 //        does not load what it gives to the others 10 s later. Not where somebody holds leases: what
 //        is free then waits for an owner.
 //   CL17 Isolated from NATS, a member takes nothing that others may take, and offers one of its
-//        partitions: when somebody takes it, it gives them all; when nobody does, it takes it back
-//        and goes on serving (C14, ADR 0014).
+//        partitions: when somebody takes it, it gives them all and is relieved; when nobody does, it
+//        takes it back and goes on serving (C14, ADR 0014). It is relieved no more when it has NATS,
+//        is alone, or takes anything: of what it gave then, too, if nobody has it for 8 s.
 import { assert } from "@carillon/kernel";
 import type { PlaceableWorker } from "./membership.ts";
 import type { LeaseRow } from "./ports.ts";
@@ -103,6 +104,11 @@ export class Placement {
     this.#onTaken = onTaken;
   }
 
+  /** Isolated, it has given what it had to somebody who took it (CL17). */
+  get isRelieved(): boolean {
+    return this.#isRelieved;
+  }
+
   /** Decides nothing (and says so) for a member that is not placeable itself: it drains. */
   decide(view: PlacementView): PlacementDecision {
     this.#see(view);
@@ -111,6 +117,7 @@ export class Placement {
     if (self === undefined) return NOTHING;
     if (this.#isListening(self, view)) return { ...NOTHING, isWaiting: true };
     if (view.isIsolated && !this.#isAlone(view)) return this.#decideIsolated(view);
+    this.#isRelieved = false; // it has NATS, or is alone
     const tables = this.#tablesOf(view);
     const table = tables.ownersOf(alive);
     const stableTable = tables.ownersOf(this.#stable(view));
@@ -146,7 +153,7 @@ export class Placement {
     const { offerMs, offerEveryMs, orphanAfterIsolatedMs, groupMax } = this.#limits;
     const { nowMs, held } = view;
     const refused = [...this.#given].flatMap(([partition, { atMs, isOffer }]) =>
-      isOffer && nowMs - atMs >= offerMs ? [partition] : [],
+      nowMs - atMs >= (isOffer ? offerMs : orphanAfterIsolatedMs) ? [partition] : [],
     );
     for (const partition of refused) this.#given.delete(partition); // CL17: it goes on serving
     const orphans = this.#free(view).filter((partition) =>

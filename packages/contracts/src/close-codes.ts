@@ -3,7 +3,7 @@
 
 export const CLOSE_CODES = {
   done: 1000,
-  /** The node drains; the reason is JSON `{retryMs, region}`. */
+  /** The node drains, or others serve its people better; the reason is JSON `{retryMs, region}`. */
   drain: 1012,
   token_expired: 4001,
   slow_consumer: 4008,

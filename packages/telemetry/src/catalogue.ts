@@ -136,6 +136,10 @@ export const CATALOGUE = {
     "carillon_gateway_refused_sockets_count",
     "Open sockets whose token was refused",
   ),
+  gatewayRelieved: gauge(
+    "carillon_gateway_relieved_count",
+    "1 while clients are sent elsewhere: without NATS, and others have taken the node's partitions",
+  ),
   gatewayReportsWaiting: gauge(
     "carillon_gateway_reports_waiting_count",
     "Acks, receipts and closed sessions that owners were not told yet",

@@ -7,6 +7,7 @@
 import { EventEmitter } from "node:events";
 import { readFileSync } from "node:fs";
 import type { NatsCredentials } from "@carillon/bus";
+import type { Role } from "@carillon/contracts";
 import { reapLeftovers } from "@carillon/local";
 import {
   assert,
@@ -208,9 +209,13 @@ export class DevCluster {
     this.#servers.postgres.running?.kill(signal);
   }
 
-  /** One more process in the region, with the role worker only. It is not restarted. */
-  addWorker(region: string, more: Readonly<Record<string, string>> = {}): Promise<ExtraWorker> {
-    return this.#servers.addWorker(region, more);
+  /** One more process in the region, with the role worker only unless told. It is not restarted. */
+  addWorker(
+    region: string,
+    more: Readonly<Record<string, string>> = {},
+    roles: readonly Role[] = ["worker"],
+  ): Promise<ExtraWorker> {
+    return this.#servers.addWorker(region, more, roles);
   }
 
   /** Pids of everything that runs now. */

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { freePort, freePorts, type NatsServer, type PostgresServer } from "@carillon/local";
 import { startNatsServer, startPostgres } from "@carillon/local";
 import { assert, type Clock, type Random } from "@carillon/kernel";
-import { ROLES } from "@carillon/contracts";
+import { type Role, ROLES } from "@carillon/contracts";
 import type { DataFolder } from "./data-folder.ts";
 import { seedDatabase } from "./dev-database.ts";
 import type { DevComponent, DevEvents } from "./dev-events.ts";
@@ -33,6 +33,7 @@ export interface DevServersOptions {
 
 export interface ExtraWorker {
   readonly memberId: string;
+  readonly gatewayPort: number | null; // null without that role
   readonly pid: number;
   readonly exited: Promise<ProcessExit>;
   kill(signal: NodeJS.Signals): void;
@@ -140,10 +141,14 @@ export class DevServers {
     return `nats://127.0.0.1:${plan.natsPort}`;
   }
 
-  async addWorker(region: string, more: Readonly<Record<string, string>>): Promise<ExtraWorker> {
+  async addWorker(
+    region: string,
+    more: Readonly<Record<string, string>>,
+    roles: readonly Role[],
+  ): Promise<ExtraWorker> {
     const worker = await this.#startProcess(`worker-${region}-${++this.#lastWorker}`, {
       region,
-      roles: ["worker"],
+      roles,
       ingestPort: 0,
       gatewayPort: 0,
       more,
@@ -152,6 +157,7 @@ export class DevServers {
     void this.#forgetAtExit(worker, region);
     return {
       memberId: worker.ready.memberId,
+      gatewayPort: worker.ready.gatewayPort,
       pid: worker.pid,
       exited: worker.exited,
       kill: (signal) => worker.kill(signal),

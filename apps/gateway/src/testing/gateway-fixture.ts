@@ -70,6 +70,7 @@ export interface FixtureOptions {
   readonly config?: Partial<GatewayConfig>;
   readonly clock?: Clock & Scheduler;
   readonly random?: Random;
+  readonly isRelieved?: () => boolean; // default: never
   /** Default: two buses of a memory network. */
   readonly buses?: { readonly gateway: Bus; readonly owner: Bus };
 }
@@ -108,6 +109,7 @@ export async function startFixture(options: FixtureOptions = {}): Promise<Fixtur
       onBeat: (listener) => void beatListeners.push(listener),
       onMemberLost: (listener) => void lostListeners.push(listener),
     },
+    isRelieved: options.isRelieved ?? (() => false),
     clock: options.clock ?? systemClock,
     scheduler: options.clock ?? systemScheduler,
     random: options.random ?? systemRandom,

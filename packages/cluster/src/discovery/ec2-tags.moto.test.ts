@@ -39,6 +39,7 @@ const PER_REGION = RESERVATIONS * INSTANCES_EACH;
 const CLUSTER = "acme-prod";
 const SET_UP_MAX_MS = 600_000; // moto takes seconds for a list of 300 on a busy machine
 const POLL_EVERY_MS = 1_000;
+const REQUEST_MAX_MS = 10_000; // a page of a busy machine takes seconds
 const FIND_MAX_MS = 120_000; // for the same reason; the deadline itself is tested in sources.test.ts
 
 const folder = mkdtempSync(join(tmpdir(), "carillon-discovery-"));
@@ -71,7 +72,7 @@ async function runInstances(region: Region, tags: Record<string, string>, count:
   return Instances.map(({ InstanceId }) => InstanceId ?? "");
 }
 
-function sourceOf(region: Region) {
+function sourceOf(region: Region, requestMaxMs: number) {
   return createEc2TagsSource({
     region,
     awsRegion: AWS_REGIONS[region],
@@ -81,12 +82,15 @@ function sourceOf(region: Region) {
     endpoint: proxy.endpoint,
     credentials: CREDENTIALS,
     pageSize: PAGE_SIZE,
-    requestMaxMs: 10_000,
+    requestMaxMs,
   });
 }
 
 /** Pollers of all regions on one book; `next` resolves with a region's next poll that fits. */
-async function polling(asked: readonly Region[] = REGIONS) {
+async function polling(
+  asked: readonly Region[] = REGIONS,
+  { requestMaxMs } = { requestMaxMs: REQUEST_MAX_MS },
+) {
   const onFault = (what: string, detail: string): never => {
     throw new Error(`${what}: ${detail}`);
   };
@@ -104,7 +108,7 @@ async function polling(asked: readonly Region[] = REGIONS) {
   let waiting: { fits: (report: PollReport) => boolean; resolve: (r: PollReport) => void }[] = [];
   const own = asked.map((region) =>
     createPoller({
-      source: sourceOf(region),
+      source: sourceOf(region, requestMaxMs),
       book,
       clock: systemClock,
       random: systemRandom,
@@ -142,6 +146,8 @@ const reasonOf = ({ outcome }: PollReport): string =>
 const ids = new Map<Region, string[]>();
 const firstIds = new Map<Region, string[]>();
 const firstPath = join(folder, "first.json");
+let first: Awaited<ReturnType<typeof polling>>;
+let firstReports: PollReport[];
 
 describe.skipIf(motoCommand === undefined)("EC2 by moto, 1,200 instances in four regions", () => {
   beforeAll(async () => {
@@ -157,13 +163,13 @@ describe.skipIf(motoCommand === undefined)("EC2 by moto, 1,200 instances in four
       await runInstances(region, { Name: "somebody else's" }, 3);
       firstIds.set(region, created.toSorted());
     }
-    const { path, book, start, next } = await polling();
-    const firsts = REGIONS.map((region) => next(region, isFound));
-    start();
-    await Promise.all(firsts);
+    first = await polling();
+    const firsts = REGIONS.map((region) => first.next(region, isFound));
+    first.start();
+    firstReports = await Promise.all(firsts);
     for (const poller of pollers.splice(0)) poller.stop();
-    await book.flushed();
-    copyFileSync(path, firstPath);
+    await first.book.flushed();
+    copyFileSync(first.path, firstPath);
   }, SET_UP_MAX_MS);
   afterEach(async () => {
     for (const poller of pollers.splice(0)) poller.stop();
@@ -175,23 +181,15 @@ describe.skipIf(motoCommand === undefined)("EC2 by moto, 1,200 instances in four
     await moto?.stop();
   });
 
-  test(
-    "C1, C8 — every page of every region, sorted, others' instances not among them",
-    async () => {
-      const { book, start, next, idsOf } = await polling();
-      const firsts = REGIONS.map((region) => next(region, isFound));
-      start();
-      const reports = await Promise.all(firsts);
-      expect(REGIONS.map(idsOf)).toEqual(REGIONS.map((region) => ids.get(region)));
-      expect(reports.map(({ outcome }) => outcome.kind === "found" && outcome.pagesCount)).toEqual(
-        Array(4).fill(3),
-      );
-      const addresses = REGIONS.flatMap((region) => book.get(region).peers.map((p) => p.address));
-      expect(addresses.filter((address) => !/^10\.\d+\.\d+\.\d+$/.test(address))).toEqual([]);
-      expect(addresses).toHaveLength(4 * PER_REGION);
-    },
-    SET_UP_MAX_MS,
-  );
+  test("C1, C8 — every page of every region, sorted, others' instances not among them", () => {
+    const { book, idsOf } = first;
+    expect(REGIONS.map(idsOf)).toEqual(REGIONS.map((region) => firstIds.get(region)));
+    const pages = firstReports.map(({ outcome }) => outcome.kind === "found" && outcome.pagesCount);
+    expect(pages).toEqual(Array(4).fill(3));
+    const addresses = REGIONS.flatMap((region) => book.get(region).peers.map((p) => p.address));
+    expect(addresses.filter((address) => !/^10\.\d+\.\d+\.\d+$/.test(address))).toEqual([]);
+    expect(addresses).toHaveLength(4 * PER_REGION);
+  });
 
   test(
     "C2, C5 — each region broken in its own way: nobody is lost, and the others are asked on",
@@ -292,8 +290,8 @@ describe.skipIf(motoCommand === undefined)("EC2 by moto, 1,200 instances in four
     "C2 — a cold start while the API is down has everybody from disk, before anything is asked",
     async () => {
       for (const region of REGIONS) proxy.fault(AWS_REGIONS[region], { kind: "hang" });
-
-      const { book, start, next, idsOf } = await polling();
+      // Nothing of it comes to moto: no page that is slow can be taken for one that hangs.
+      const { book, start, next, idsOf } = await polling(REGIONS, { requestMaxMs: 1_000 });
       expect(REGIONS.map(idsOf)).toEqual(REGIONS.map((region) => firstIds.get(region)));
       const failures = REGIONS.map((region) => next(region, isFailed));
       start();
