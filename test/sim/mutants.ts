@@ -242,6 +242,12 @@ export const MUTANTS: readonly Mutant[] = [
     to: "afterOffset: 0 * partition.sessions.beganOffset(index)",
     seed: 1,
   }),
+  simulated("above-unwritten", "who joins anew begins above an outcome that is not written", {
+    file: DESK,
+    from: "entry.isPending(index) || entry.isUnwritten(index)",
+    to: "entry.isPending(index)",
+    seed: 571,
+  }),
   simulated("accept-room", "more wait to be accepted than may", {
     file: "apps/ingest/src/accept.ts",
     from: "queueMax: options.limits.queueMax,",
