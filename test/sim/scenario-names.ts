@@ -7,6 +7,7 @@ export const SCENARIO_NAMES = [
   "reordered",
   "fenced",
   "revoked",
+  "unheard",
   "crowded",
 ] as const;
 export type ScenarioName = (typeof SCENARIO_NAMES)[number];

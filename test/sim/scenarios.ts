@@ -2,14 +2,15 @@
 // Runs with one thing wrong, for what the spec gives numbers for: C15 (clocks), C22 and D5 (a region
 // cut off), C23 (loss, delay and an asymmetric cut for ten minutes); and D3 where messages overtake
 // each other while people come and go; D4 where a lease is lost while a write is slow, and where the
-// database takes it away; D6 where there is more to do than room.
+// database takes it away; D1 where nobody hears that it has taken a lease; D6 where there is more to
+// do than room.
 import type { Role } from "@carillon/contracts";
 import { INGEST_LIMITS } from "@carillon/ingest";
 import { Cluster, type Layout } from "./cluster.ts";
 import { checkOrderPerSender, checkShownWithin } from "./oracle-arrival.ts";
 import { rest, resultOf, type SeedResult, sendUntil, watch } from "./run-seed.ts";
 import type { ScenarioName } from "./scenario-names.ts";
-import { NO_STORE_FAULTS } from "./store.ts";
+import { NO_STORE_FAULTS, type StoreFaults } from "./store.ts";
 import { type Dice, World } from "./world.ts";
 
 const ALL: readonly Role[] = ["ingest", "worker", "gateway"];
@@ -27,6 +28,7 @@ const SCENARIOS: Readonly<Record<ScenarioName, (world: World, dice: Dice) => Pro
     reordered: runReordered,
     fenced: runFenced,
     revoked: runRevoked,
+    unheard: runUnheard,
     crowded: runCrowded,
   };
 
@@ -195,6 +197,22 @@ async function runFenced(world: World, dice: Dice): Promise<SeedResult> {
  * replica that never saw them granted. An owner hears of it by its next write or refresh, no earlier.
  */
 async function runRevoked(world: World, dice: Dice): Promise<SeedResult> {
+  return await runRevocations(world, dice, NO_STORE_FAULTS);
+}
+
+/** D1: so leases move, and answers of the store are lost: also that of who took a free partition. */
+async function runUnheard(world: World, dice: Dice): Promise<SeedResult> {
+  return await runRevocations(world, dice, {
+    ...NO_STORE_FAULTS,
+    lostAnswerShare: dice.between(0.1, 0.4),
+  });
+}
+
+async function runRevocations(
+  world: World,
+  dice: Dice,
+  meanwhile: StoreFaults,
+): Promise<SeedResult> {
   const cluster = begin(world, {
     regions: ["fra"],
     partitionCount: 4,
@@ -203,7 +221,9 @@ async function runRevoked(world: World, dice: Dice): Promise<SeedResult> {
   });
   const endMs = CALM_MS + 30_000;
   const database = cluster.databases.get("fra");
+  const faults = cluster.storeFaults.get("fra");
   world.at(CALM_MS, () => {
+    Object.assign(faults ?? {}, meanwhile);
     world.every(dice.between(2_000, 5_000), () => {
       const partition = dice.below(cluster.layout.partitionCount);
       world.trace("FAULT", `the lease of ${partition} is gone`);
@@ -212,6 +232,7 @@ async function runRevoked(world: World, dice: Dice): Promise<SeedResult> {
     });
   });
   sendUntil(cluster, dice, { endMs, hasClockJumps: true, meanMs: 60 });
+  world.at(endMs, () => void Object.assign(faults ?? {}, NO_STORE_FAULTS));
   await world.run(endMs + 10_000);
   await rest(cluster);
   return resultOf(cluster);

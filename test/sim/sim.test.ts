@@ -52,6 +52,10 @@ test("D4 — leases are gone from the database: an owner goes on until it is tol
   expect(await sim("--scenario", "revoked", "--seeds", "2")).toEqual(holds(2));
 }, 600_000);
 
+test("D1 — leases are gone, and answers of the store are lost: every partition is served in the end", async () => {
+  expect(await sim("--scenario", "unheard", "--seeds", "2")).toEqual(holds(2));
+}, 600_000);
+
 test("D6 — more to do than room: no queue has more than it may, and all arrives", async () => {
   expect(await sim("--scenario", "crowded", "--seeds", "2")).toEqual(holds(2));
 }, 600_000);
