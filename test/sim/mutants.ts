@@ -267,7 +267,14 @@ export const MUTANTS: readonly Mutant[] = [
     file: "apps/ingest/src/intake.ts",
     from: "else if (waiting.length < options.queueMax) waiting.push(job);",
     to: "else if (waiting.length < options.queueMax * 100) waiting.push(job);",
-    seed: 2,
+    seed: 1,
+    scenario: "crowded",
+  }),
+  simulated("reports-room", "more receipts wait for an owner than may", {
+    file: "apps/gateway/src/reports.ts",
+    from: "if (pending[kind].length >= reportReceiptsMax) {",
+    to: "if (pending[kind].length >= reportReceiptsMax * 100) {",
+    seed: 1,
     scenario: "crowded",
   }),
   {

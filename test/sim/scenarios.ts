@@ -5,6 +5,7 @@
 // database takes it away; D1 where nobody hears that it has taken a lease; D6 where there is more to
 // do than room.
 import type { Role } from "@carillon/contracts";
+import { GATEWAY_LIMITS } from "@carillon/gateway";
 import { INGEST_LIMITS } from "@carillon/ingest";
 import { Cluster, type Layout } from "./cluster.ts";
 import { checkOrderPerSender, checkShownWithin } from "./oracle-arrival.ts";
@@ -238,14 +239,18 @@ async function runRevocations(
   return resultOf(cluster);
 }
 
-/** D6: little room everywhere, slow databases, and more posts than go through; all arrive in the end. */
+/**
+ * D6: little room everywhere, slow databases, and more posts than go through; all arrive in the end.
+ * A region's only worker is away for a while, and its people go on confirming what they have.
+ */
 async function runCrowded(world: World, dice: Dice): Promise<SeedResult> {
   const { accept, relay } = INGEST_LIMITS;
   const cluster = begin(world, {
     regions: ["fra", "lon", "par"],
     partitionCount: 2,
     nodes: [["worker"], ["ingest"], ["ingest"], ["gateway"]],
-    employeesPerRegion: 2,
+    employeesPerRegion: 4,
+    gatewayLimits: { ...GATEWAY_LIMITS, reportReceiptsMax: 8, reportClosedMax: 1 },
     ingestLimits: {
       ...INGEST_LIMITS,
       accept: { ...accept, batchItemsMax: 2, batchesAtOnceMax: 1, queueMax: 3 },
@@ -259,6 +264,18 @@ async function runCrowded(world: World, dice: Dice): Promise<SeedResult> {
     for (const faults of cluster.storeFaults.values())
       Object.assign(faults, { slowShare: dice.between(0.3, 1), slowMaxMs: 400 });
   });
+  const region = dice.pick(cluster.layout.regions);
+  const worker = cluster.slots.find((slot) => slot.region === region && slot.roles[0] === "worker");
+  const people = cluster.devices.filter(({ identity }) => identity.home === region);
+  world.at(8_000, () => {
+    if (worker === undefined) return;
+    cluster.crash(worker);
+    world.every(200, () => {
+      for (const device of people) device.confirm();
+      return world.nowMs < endMs;
+    });
+    world.at(14_000, () => cluster.start(worker));
+  });
   sendUntil(cluster, dice, { endMs, hasClockJumps: true, meanMs: 40 });
   const peaks = watch(cluster, CROWDED_LOOK_EVERY_MS);
   await world.run(endMs);
@@ -269,6 +286,7 @@ async function runCrowded(world: World, dice: Dice): Promise<SeedResult> {
     ["accept", 1],
     ["relay", 0.5],
     ["intake", 1],
+    ["reports", 0.8],
   ] as const)
     if ((peaks.get(name) ?? 0) < shareMin)
       world.violate("D6", `${name} came to ${peaks.get(name)} of its limit: nothing was seen`);
