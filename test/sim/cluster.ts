@@ -2,6 +2,7 @@
 // Regions with their databases, nodes and people, and what can be done to them.
 import type { Role } from "@carillon/contracts";
 import { LIMITS } from "@carillon/contracts";
+import { GATEWAY_LIMITS, type GatewayLimits } from "@carillon/gateway";
 import { INGEST_LIMITS, type IngestLimits } from "@carillon/ingest";
 import { Database } from "./database.ts";
 import { databaseNowMs, type Machine } from "./machine.ts";
@@ -21,6 +22,8 @@ export interface Layout {
   readonly employeesPerRegion: number;
   /** Of the ingest nodes; default: as in production, which nothing here comes near. */
   readonly ingestLimits?: IngestLimits;
+  /** Of the gateways; likewise. */
+  readonly gatewayLimits?: GatewayLimits;
 }
 
 /** A place where nodes run one after another, each as another member. */
@@ -100,6 +103,7 @@ export class Cluster {
         roles,
         regions: this.layout.regions,
         ingestLimits: this.layout.ingestLimits ?? INGEST_LIMITS,
+        gatewayLimits: this.layout.gatewayLimits ?? GATEWAY_LIMITS,
       },
       {
         world,

@@ -3,8 +3,8 @@
 // machine. As `carillon node` composes them, but for the HTTP port and the sockets' port.
 import type { Bus } from "@carillon/bus";
 import { createMembership, type Membership } from "@carillon/cluster";
-import type { NotificationRequest, Role } from "@carillon/contracts";
-import { Edge, GATEWAY_LIMITS } from "@carillon/gateway";
+import { LIMITS, type NotificationRequest, type Role } from "@carillon/contracts";
+import { Edge, type GatewayLimits } from "@carillon/gateway";
 import {
   type Acceptor,
   type Answer,
@@ -34,6 +34,7 @@ export interface NodeOptions {
   readonly regions: readonly string[];
   readonly roles: readonly Role[];
   readonly ingestLimits: IngestLimits;
+  readonly gatewayLimits: GatewayLimits;
 }
 
 /** What waits somewhere, and the most that may (D6). */
@@ -74,6 +75,7 @@ export class SimNode {
   readonly ingest: IngestSupervisor | undefined;
   readonly #network: Network;
   readonly #limits: IngestLimits;
+  readonly #gatewayLimits: GatewayLimits;
   readonly #linksCount: number;
   readonly #bus: Bus;
   readonly #wires = new Set<Wire>();
@@ -85,6 +87,7 @@ export class SimNode {
     const { world, network } = deps;
     this.#network = network;
     this.#limits = options.ingestLimits;
+    this.#gatewayLimits = options.gatewayLimits;
     this.#linksCount = regions.length - 1;
     this.region = region;
     this.roles = roles;
@@ -133,7 +136,7 @@ export class SimNode {
         scheduler,
         random,
         log,
-        limits: { ...GATEWAY_LIMITS, drainMs: 2_000 },
+        limits: { ...this.#gatewayLimits, drainMs: 2_000 },
         authenticator: { authenticate: () => Promise.reject(new Error("no tokens here")) },
       });
     if (roles.includes("ingest") && store !== undefined)
@@ -233,8 +236,20 @@ export class SimNode {
       { name: "accept", count: load?.acceptWaitingCount ?? 0, countMax: accept.queueMax },
       { name: "relay", count: load?.relayQueuedCount ?? 0, countMax: relayMax },
       { name: "intake", count: load?.intakeWaitingCount ?? 0, countMax: intakeQueueMax },
-      { name: "reports", count: this.edge?.stats().reportsWaitingCount ?? 0, countMax: 22_000 },
+      this.#reports(),
     ];
+  }
+
+  /** Of all partitions of its home: receipts of two kinds, closed sessions, an ack of each session. */
+  #reports(): Queue {
+    const stats = this.edge?.stats();
+    const { reportReceiptsMax, reportClosedMax } = this.#gatewayLimits;
+    const perPartitionMax = 2 * reportReceiptsMax + 2 * reportClosedMax;
+    return {
+      name: "reports",
+      count: stats?.reportsWaitingCount ?? 0,
+      countMax: LIMITS.partitionCount * perPartitionMax + (stats?.sessionsCount ?? 0),
+    };
   }
 
   #startApi(parts: HttpParts, run: OwnRun): IngestHttp {

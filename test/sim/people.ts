@@ -33,6 +33,7 @@ export class Device {
   #inbox: Inbox | undefined;
   #wire: Wire | undefined;
   #startsCount = 0;
+  #shownOffset: number | undefined;
 
   constructor(
     options: { readonly name: string; readonly identity: Identity },
@@ -72,6 +73,7 @@ export class Device {
       onNotification: (notification) => {
         this.#observer.onNotification(this, notification);
         this.position = { offset: notification.offset, epoch: notification.epoch };
+        this.#shownOffset = notification.offset;
         if (!this.#dice.isHit(0.3)) return;
         this.#observer.onRead(this, notification.offset);
         this.#inbox?.read(notification.offset);
@@ -100,6 +102,15 @@ export class Device {
     this.#machine?.die();
     this.#wire?.break();
     this.#machine = this.#inbox = this.#wire = undefined;
+  }
+
+  /** The person looks at the newest again, and confirms it. */
+  confirm(): void {
+    const offset = this.#shownOffset;
+    if (offset === undefined || !this.isLive) return;
+    this.#observer.onRead(this, offset);
+    this.#inbox?.read(offset);
+    this.#inbox?.acknowledge(offset);
   }
 
   /** The socket breaks; the client comes back by itself. */

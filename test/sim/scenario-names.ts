@@ -7,6 +7,7 @@ export const SCENARIO_NAMES = [
   "reordered",
   "fenced",
   "revoked",
+  "unheard",
   "crowded",
   "isolated",
 ] as const;

@@ -2,15 +2,17 @@
 // Runs with one thing wrong, for what the spec gives numbers for: C14 (a node without NATS), C15
 // (clocks), C22 and D5 (a region cut off), C23 (loss, delay and an asymmetric cut for ten minutes); and
 // D3 where messages overtake each other while people come and go; D4 where a lease is lost while a
-// write is slow, and where the database takes it away; D6 where there is more to do than room.
+// write is slow, and where the database takes it away; D1 where nobody hears that it has taken a lease;
+// D6 where there is more to do than room.
 // More than 300 lines: each scenario stands by itself, and shares `begin`.
 import type { Role } from "@carillon/contracts";
+import { GATEWAY_LIMITS } from "@carillon/gateway";
 import { INGEST_LIMITS } from "@carillon/ingest";
 import { Cluster, type Layout } from "./cluster.ts";
 import { checkOrderPerSender, checkShownWithin } from "./oracle-arrival.ts";
 import { rest, resultOf, type SeedResult, sendUntil, watch } from "./run-seed.ts";
 import type { ScenarioName } from "./scenario-names.ts";
-import { NO_STORE_FAULTS } from "./store.ts";
+import { NO_STORE_FAULTS, type StoreFaults } from "./store.ts";
 import { type Dice, World } from "./world.ts";
 
 const ALL: readonly Role[] = ["ingest", "worker", "gateway"];
@@ -28,6 +30,7 @@ const SCENARIOS: Readonly<Record<ScenarioName, (world: World, dice: Dice) => Pro
     reordered: runReordered,
     fenced: runFenced,
     revoked: runRevoked,
+    unheard: runUnheard,
     crowded: runCrowded,
     isolated: runIsolated,
   };
@@ -233,6 +236,22 @@ async function runFenced(world: World, dice: Dice): Promise<SeedResult> {
  * replica that never saw them granted. An owner hears of it by its next write or refresh, no earlier.
  */
 async function runRevoked(world: World, dice: Dice): Promise<SeedResult> {
+  return await runRevocations(world, dice, NO_STORE_FAULTS);
+}
+
+/** D1: so leases move, and answers of the store are lost: also that of who took a free partition. */
+async function runUnheard(world: World, dice: Dice): Promise<SeedResult> {
+  return await runRevocations(world, dice, {
+    ...NO_STORE_FAULTS,
+    lostAnswerShare: dice.between(0.1, 0.4),
+  });
+}
+
+async function runRevocations(
+  world: World,
+  dice: Dice,
+  meanwhile: StoreFaults,
+): Promise<SeedResult> {
   const cluster = begin(world, {
     regions: ["fra"],
     partitionCount: 4,
@@ -241,7 +260,9 @@ async function runRevoked(world: World, dice: Dice): Promise<SeedResult> {
   });
   const endMs = CALM_MS + 30_000;
   const database = cluster.databases.get("fra");
+  const faults = cluster.storeFaults.get("fra");
   world.at(CALM_MS, () => {
+    Object.assign(faults ?? {}, meanwhile);
     world.every(dice.between(2_000, 5_000), () => {
       const partition = dice.below(cluster.layout.partitionCount);
       world.trace("FAULT", `the lease of ${partition} is gone`);
@@ -250,19 +271,24 @@ async function runRevoked(world: World, dice: Dice): Promise<SeedResult> {
     });
   });
   sendUntil(cluster, dice, { endMs, hasClockJumps: true, meanMs: 60 });
+  world.at(endMs, () => void Object.assign(faults ?? {}, NO_STORE_FAULTS));
   await world.run(endMs + 10_000);
   await rest(cluster);
   return resultOf(cluster);
 }
 
-/** D6: little room everywhere, slow databases, and more posts than go through; all arrive in the end. */
+/**
+ * D6: little room everywhere, slow databases, and more posts than go through; all arrive in the end.
+ * A region's only worker is away for a while, and its people go on confirming what they have.
+ */
 async function runCrowded(world: World, dice: Dice): Promise<SeedResult> {
   const { accept, relay } = INGEST_LIMITS;
   const cluster = begin(world, {
     regions: ["fra", "lon", "par"],
     partitionCount: 2,
     nodes: [["worker"], ["ingest"], ["ingest"], ["gateway"]],
-    employeesPerRegion: 2,
+    employeesPerRegion: 4,
+    gatewayLimits: { ...GATEWAY_LIMITS, reportReceiptsMax: 8, reportClosedMax: 1 },
     ingestLimits: {
       ...INGEST_LIMITS,
       accept: { ...accept, batchItemsMax: 2, batchesAtOnceMax: 1, queueMax: 3 },
@@ -276,6 +302,18 @@ async function runCrowded(world: World, dice: Dice): Promise<SeedResult> {
     for (const faults of cluster.storeFaults.values())
       Object.assign(faults, { slowShare: dice.between(0.3, 1), slowMaxMs: 400 });
   });
+  const region = dice.pick(cluster.layout.regions);
+  const worker = cluster.slots.find((slot) => slot.region === region && slot.roles[0] === "worker");
+  const people = cluster.devices.filter(({ identity }) => identity.home === region);
+  world.at(8_000, () => {
+    if (worker === undefined) return;
+    cluster.crash(worker);
+    world.every(200, () => {
+      for (const device of people) device.confirm();
+      return world.nowMs < endMs;
+    });
+    world.at(14_000, () => cluster.start(worker));
+  });
   sendUntil(cluster, dice, { endMs, hasClockJumps: true, meanMs: 40 });
   const peaks = watch(cluster, CROWDED_LOOK_EVERY_MS);
   await world.run(endMs);
@@ -286,6 +324,7 @@ async function runCrowded(world: World, dice: Dice): Promise<SeedResult> {
     ["accept", 1],
     ["relay", 0.5],
     ["intake", 1],
+    ["reports", 0.8],
   ] as const)
     if ((peaks.get(name) ?? 0) < shareMin)
       world.violate("D6", `${name} came to ${peaks.get(name)} of its limit: nothing was seen`);

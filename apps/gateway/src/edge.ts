@@ -68,7 +68,7 @@ export class Edge {
     const { bus, members, memberId, clock, scheduler, random, log, limits } = deps;
     const processes = new Processes({ clock, scheduler, random, log, limits, pulse: deps.pulse });
     this.#processes = processes;
-    const hubOptions = { processes, openLimits: limits, reportEveryMs: limits.reportEveryMs };
+    const hubOptions = { processes, openLimits: limits, reportLimits: limits };
     const hub = { memberId, bus, members, clock, scheduler, random, log, ...hubOptions };
     this.#hub = new SessionHub(hub);
     this.refusedTokens = new RefusedTokens(limits, clock, random);

@@ -4,6 +4,7 @@ import { LIMITS } from "@carillon/contracts";
 import type { OpenLimits } from "./opener.ts";
 import type { ProcessLimits } from "./processes.ts";
 import type { RefusedLimits } from "./refused-tokens.ts";
+import type { ReportLimits } from "./reports.ts";
 
 export interface ConnectionLimits {
   readonly authenticationMaxMs: number;
@@ -18,12 +19,12 @@ export interface ConnectionLimits {
   readonly closeMaxMs: number; // from our close frame to the end of the socket
 }
 
-export interface GatewayLimits extends ConnectionLimits, OpenLimits, ProcessLimits, RefusedLimits {
+export interface GatewayLimits
+  extends ConnectionLimits, OpenLimits, ProcessLimits, RefusedLimits, ReportLimits {
   readonly inboundFrameMaxBytes: number;
   readonly socketsMax: number;
   readonly acceptsPerSecond: number;
   readonly sweepEveryMs: number;
-  readonly reportEveryMs: number;
   readonly drainMs: number;
   readonly drainStepMs: number;
   readonly reconnectMaxMs: number; // of a drained client, at random below it
@@ -60,6 +61,10 @@ export const GATEWAY_LIMITS: GatewayLimits = {
   retryMinMs: 250,
   retryMaxMs: 500,
   reportEveryMs: 20,
+  reportReceiptsMax: 10_000, // only an owner that is long away fills it
+  /** Twice what a full gateway has open in a partition: new sessions wait, and never were open. */
+  reportClosedMax: 1_000,
+  reportEntriesMax: 10_000, // 530 KB with the longest numbers, far below NATS' 1 MB
   drainMs: 60_000,
   drainStepMs: 100,
   reconnectMaxMs: 2_000,

@@ -4,9 +4,14 @@ import { decodeMessage, partitionRequestSchema, type SessionReport } from "@cari
 import { UNKNOWN_INDEX } from "@carillon/contracts";
 import { FakeClock } from "@carillon/testkit";
 import { beforeEach, expect, test } from "vitest";
-import { type Reporter, REPORT_LIMITS, Reports } from "./reports.ts";
+import { GATEWAY_LIMITS } from "./limits.ts";
+import { type Reporter, Reports } from "./reports.ts";
 
-const { closedMax, entriesMax, receiptsMax } = REPORT_LIMITS;
+const {
+  reportClosedMax: closedMax,
+  reportEntriesMax: entriesMax,
+  reportReceiptsMax: receiptsMax,
+} = GATEWAY_LIMITS;
 const session = (sid: number, index = sid + 1_000): Reporter => ({
   ...{ sid, index },
   ...{ home: "fra", partition: 7 },
@@ -33,7 +38,7 @@ beforeEach(() => {
     },
   };
   const mayTell = (): boolean => hasOwner;
-  reports = new Reports({ gatewayId: "gateway-1", everyMs: 20, mayTell }, bus, clock);
+  reports = new Reports({ gatewayId: "gateway-1", limits: GATEWAY_LIMITS, mayTell }, bus, clock);
 });
 const giveOwner = (): void => {
   hasOwner = true;

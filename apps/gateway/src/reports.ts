@@ -1,8 +1,9 @@
 // apps/gateway/src/reports.ts
 // Acks, reads, acknowledges and closed sessions, collected per partition and told to its owner.
-//   GW12  The first of a quiet partition is told at once, the others at most `everyMs` later.
+//   GW12  The first of a quiet partition is told at once, the others at most `reportEveryMs` later.
 //   GW13  While a partition has no owner, what is to be told waits: one ack per session, receipts up
-//         to `receiptsMax` of each kind, closed sessions up to `closedMax`. Beyond, the oldest go.
+//         to `reportReceiptsMax` of each kind, closed sessions up to `reportClosedMax`. Beyond, the
+//         oldest go.
 //   GW28  What is too much for one message is told in several: nothing twice, acks first.
 // A closed session that is not told costs a delay only. An owner that has lost this gateway, or the
 // partition, knows the session no more, and the longest closed is the likeliest to be of that kind.
@@ -22,13 +23,12 @@ export interface Reporter {
 }
 export type ReceiptKind = "reads" | "acknowledges";
 
-/** Per partition, but for the last. */
-export const REPORT_LIMITS = {
-  receiptsMax: 10_000, // of each kind; only an owner that is long away fills it
-  /** Twice what a full gateway has open in a partition: new sessions wait, and never were open. */
-  closedMax: 1_000,
-  entriesMax: 10_000, // of one message: 530 KB with the longest numbers, far below NATS' 1 MB
-} as const;
+export interface ReportLimits {
+  readonly reportEveryMs: number;
+  readonly reportReceiptsMax: number; // per partition, of each kind
+  readonly reportClosedMax: number; // per partition
+  readonly reportEntriesMax: number; // of one message
+}
 
 type Receipt = [sid: number, index: number, offset: number];
 interface Pending {
@@ -45,7 +45,7 @@ type Entries = Pick<SessionReport, "acks" | "reads" | "acknowledges" | "closed">
 
 export interface ReportsOptions {
   readonly gatewayId: string;
-  readonly everyMs: number;
+  readonly limits: ReportLimits;
   /** Whether somebody listens: an owner is known, or no session is left to wait for one. */
   readonly mayTell: (home: string, partition: number) => boolean;
 }
@@ -92,8 +92,9 @@ export class Reports {
 
   receipt(kind: ReceiptKind, session: Reporter, offset: number): void {
     const pending = this.#pendingOf(session);
-    if (pending[kind].length >= REPORT_LIMITS.receiptsMax) this.#makeRoom(pending);
-    if (pending[kind].length >= REPORT_LIMITS.receiptsMax) {
+    const { reportReceiptsMax } = this.#options.limits;
+    if (pending[kind].length >= reportReceiptsMax) this.#makeRoom(pending);
+    if (pending[kind].length >= reportReceiptsMax) {
       pending[kind].shift();
       this.#receiptsDroppedTotal++;
     }
@@ -106,9 +107,10 @@ export class Reports {
     const { sid, index } = session;
     const pending = this.#pendingOf(session);
     const known = pending.closed.get(sid);
+    const { reportClosedMax } = this.#options.limits;
     if (known === undefined) {
-      if (pending.closed.size >= REPORT_LIMITS.closedMax) this.#makeRoom(pending);
-      if (pending.closed.size >= REPORT_LIMITS.closedMax) this.#dropLongestClosed(pending);
+      if (pending.closed.size >= reportClosedMax) this.#makeRoom(pending);
+      if (pending.closed.size >= reportClosedMax) this.#dropLongestClosed(pending);
       pending.closed.set(sid, [sid, index]);
     } else if (known[1] === UNKNOWN_INDEX) known[1] = index;
     this.#tellSoon(pending);
@@ -132,11 +134,12 @@ export class Reports {
   }
 
   #tellSoon(pending: Pending): void {
-    if (this.#clock.monotonicMs() - pending.toldAtMs >= this.#options.everyMs) {
+    const { reportEveryMs } = this.#options.limits;
+    if (this.#clock.monotonicMs() - pending.toldAtMs >= reportEveryMs) {
       this.#tell(pending); // GW12
       return;
     }
-    this.#timer ??= this.#clock.setTimer(this.#options.everyMs, () => {
+    this.#timer ??= this.#clock.setTimer(reportEveryMs, () => {
       this.#timer = undefined;
       this.flush();
     });
@@ -146,10 +149,10 @@ export class Reports {
     const { home, partition } = pending;
     if (sizeOf(pending) === 0 || !this.#options.mayTell(home, partition)) return; // GW13
     const subject = subjects.partitionSessions(home, partition);
-    const { gatewayId } = this.#options;
+    const { gatewayId, limits } = this.#options;
     pending.toldAtMs = this.#clock.monotonicMs(); // tried: a bus that is away is not asked each time
     do {
-      const entries = firstOf(pending, REPORT_LIMITS.entriesMax);
+      const entries = firstOf(pending, limits.reportEntriesMax);
       const report: SessionReport = { kind: "report", gatewayId, ...entries };
       pending.wasRefused = this.#bus.publish(subject, encodeMessage(report)).kind !== "sent";
       if (pending.wasRefused) return; // likewise

@@ -7,7 +7,6 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { InboxSession, type SessionOutlet } from "./inbox-session.ts";
 import { GATEWAY_LIMITS } from "./limits.ts";
 import { Processes } from "./processes.ts";
-import { REPORT_LIMITS } from "./reports.ts";
 import { SessionHub } from "./session-hub.ts";
 import { recipientsOfOnePartition } from "./testing/gateway-fixture.ts";
 import { HOME, ScriptedOwner, TENANT } from "./testing/scripted-owner.ts";
@@ -44,7 +43,7 @@ beforeEach(() => {
     random: systemRandom,
     log,
     openLimits: GATEWAY_LIMITS,
-    reportEveryMs: 20,
+    reportLimits: GATEWAY_LIMITS,
   });
   hub.start();
 });
@@ -105,7 +104,7 @@ test("GW15 — one outlet throws: phx_error for it, the others of its group hear
 
 test("GW13 — more sessions close than can wait: the owner hears of the rest when it sends", async () => {
   const forgottenCount = 50;
-  const closedCount = REPORT_LIMITS.closedMax + forgottenCount;
+  const closedCount = GATEWAY_LIMITS.reportClosedMax + forgottenCount;
   const writtenTo: number[] = [];
   const all = Array.from({ length: closedCount + 1 }, (_, index) =>
     open(index, "anna", { writeFrame: () => void writtenTo.push(index) }),
@@ -115,7 +114,7 @@ test("GW13 — more sessions close than can wait: the owner hears of the rest wh
   for (const session of all.slice(1)) hub.close(session);
   const { reportsWaitingCount, closedDroppedTotal } = hub.stats();
   expect([reportsWaitingCount, closedDroppedTotal]).toEqual([
-    REPORT_LIMITS.closedMax,
+    GATEWAY_LIMITS.reportClosedMax,
     forgottenCount,
   ]);
   network.heal("gateway");

@@ -34,7 +34,7 @@ import {
 } from "./partition-links.ts";
 import type { Processes } from "./processes.ts";
 import type { ProcessSlots } from "./process-slots.ts";
-import { type ReceiptKind, Reports } from "./reports.ts";
+import { type ReceiptKind, type ReportLimits, Reports } from "./reports.ts";
 
 /** Beats of all members, own region and others; packages/cluster's Membership is one. */
 export interface MemberEvents {
@@ -52,7 +52,7 @@ export interface HubDeps {
   readonly log: GatewayLog;
   readonly processes: Processes;
   readonly openLimits: OpenLimits;
-  readonly reportEveryMs: number;
+  readonly reportLimits: ReportLimits;
 }
 
 export interface HubStats {
@@ -98,8 +98,7 @@ export class SessionHub {
     this.#links = links;
     const mayTell = (home: string, partition: number): boolean =>
       links.get(home, partition)?.ownerId !== null; // no link: nobody to wait for
-    const everyMs = deps.reportEveryMs;
-    this.#reports = new Reports({ gatewayId, everyMs, mayTell }, bus, clock);
+    this.#reports = new Reports({ gatewayId, limits: deps.reportLimits, mayTell }, bus, clock);
     this.#opener = new Opener({
       gatewayId,
       bus,

@@ -38,6 +38,9 @@ export class LedgerEntry {
   readonly #terminal = new Bitset();
   /** By position, who was terminal when this owner read the row; undefined: nobody. */
   readonly #terminalBefore: Bitset | undefined;
+  /** By position, whose outcome no write has taken yet, and whose is being written. */
+  #unwritten: Bitset | undefined;
+  #beingWritten: Bitset | undefined;
   /** By position, as far as somebody asks (SD4); undefined: nobody. */
   #sent: Bitset | undefined;
   #targetedCount: number;
@@ -118,6 +121,7 @@ export class LedgerEntry {
     const position = this.#positionOf(index);
     if (position < 0 || !this.#terminal.add(position)) return false;
     this.#sets[outcome].add(position);
+    (this.#unwritten ??= new Bitset()).add(position);
     this.#terminalCount++;
     this.isDirty = true;
     if (this.pendingCount === 0) this.#state = "closed"; // DL3
@@ -140,6 +144,32 @@ export class LedgerEntry {
 
   wasSent(index: number): boolean {
     return this.#sent?.has(this.#positionOf(index)) === true;
+  }
+
+  /** It has an outcome that the database is not known to have: the next owner may find it open. */
+  isUnwritten(index: number): boolean {
+    const position = this.#positionOf(index);
+    if (position < 0) return false;
+    return this.#unwritten?.has(position) === true || this.#beingWritten?.has(position) === true;
+  }
+
+  /** A write takes it as it stands now; either of the next two follows before another begins. */
+  writeBegins(): void {
+    this.isDirty = false;
+    this.#beingWritten = this.#unwritten;
+    this.#unwritten = undefined;
+  }
+
+  writeSucceeded(): void {
+    this.#beingWritten = undefined;
+  }
+
+  /** It may be in the database, or not. */
+  writeFailed(): void {
+    this.isDirty = true;
+    if (this.#beingWritten !== undefined)
+      this.#unwritten = this.#beingWritten.or(this.#unwritten ?? new Bitset());
+    this.#beingWritten = undefined;
   }
 
   /** Its owner of now decided an outcome that a device may contradict, and none has done so yet. */

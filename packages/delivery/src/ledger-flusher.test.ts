@@ -10,7 +10,7 @@ function start() {
   const clock = new FakeClock();
   const log: string[] = [];
   const plan = { failure: undefined as unknown };
-  const entry = { toUpdate: () => ({}) };
+  const entry = { toUpdate: () => ({}), writeSucceeded: () => undefined };
   const dirty = new Set([entry]);
   const partition = {
     epoch: 1,

@@ -108,6 +108,7 @@ export class LedgerFlusher {
       const updates = taken.map(({ partition, entry }) => entry.toUpdate(partition.epoch));
       const { fencedPartitions } = await store.writeRows(home, updates);
       this.#failuresCount = 0;
+      for (const { entry } of taken) entry.writeSucceeded();
       if (fencedPartitions.length > 0) this.#deps.onFenced(refusedOf(updates, fencedPartitions)); // LF2
       const durationMs = clock.monotonicMs() - startedAtMs;
       this.#deps.onFlushed({ rowCount: taken.length, durationMs });

@@ -139,7 +139,7 @@ export class Partition {
     const taken: LedgerEntry[] = [];
     for (const entry of this.#dirty) {
       if (taken.length >= countMax) break;
-      entry.isDirty = false;
+      entry.writeBegins();
       taken.push(entry);
     }
     for (const entry of taken) this.#dirty.delete(entry);
@@ -147,7 +147,7 @@ export class Partition {
   }
 
   putBackDirty(entry: LedgerEntry): void {
-    entry.isDirty = true;
+    entry.writeFailed();
     this.#dirty.add(entry);
   }
 

@@ -4,6 +4,8 @@
 //   SD2  What is recovered leaves before anything that is handed later: offsets stay in order (D3).
 //   SD3  A cumulative ack stands for everything sent to the recipient up to it.
 //   SD4  So does the place where a session goes on, as far as it proves it (late-receipts.ts).
+//   SD5  Who joins anew begins below all that the next owner may find open, and is sent what is above:
+//        its place, which counts as an ack there, covers nothing that it was not sent (D1).
 import {
   LIMITS,
   type OpenReply,
@@ -148,7 +150,7 @@ export class SessionDesk {
       return { kind: "refused", code: "too_many_sessions" };
     const missed = missedOf(partition, prepared);
     const { handedOffset } = partition;
-    const entries = missed ?? partition.openEntriesOf(index);
+    const entries = missed ?? unsettledOf(partition, index);
     const firstOffset = entries[0]?.offset ?? handedOffset + 1;
     const position = missed === undefined ? null : wanted.position;
     const offset = position?.offset ?? Math.min(handedOffset, firstOffset - 1);
@@ -267,11 +269,19 @@ export class SessionDesk {
 /** Everything for the recipient above its position, terminal or not; undefined: lost (SD1). */
 function missedOf(partition: Partition, prepared: Prepared): LedgerEntry[] | undefined {
   const { wanted, index, fromStore, afterOffset } = prepared;
-  if (wanted.position === null) return partition.openEntriesOf(index);
+  if (wanted.position === null) return unsettledOf(partition, index);
   if (fromStore === undefined || afterOffset < partition.tailFloor) return undefined;
   const range = { afterOffset, upToOffset: partition.handedOffset };
   const entries = [...fromStore, ...partition.entriesOf(index, range)];
   return entries.length > LIMITS.recoveryMax ? undefined : entries;
+}
+
+/** From the first on that is open, or whose outcome may be unwritten: terminal or not (SD5). */
+function unsettledOf(partition: Partition, index: number): LedgerEntry[] {
+  const range = { afterOffset: 0, upToOffset: partition.handedOffset };
+  const entries = partition.entriesOf(index, range);
+  const first = entries.findIndex((entry) => entry.isPending(index) || entry.isUnwritten(index));
+  return first < 0 ? [] : entries.slice(first);
 }
 
 function tellClosed(partition: Partition, index: number): void {
