@@ -8,6 +8,7 @@ import type { Gateway, GatewayStats } from "@carillon/gateway";
 import { assertNever, type Clock, Fault } from "@carillon/kernel";
 import { exitText, type SupervisorReport } from "@carillon/process";
 import type { Logger, Metrics } from "@carillon/telemetry";
+import type { ListenFailure } from "./metrics-server.ts";
 
 interface Telemetry {
   readonly log: Logger;
@@ -203,6 +204,31 @@ export function publishOutboxAge(deps: {
   };
   let timer = clock.setTimer(OUTBOX_EVERY_MS, publish);
   return () => timer.cancel();
+}
+
+/** AG6: a failure that stays is an error once, until it is over; its count goes on. */
+export function metricsObserver({
+  log,
+  metrics,
+  advice,
+}: Telemetry & { readonly advice: string }): {
+  onServed(port: number): void;
+  onFailed(failure: ListenFailure): void;
+} {
+  let isFailing = false;
+  return {
+    onServed(port) {
+      if (isFailing) log.info("metrics.served", { port });
+      isFailing = false;
+    },
+    onFailed({ cause, failuresCount, nextDelayMs }) {
+      metrics.failures.inc({ component: "metrics_server" });
+      const about = { reason: reasonOf(cause), failuresCount, nextDelayMs };
+      if (isFailing) return log.debug("metrics.not_served", about);
+      isFailing = true;
+      log.error("metrics.not_served", { ...about, advice });
+    },
+  };
 }
 
 /** A fault's code; for a bug its text and place, since that is all there is to find it by. */

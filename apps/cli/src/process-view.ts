@@ -9,7 +9,7 @@ const TABLES_SHOWN_MAX = 10;
 const SECOND_MS = 1_000;
 
 export function treeLines({ tree, tables, stats }: Tree): string[] {
-  const lines = branchLines(tree, "  ");
+  const lines = supervisorLines(tree, "  ");
   const busy = tables.filter((table) => weightOf(table) > 0); // the others are empty: hundreds
   const busiest = busy
     .toSorted((a, b) => weightOf(b) - weightOf(a) || (a.name < b.name ? -1 : 1))
@@ -28,13 +28,13 @@ export function treeLines({ tree, tables, stats }: Tree): string[] {
   return lines;
 }
 
-function branchLines(node: SupervisorNode, indent: string): string[] {
+export function supervisorLines(node: SupervisorNode, indent: string): string[] {
   const restarts = node.restartsCount === 0 ? "" : `, ${node.restartsCount} restarts`;
   const last = node.lastExit === undefined ? "" : `, last exit ${node.lastExit}`;
   const hiddenCount = node.childrenCount - node.children.length;
   return [
     `${indent}${node.id}  ${node.status}${restarts}${last}`,
-    ...node.children.flatMap((child) => branchLines(child, `${indent}  `)),
+    ...node.children.flatMap((child) => supervisorLines(child, `${indent}  `)),
     ...(hiddenCount > 0 ? [`${indent}  … and ${hiddenCount} more`] : []),
   ];
 }

@@ -1,6 +1,6 @@
-// Goal: RN2 and RN3. Method: a node in this process, beside a real local cluster's one.
+// Goal: RN2, RN3 and RN13. Method: a node in this process, beside a real local cluster's one.
 import { join } from "node:path";
-import { CLOSE_CODES, type Role, ROLES } from "@carillon/contracts";
+import { CLOSE_CODES, DEFAULT_REGIONS, type Role, ROLES } from "@carillon/contracts";
 import { systemClock, systemRandom, systemScheduler } from "@carillon/kernel";
 import { createLogger, createMetrics } from "@carillon/telemetry";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -9,8 +9,10 @@ import { DevCluster } from "./dev/dev-cluster.ts";
 import { newDataFolder } from "./dev/dev-run.ts";
 import { readOrCreateSecrets } from "./dev/dev-secrets.ts";
 import { nodeEnv } from "./dev/node-env.ts";
+import { supervisorLines } from "./process-view.ts";
 import { readRegionNodeConfig } from "./region-node-config.ts";
 import { createRegionNode, newMemberId } from "./region-node.ts";
+import { drawnTree, printedTree } from "./test-drawn-tree.ts";
 
 const TEST_MAX_MS = 120_000;
 
@@ -34,12 +36,17 @@ describe("a region node", { timeout: TEST_MAX_MS }, () => {
   }, TEST_MAX_MS);
 
   function create(
-    options: { roles?: readonly Role[]; storeUrl?: string; more?: Record<string, string> } = {},
+    options: {
+      roles?: readonly Role[];
+      regions?: readonly string[];
+      storeUrl?: string;
+      more?: Record<string, string>;
+    } = {},
   ) {
     const config = readRegionNodeConfig(
       nodeEnv({
         region: "fra",
-        regions: ["fra"],
+        regions: options.regions ?? ["fra"],
         roles: options.roles ?? ROLES,
         natsUrl: cluster.natsUrl("fra"),
         storeUrl: options.storeUrl ?? cluster.storeUrl("fra"),
@@ -161,6 +168,14 @@ describe("a region node", { timeout: TEST_MAX_MS }, () => {
       expect(await closeCodeOf({ [name]: "hr.example" })).toBe(CLOSE_CODES.unauthenticated);
     },
   );
+
+  test("RN13 — the tree is printed as docs/architecture.md draws it", async () => {
+    const { node } = create({ regions: DEFAULT_REGIONS });
+    await node.start();
+    const printed = supervisorLines(node.tree(), "  ");
+    await node.stop();
+    expect(printedTree(printed)).toEqual(drawnTree("node"));
+  });
 
   test("RN3 — stopped while it starts, and before: nothing goes on", async () => {
     const { node, events } = create();

@@ -8,6 +8,7 @@
 //   RN3  `stop` is safe at any moment and twice; what was not started is not stopped.
 //   RN9  A part that crashes is started again, and with it what stands on it, and nothing else. What
 //        a second try within the time does not mend ends the node: whoever runs it starts another.
+//   RN13 The tree is the one that docs/architecture.md draws.
 import { BugError, Fault } from "@carillon/kernel";
 import { exitText, type ProcessRuntime, type StartAnswer, Supervisor } from "@carillon/process";
 import type { TreeNode } from "@carillon/process";
