@@ -1,4 +1,5 @@
-// Goal: RN2, RN3 and RN13. Method: a node in this process, beside a real local cluster's one.
+// Goal: RN2, RN3, RN13, RN14 and AG6. Method: a node in this process, beside a real local cluster's one.
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { CLOSE_CODES, DEFAULT_REGIONS, type Role, ROLES } from "@carillon/contracts";
 import { systemClock, systemRandom, systemScheduler } from "@carillon/kernel";
@@ -95,6 +96,7 @@ describe("a region node", { timeout: TEST_MAX_MS }, () => {
       memberId,
       ingestPort: expect.any(Number) as number,
       gatewayPort: expect.any(Number) as number,
+      metricsPort: expect.any(Number) as number,
     });
     expect(await isServing(ready.ingestPort, "/readyz")).toBe(true);
     expect(await isServing(ready.gatewayPort, "/readyz")).toBe(true);
@@ -133,6 +135,50 @@ describe("a region node", { timeout: TEST_MAX_MS }, () => {
       'carillon_ingest_notifications_total{outcome="accepted",region="fra"} 1\n',
     );
     await ingest.node.stop();
+  });
+
+  test.each(ROLES)(
+    "RN14 — a node with only the role %s shows its metrics, until it has stopped",
+    async (role) => {
+      const { node } = create({ roles: [role] });
+      const { metricsPort } = await node.start();
+      const url = `http://127.0.0.1:${metricsPort}`;
+      expect(await (await fetch(`${url}/healthz`)).text()).toBe("ok\n");
+      const answer = await fetch(`${url}/readyz`);
+      expect([answer.status, await answer.json()]).toEqual([
+        200,
+        {
+          status: "ready",
+          roles: [role],
+          isBusConnected: true,
+          standing: role === "gateway" ? null : "serving",
+        },
+      ]);
+      const shown = async (): Promise<string> => (await fetch(`${url}/metrics`)).text();
+      const runtime = `carillon_process_resident_count{runtime="${role}",region="fra"} 0\n`;
+      const members = 'carillon_members_count{state="alive",region="fra"}';
+      while (!(await shown()).includes(members)) await systemClock.sleep(20); // once a second
+      expect((await shown()).includes(runtime)).toBe(role !== "ingest");
+      expect((await fetch(`${url}/tree`)).status).toBe(404); // asked with the operator key only
+      await node.stop();
+      expect(await isServing(metricsPort, "/healthz")).toBe(false);
+    },
+  );
+
+  test("RN14, AG6 — a metrics port that is taken ends nothing, and is served once it is free", async () => {
+    const holder = createServer();
+    await new Promise<void>((resolve) => holder.listen(0, "127.0.0.1", resolve));
+    const { port } = holder.address() as AddressInfo;
+    const { node, events } = create({ more: { CARILLON_NODE_METRICS_PORT: String(port) } });
+    const ready = await node.start();
+    expect([ready.metricsPort, await isServing(ready.ingestPort, "/readyz")]).toEqual([null, true]);
+    await new Promise((resolve) => holder.close(resolve));
+    while (!(await isServing(port, "/readyz"))) await systemClock.sleep(20);
+    expect(events.filter((event) => event.startsWith("metrics."))).toEqual([
+      "metrics.not_served",
+      "metrics.served",
+    ]);
+    await node.stop();
   });
 
   test.each(["CARILLON_NODE_TOKEN_ISSUER", "CARILLON_NODE_TOKEN_AUDIENCE"])(

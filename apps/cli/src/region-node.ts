@@ -13,6 +13,7 @@ import { BugError, Fault } from "@carillon/kernel";
 import { exitText, type ProcessRuntime, type StartAnswer, Supervisor } from "@carillon/process";
 import type { TreeNode } from "@carillon/process";
 import type { NodeReady } from "./node-messages.ts";
+import type { NodePhase } from "./node-metrics.ts";
 import { supervisorObserver } from "./node-telemetry.ts";
 import { Foundation, foundationChildren, type RegionNodeDeps } from "./region-node-parts.ts";
 import { Roles, type Supervision } from "./region-node-roles.ts";
@@ -50,6 +51,7 @@ class SupervisedNode implements RegionNode {
   readonly #roles: Roles;
   readonly #supervisor: Supervisor;
   readonly #gaveUp = Promise.withResolvers<string>();
+  #hasStarted = false;
   #starting: Promise<NodeReady> | undefined;
   #stopping: Promise<void> | undefined;
 
@@ -63,7 +65,12 @@ class SupervisedNode implements RegionNode {
         Math.min(RESTART_DELAY_MAX_MS, RESTART_DELAY_MS * 2 ** failedAttempts),
     };
     const foundation = this.#foundation;
-    this.#roles = new Roles(deps, { foundation, supervision, tree: () => this.tree() });
+    this.#roles = new Roles(deps, {
+      foundation,
+      supervision,
+      tree: () => this.tree(),
+      phase: () => this.#phase(),
+    });
     this.#supervisor = new Supervisor({
       id: "node",
       clock,
@@ -104,6 +111,7 @@ class SupervisedNode implements RegionNode {
   async #start(): Promise<NodeReady> {
     const answer = await this.#supervisor.start();
     if (answer.kind !== "started") throw startErrorOf(answer);
+    this.#hasStarted = true;
     const { memberId } = this.#foundation.incarnation;
     return { kind: "ready", memberId, ...this.#roles.ports };
   }
@@ -120,6 +128,11 @@ class SupervisedNode implements RegionNode {
     await Promise.race([this.#starting?.then(ignore, ignore), late.promise]);
     timer.cancel();
     await this.#supervisor.stop();
+  }
+
+  #phase(): NodePhase {
+    if (this.#stopping !== undefined) return "stopping";
+    return this.#hasStarted ? "ready" : "starting";
   }
 
   #giveUp(reason: string): void {
