@@ -34,6 +34,7 @@ interface CommonOptions {
   readonly agent?: string;
   readonly table?: string;
   readonly limit?: number;
+  readonly all?: boolean;
 }
 
 const LIST_MAX = 1_000;
@@ -66,7 +67,8 @@ export function processCommand(context: OperatorContext): Command {
     .option("--agent <url>", "instead: of a discovery agent, where its metrics are; needs no key");
   add("list", "processes that are not idle", (api, options) => list(api, options, false))
     .option("--node <name>", "only of this node")
-    .option("--table <name>", "only of this table, such as fra/17")
+    .option("--table <name>", "only of this table, such as fra/17 or gateway.sessions")
+    .option("--all", "idle ones, too, if they have a state", false)
     .option("--limit <count>", "so many at most", count(1, LIST_MAX), 100);
   add("quarantine", "processes in quarantine, with their reason", (api, options) =>
     list(api, options, true),
@@ -173,6 +175,7 @@ async function list(
   if (options.node !== undefined) query.set("node", options.node);
   if (options.table !== undefined) query.set("table", options.table);
   if (isQuarantinedOnly) query.set("quarantined", "true");
+  if (options.all === true) query.set("all", "true");
   const answer = await api.ask({ method: "GET", path: `/v1/admin/processes?${String(query)}` });
   if (answer.kind === "failed") return failed(api, answer);
   const found = answer.body as AdminProcesses;

@@ -1,5 +1,6 @@
 // apps/cli/src/process-view.ts
 // Processes and supervisors as lines for people. Pure.
+import { secondsText } from "./agent/discover-view.ts";
 import type { AdminProcesses, AdminReply, SupervisorNode } from "@carillon/contracts";
 
 type Tree = Extract<AdminReply, { kind: "tree" }>;
@@ -40,14 +41,21 @@ export function supervisorLines(node: SupervisorNode, indent: string): string[] 
 }
 
 export function processTable({ processes, unreachable, isCut }: AdminProcesses): string[] {
-  const header = ["NODE", "TABLE", "PROCESS", "PHASE", "WAITING", "CRASHES", "RETRY", "LAST ERROR"];
+  const header = [
+    ...["NODE", "TABLE", "PROCESS", "PHASE", "WAITING", "BYTES", "RESTARTS", "CRASHES", "AGE"],
+    ...["NOW/LAST", "RETRY", "LAST ERROR"],
+  ];
   const rows = processes.map((one) => [
     one.node,
     one.table,
     one.key,
     one.phase,
     String(one.waitingCount),
+    String(one.waitingBytes),
+    String(one.restartCount),
     String(one.recentCrashCount),
+    one.ageMs === null ? "" : secondsText(one.ageMs),
+    one.current ?? "",
     one.retryInMs === null ? "" : `${Math.ceil(one.retryInMs / SECOND_MS)} s`,
     one.lastError ?? "",
   ]);
@@ -60,7 +68,9 @@ export function processTable({ processes, unreachable, isCut }: AdminProcesses):
       .join("  ")
       .trimEnd();
   const shown = rows.length === 0 ? ["none"] : [lineOf(header), ...rows.map(lineOf)];
-  const more = isCut ? ["… and more: see --limit, --node and --table"] : [];
+  const more = isCut
+    ? ["… and more, or not all were looked at: see --limit, --node and --table"]
+    : [];
   return [...shown, ...more, ...unreachable.map((node) => `${node} did not answer`)];
 }
 
