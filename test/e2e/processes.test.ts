@@ -2,9 +2,10 @@
 // What a process per recipient promises, with real nodes and real signals: a handler that never ends
 // (P16), a node that dies with 100,000 of them (S42), an orderly end (S43).
 import { execFile } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { partitionOf } from "@carillon/contracts";
 import type { Store } from "@carillon/store";
@@ -40,6 +41,16 @@ const share = (memberId: string): Promise<number[]> =>
     return own.length >= 100 ? own : undefined;
   });
 
+/** What a node has logged of itself. */
+function logLinesOf(memberId: string): Record<string, unknown>[] {
+  const nodes = join(system.dataFolder, "nodes");
+  return readdirSync(nodes)
+    .filter((name) => name.endsWith(".log"))
+    .flatMap((name) => readFileSync(join(nodes, name), "utf8").split("\n"))
+    .filter((line) => line.includes(`"node":"${memberId}"`) && line.endsWith("}"))
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+}
+
 /** `carillon process …` of the cluster, as an operator calls it. */
 async function operate(...words: string[]): Promise<{ text: string; code: number }> {
   const main = new URL("../../apps/cli/src/main.ts", import.meta.url).pathname;
@@ -71,6 +82,21 @@ test("P16, RN11, D7, O8 — a recipient's handler never ends: its node is ended,
     second = await system.cluster.addWorker("fra", stuckEnv());
   }
   const inboxes = await Promise.all(team.map((id) => system.connect(id, { region: "fra" })));
+  // Held for longer than a second, and not for ever: it is logged, with who it was.
+  writeFileSync(file, "");
+  await api().post({ recipients: [victim] }, "held for a while");
+  await delay(2_000);
+  rmSync(file);
+  const stalled = await until("the stall is logged", 10_000, () =>
+    logLinesOf(second.memberId).find(({ event }) => event === "node.stalled"),
+  );
+  expect(stalled).toMatchObject({
+    culprit: "process",
+    table: `fra/${partition}`,
+    slot: place.index,
+    process: `${TENANT}/${victim}`,
+  });
+  await inboxes[3]!.has(1);
   writeFileSync(file, "");
   const beganAtMs = performance.now();
   const id = await api().post({ recipients: team }, "one of you never ends");

@@ -6,7 +6,12 @@ import type { MemberChange, Membership } from "@carillon/cluster";
 import { CLOSE_CODES } from "@carillon/contracts";
 import type { Gateway, GatewayStats } from "@carillon/gateway";
 import { assertNever, type Clock, Fault } from "@carillon/kernel";
-import { exitText, type SupervisorReport } from "@carillon/process";
+import {
+  exitText,
+  type ProcessRuntime,
+  type Stall,
+  type SupervisorReport,
+} from "@carillon/process";
 import type { Logger, Metrics } from "@carillon/telemetry";
 import type { ListenFailure } from "./metrics-server.ts";
 
@@ -204,6 +209,34 @@ export function publishOutboxAge(deps: {
   };
   let timer = clock.setTimer(OUTBOX_EVERY_MS, publish);
   return () => timer.cancel();
+}
+
+/**
+ * RN11: with the key of the process, as it is known a moment after the stall; null when it has ended
+ * meanwhile. Ids may be logged (D8), and without one nobody finds the recipient.
+ */
+export function stallObserver({
+  log,
+  metrics,
+  runtimes,
+}: Telemetry & { readonly runtimes: () => readonly ProcessRuntime[] }) {
+  return ({ culprit, blockedMs }: Stall): void => {
+    metrics.eventLoopStalls.inc();
+    const { kind, ...place } = culprit;
+    // Not `key`: a field of that name is a secret to the log (TE1).
+    const who = culprit.kind === "process" && { process: keyOf(runtimes(), culprit) };
+    log.warn("node.stalled", { culprit: kind, ...place, ...who, blockedMs });
+  };
+}
+
+function keyOf(
+  runtimes: readonly ProcessRuntime[],
+  { table, slot }: { readonly table: string; readonly slot: number },
+): string | null {
+  const found = runtimes.flatMap((runtime) => runtime.tables()).find(({ name }) => name === table);
+  if (found === undefined) return null;
+  const { key, phase } = found.inspect(slot);
+  return phase === "absent" ? null : key;
 }
 
 /** AG6: a failure that stays is an error once, until it is over; its count goes on. */
