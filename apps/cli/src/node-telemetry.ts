@@ -156,35 +156,45 @@ export function supervisorObserver({ log, metrics }: Telemetry) {
   };
 }
 
-/** Copies gauges, and what is counted from now on, once a second; returns what ends it. */
+/**
+ * Copies gauges, and what is counted from now on, once a second; returns what ends it. A gateway that
+ * begins later counts from its first on.
+ */
 export function publishGatewayStats(deps: {
-  readonly gateway: Gateway;
+  readonly gateway: () => Pick<Gateway, "stats"> | undefined;
   readonly metrics: Metrics;
   readonly clock: Clock;
 }): () => void {
-  const { gateway, metrics, clock } = deps;
-  const first = gateway.stats();
-  const before = new Map<string, number>([
-    ...COUNTED.map((name) => [eventOf(name), first[name]] as const),
-    ...CLOSES.map((code) => [`closed_${code}`, first.closedTotal[code] ?? 0] as const),
-  ]);
+  const { metrics, clock } = deps;
+  let counted = deps.gateway();
+  let before = counted === undefined ? new Map<string, number>() : totalsOf(counted.stats());
   const publish = (): void => {
     timer = clock.setTimer(STATS_EVERY_MS, publish);
+    const gateway = deps.gateway();
+    if (gateway === undefined) return;
+    if (gateway !== counted) before = new Map();
+    counted = gateway;
     const stats = gateway.stats();
     metrics.sockets.set(stats.socketsCount);
     metrics.gatewaySessions.set(stats.sessionsCount);
     metrics.gatewayBufferedBytes.set(stats.waitingBytes);
     metrics.gatewayRefusedSockets.set(stats.refusedSocketsCount);
     metrics.gatewayReportsWaiting.set(stats.reportsWaitingCount);
-    for (const name of COUNTED) count(eventOf(name), stats[name]);
-    for (const code of CLOSES) count(`closed_${code}`, stats.closedTotal[code] ?? 0);
-  };
-  const count = (event: string, total: number): void => {
-    metrics.gatewayEvents.inc({ event }, total - (before.get(event) ?? 0));
-    before.set(event, total);
+    const totals = totalsOf(stats);
+    for (const [event, total] of totals)
+      metrics.gatewayEvents.inc({ event }, total - (before.get(event) ?? 0));
+    before = totals;
   };
   let timer = clock.setTimer(STATS_EVERY_MS, publish);
   return () => timer.cancel();
+}
+
+/** By event. */
+function totalsOf(stats: GatewayStats): Map<string, number> {
+  return new Map([
+    ...COUNTED.map((name) => [eventOf(name), stats[name]] as const),
+    ...CLOSES.map((code) => [`closed_${code}`, stats.closedTotal[code] ?? 0] as const),
+  ]);
 }
 
 function eventOf(name: (typeof COUNTED)[number]): string {

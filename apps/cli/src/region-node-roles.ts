@@ -1,5 +1,6 @@
 // apps/cli/src/region-node-roles.ts
-// The roles of a node, one for one: a worker that crashes leaves the sockets alone.
+// The roles of a node, one for one: a worker that crashes leaves the sockets alone. Above 300 lines, since
+// what each role is given, and what stays over its restarts, is seen in one place.
 //   RN8  A gateway that crashes takes its member id with it: owners still send to its sessions under
 //        that id, and the numbers of the next one's sessions begin anew.
 import { ownBus } from "@carillon/bus";
@@ -115,12 +116,14 @@ export class Roles {
       ...this.#supervision,
       onExit,
       children: [
+        // What shows the others stops after them: a drain of minutes is seen, and asked about.
         this.#metricsChild(),
-        ...(roles.includes("worker") ? [this.#workerChild()] : []),
-        ...(roles.includes("gateway") ? [this.#gatewayChild()] : []),
-        ...(roles.includes("ingest") ? [this.#ingestChild()] : []),
-        this.#operatorsChild(),
         this.#statsChild(),
+        this.#operatorsChild(),
+        // S43: no intake, then partitions go, then sockets; its sessions follow to the new owners.
+        ...(roles.includes("gateway") ? [this.#gatewayChild()] : []),
+        ...(roles.includes("worker") ? [this.#workerChild()] : []),
+        ...(roles.includes("ingest") ? [this.#ingestChild()] : []),
       ],
     });
     return this.#supervisor;
@@ -297,7 +300,6 @@ export class Roles {
     });
   }
 
-  /** The first, and so the last to stop: what a drain does is seen. */
   #metricsChild(): ChildSpec {
     return nodeMetricsChild(this.#deps, {
       foundation: this.#foundation,
@@ -347,8 +349,8 @@ export class Roles {
         const { membership } = this.#foundation.incarnation;
         run.onOver(publishMembers({ membership, metrics, clock }));
         run.onOver(publishProcessStats({ runtimes: () => this.#runtimesByRole(), metrics, clock }));
-        if (this.#gateway !== undefined)
-          run.onOver(publishGatewayStats({ gateway: this.#gateway, metrics, clock }));
+        if (rolesOf(config).includes("gateway"))
+          run.onOver(publishGatewayStats({ gateway: () => this.#gateway, metrics, clock }));
         if (rolesOf(config).includes("ingest"))
           run.onOver(publishOutboxAge({ outbox: this.#foundation.store.outbox, metrics, clock }));
         return { stop: () => undefined };

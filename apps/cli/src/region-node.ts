@@ -1,10 +1,10 @@
 // apps/cli/src/region-node.ts
 // One process of one region with the roles it is given: the unit of production and of `carillon dev`.
 // Its parts are children of a supervisor, drawn in docs/architecture.md ("Supervision").
-//   RN2  Start: store (where a role needs it) → bus → home → membership → worker → gateway → ingest; nobody
-//        is let in before what serves him runs. Stop in reverse, each step bounded: no new
-//        partitions, no new writes, sockets told to go elsewhere, partitions handed over, then NATS
-//        and the database.
+//   RN2  Start: store (where a role needs it) → bus → home → membership → roles: gateway, worker, ingest.
+//        Stop in reverse, each step bounded (S43): no new writes, then turns finish, are flushed and the
+//        partitions handed over, then sockets are told to go elsewhere, then NATS and the database.
+//        Until its last socket has gone the gateway follows its sessions to their new owners.
 //   RN3  `stop` is safe at any moment and twice; what was not started is not stopped.
 //   RN9  A part that crashes is started again, and with it what stands on it, and nothing else. What
 //        a second try within the time does not mend ends the node: whoever runs it starts another.
