@@ -4,7 +4,7 @@ import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { partitionOf } from "@carillon/contracts";
+import { type AdminProcesses, partitionOf } from "@carillon/contracts";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { until } from "./api.ts";
 import { startTestCluster, type TestCluster } from "./cluster.ts";
@@ -83,3 +83,42 @@ test("O8, RO1 — a recipient's process is inspected and reset from any region, 
   const nobody = await operate("lon", "inspect", `${TENANT}/anywhere-nobody`);
   expect([nobody.code, nobody.text]).toEqual([1, expect.stringContaining("404")]);
 }, 180_000);
+
+test("O8, GW33 — a live session that is idle is listed when asked, and inspected by its key, from another region", async () => {
+  const name = "anywhere-fra-session";
+  await system.api("fra").register(name, "fra");
+  await system.connect(name, { region: "fra" });
+  const { memberId } = (await system.cluster.nodeOf("fra")).ready;
+  const sessions = ["--node", memberId, "--table", "gateway.sessions"];
+  const list = async (...more: string[]) => {
+    const { text, code } = await operate("lon", "list", ...sessions, ...more);
+    const { processes, isCut } = JSON.parse(text) as AdminProcesses;
+    return {
+      code,
+      isCut,
+      found: processes.filter(({ key }) => key.startsWith(`${TENANT}/${name}#`)),
+    };
+  };
+  const { code, isCut, found } = await list("--all");
+  expect([code, isCut, found.map(({ phase }) => phase)]).toEqual([0, false, ["idle"]]);
+  expect((await list()).found).toEqual([]); // idle
+  const { key, slot } = found[0]!;
+  const inspected = await operate("lon", "inspect", key, ...sessions);
+  expect([inspected.code, JSON.parse(inspected.text)]).toEqual([
+    0,
+    expect.objectContaining({
+      node: memberId,
+      table: "gateway.sessions",
+      key,
+      slot,
+      hasState: true,
+    }),
+  ]);
+  const nobody = await operate("lon", "inspect", `${TENANT}/${name}#0`, ...sessions);
+  expect([nobody.code, nobody.text]).toEqual([1, expect.stringContaining("404")]);
+  const nowhere = await operate("lon", "list", "--table", "fra/999");
+  expect([nowhere.code, nowhere.text]).toEqual([
+    1,
+    expect.stringContaining("fra/0, lon/0 … to /255"),
+  ]);
+});

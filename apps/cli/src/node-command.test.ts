@@ -7,7 +7,13 @@ import { runUntilAsked } from "./node-command.ts";
 import type { NodeReady } from "./node-messages.ts";
 import type { RegionNode } from "./region-node.ts";
 
-const READY: NodeReady = { kind: "ready", memberId: "m", ingestPort: 1, gatewayPort: 2 };
+const READY: NodeReady = {
+  kind: "ready",
+  memberId: "m",
+  ingestPort: 1,
+  gatewayPort: 2,
+  metricsPort: 3,
+};
 const never = new Promise<never>(() => {});
 
 type Parts = Partial<RegionNode> & { asked?: Promise<string>; uncaught?: Promise<void> };

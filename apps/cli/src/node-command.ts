@@ -13,10 +13,16 @@
 import { performance } from "node:perf_hooks";
 import { CONFIG_EXIT_CODE, ConfigError, type Environment, printConfig } from "@carillon/config";
 import { type Clock, systemClock, systemRandom, systemScheduler } from "@carillon/kernel";
-import { DEFAULT_RUNTIME_LIMITS, Pulse, startWatchdog, type Watchdog } from "@carillon/process";
+import {
+  DEFAULT_RUNTIME_LIMITS,
+  Pulse,
+  type Stall,
+  startWatchdog,
+  type Watchdog,
+} from "@carillon/process";
 import type { LastWordsData } from "@carillon/store";
-import { createLogger, createMetrics, type Logger, type Metrics } from "@carillon/telemetry";
-import { reasonOf } from "./node-telemetry.ts";
+import { createLogger, createMetrics, type Logger } from "@carillon/telemetry";
+import { reasonOf, stallObserver } from "./node-telemetry.ts";
 import { homeOf, readRegionNodeConfig, type RegionNodeConfig } from "./region-node-config.ts";
 import { createRegionNode, newMemberId } from "./region-node.ts";
 
@@ -75,7 +81,12 @@ async function runNode(config: RegionNodeConfig, build: string): Promise<number>
     onReady(ready) {
       log.info("node.ready", { ...ready, build });
       process.send?.(ready);
-      watchdog = watchThisNode(pulse, { config, log, metrics }); // not before: its threads load, too
+      // Not before: its threads load, too.
+      watchdog = watchThisNode(pulse, {
+        config,
+        log,
+        onStall: stallObserver({ log, metrics, runtimes: () => node.runtimes() }),
+      });
     },
   });
   await watchdog?.stop();
@@ -103,7 +114,11 @@ const STUCK_QUARANTINE = {
 /** RN11. Last words only where there is a database to write them to. */
 function watchThisNode(
   pulse: Pulse,
-  { config, log, metrics }: { config: RegionNodeConfig; log: Logger; metrics: Metrics },
+  {
+    config,
+    log,
+    onStall,
+  }: { config: RegionNodeConfig; log: Logger; onStall: (stall: Stall) => void },
 ): Watchdog {
   const url = config.CARILLON_NODE_STORE_URL?.reveal();
   const home = homeOf(config);
@@ -116,10 +131,7 @@ function watchThisNode(
         data: { url, home, times: STUCK_QUARANTINE } satisfies LastWordsData,
       },
     }),
-    onStall({ culprit, blockedMs }) {
-      metrics.eventLoopStalls.inc();
-      log.warn("node.stalled", { culprit: culprit.kind, ...culprit, blockedMs });
-    },
+    onStall,
     onError: ({ thread, fate, cause }) =>
       log.error("node.watchdog_died", { thread, fate, reason: reasonOf(cause) }),
   });

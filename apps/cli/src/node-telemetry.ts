@@ -6,8 +6,14 @@ import type { MemberChange, Membership } from "@carillon/cluster";
 import { CLOSE_CODES } from "@carillon/contracts";
 import type { Gateway, GatewayStats } from "@carillon/gateway";
 import { assertNever, type Clock, Fault } from "@carillon/kernel";
-import { exitText, type SupervisorReport } from "@carillon/process";
+import {
+  exitText,
+  type ProcessRuntime,
+  type Stall,
+  type SupervisorReport,
+} from "@carillon/process";
 import type { Logger, Metrics } from "@carillon/telemetry";
+import type { ListenFailure } from "./metrics-server.ts";
 
 interface Telemetry {
   readonly log: Logger;
@@ -150,20 +156,24 @@ export function supervisorObserver({ log, metrics }: Telemetry) {
   };
 }
 
-/** Copies gauges, and what is counted from now on, once a second; returns what ends it. */
+/**
+ * Copies gauges, and what is counted from now on, once a second; returns what ends it. A gateway that
+ * begins later counts from its first on.
+ */
 export function publishGatewayStats(deps: {
-  readonly gateway: Gateway;
+  readonly gateway: () => Pick<Gateway, "stats"> | undefined;
   readonly metrics: Metrics;
   readonly clock: Clock;
 }): () => void {
-  const { gateway, metrics, clock } = deps;
-  const first = gateway.stats();
-  const before = new Map<string, number>([
-    ...COUNTED.map((name) => [eventOf(name), first[name]] as const),
-    ...CLOSES.map((code) => [`closed_${code}`, first.closedTotal[code] ?? 0] as const),
-  ]);
+  const { metrics, clock } = deps;
+  let counted = deps.gateway();
+  let before = counted === undefined ? new Map<string, number>() : totalsOf(counted.stats());
   const publish = (): void => {
     timer = clock.setTimer(STATS_EVERY_MS, publish);
+    const gateway = deps.gateway();
+    if (gateway === undefined) return;
+    if (gateway !== counted) before = new Map();
+    counted = gateway;
     const stats = gateway.stats();
     metrics.sockets.set(stats.socketsCount);
     metrics.gatewaySessions.set(stats.sessionsCount);
@@ -171,15 +181,21 @@ export function publishGatewayStats(deps: {
     metrics.gatewayRefusedSockets.set(stats.refusedSocketsCount);
     metrics.gatewayRelieved.set(stats.isRelieved ? 1 : 0);
     metrics.gatewayReportsWaiting.set(stats.reportsWaitingCount);
-    for (const name of COUNTED) count(eventOf(name), stats[name]);
-    for (const code of CLOSES) count(`closed_${code}`, stats.closedTotal[code] ?? 0);
-  };
-  const count = (event: string, total: number): void => {
-    metrics.gatewayEvents.inc({ event }, total - (before.get(event) ?? 0));
-    before.set(event, total);
+    const totals = totalsOf(stats);
+    for (const [event, total] of totals)
+      metrics.gatewayEvents.inc({ event }, total - (before.get(event) ?? 0));
+    before = totals;
   };
   let timer = clock.setTimer(STATS_EVERY_MS, publish);
   return () => timer.cancel();
+}
+
+/** By event. */
+function totalsOf(stats: GatewayStats): Map<string, number> {
+  return new Map([
+    ...COUNTED.map((name) => [eventOf(name), stats[name]] as const),
+    ...CLOSES.map((code) => [`closed_${code}`, stats.closedTotal[code] ?? 0] as const),
+  ]);
 }
 
 function eventOf(name: (typeof COUNTED)[number]): string {
@@ -204,6 +220,59 @@ export function publishOutboxAge(deps: {
   };
   let timer = clock.setTimer(OUTBOX_EVERY_MS, publish);
   return () => timer.cancel();
+}
+
+/**
+ * RN11: with the key of the process, as it is known a moment after the stall; null when it has ended
+ * meanwhile. Ids may be logged (D8), and without one nobody finds the recipient.
+ */
+export function stallObserver({
+  log,
+  metrics,
+  runtimes,
+}: Telemetry & { readonly runtimes: () => readonly ProcessRuntime[] }) {
+  return ({ culprit, blockedMs }: Stall): void => {
+    metrics.eventLoopStalls.inc();
+    const { kind, ...place } = culprit;
+    // Not `key`: a field of that name is a secret to the log (TE1).
+    const who = culprit.kind === "process" && { process: keyOf(runtimes(), culprit) };
+    log.warn("node.stalled", { culprit: kind, ...place, ...who, blockedMs });
+  };
+}
+
+function keyOf(
+  runtimes: readonly ProcessRuntime[],
+  { table, slot }: { readonly table: string; readonly slot: number },
+): string | null {
+  const found = runtimes.flatMap((runtime) => runtime.tables()).find(({ name }) => name === table);
+  if (found === undefined) return null;
+  const { key, phase } = found.inspect(slot);
+  return phase === "absent" ? null : key;
+}
+
+/** AG6: a failure that stays is an error once, until it is over; its count goes on. */
+export function metricsObserver({
+  log,
+  metrics,
+  advice,
+}: Telemetry & { readonly advice: string }): {
+  onServed(port: number): void;
+  onFailed(failure: ListenFailure): void;
+} {
+  let isFailing = false;
+  return {
+    onServed(port) {
+      if (isFailing) log.info("metrics.served", { port });
+      isFailing = false;
+    },
+    onFailed({ cause, failuresCount, nextDelayMs }) {
+      metrics.failures.inc({ component: "metrics_server" });
+      const about = { reason: reasonOf(cause), failuresCount, nextDelayMs };
+      if (isFailing) return log.debug("metrics.not_served", about);
+      isFailing = true;
+      log.error("metrics.not_served", { ...about, advice });
+    },
+  };
 }
 
 /** A fault's code; for a bug its text and place, since that is all there is to find it by. */

@@ -10,6 +10,13 @@ import { processHandlers } from "./process-routes.ts";
 import { processLines, processTable, treeLines } from "./process-view.ts";
 
 const SECRET = "salary-of-ada";
+const ALL = {
+  kind: "processes",
+  table: null,
+  isQuarantinedOnly: false,
+  isIdleToo: false,
+  limit: 10,
+} as const;
 
 async function startNode() {
   const clock = new FakeClock();
@@ -49,7 +56,7 @@ async function startNode() {
 test("PA1, O8 — the list, one process and the tree hold keys, phases and error texts, and no state", async () => {
   const { ask, table } = await startNode();
   table.quarantine(5, new Error("an operator saw it"));
-  const listed = await ask({ kind: "processes", table: null, isQuarantinedOnly: true, limit: 10 });
+  const listed = await ask({ ...ALL, isQuarantinedOnly: true });
   const one = await ask({ kind: "inspect", table: "fra/7", key: "acme/employee-5" });
   const tree = await ask({ kind: "tree" });
   for (const answer of [listed, one, tree]) {
@@ -75,9 +82,19 @@ test("PA1, O8 — the list, one process and the tree hold keys, phases and error
     unreachable: ["fra-node-2"],
     isCut: true,
   }).join("\n");
-  expect(lines).toMatch(/^NODE +TABLE +PROCESS +PHASE/);
+  const [header, first] = lines.split("\n").map((line) => line.split(/ {2,}/));
+  expect(header).toEqual([
+    ...["NODE", "TABLE", "PROCESS", "PHASE", "WAITING", "BYTES", "RESTARTS", "CRASHES", "AGE"],
+    ...["NOW/LAST", "RETRY", "LAST ERROR"],
+  ]);
+  const { restartCount, recentCrashCount } = table.inspect(3);
+  expect(first?.slice(0, 8)).toEqual(
+    [node, "fra/7", "acme/employee-3", "quarantined", 0, 0, restartCount, recentCrashCount].map(
+      String,
+    ),
+  );
   expect(lines).toContain("an operator saw it");
-  expect(lines).toContain("… and more");
+  expect(lines).toContain("… and more, or not all were looked at");
   expect(lines).toContain("fra-node-2 did not answer");
   expect(processLines({ ...one.process, node }).join("\n")).toContain("phase        quarantined");
   expect(treeLines(tree).join("\n")).toContain("fra/7");
@@ -95,6 +112,34 @@ test("O8 — reset lets it run again, and the store forgets it; what is not ther
   expect(await ask({ ...reset, key: "nobody" })).toEqual({ kind: "not_found" });
   expect(await ask({ kind: "resume", table: "fra/7" })).toEqual({ kind: "done", isChanged: false });
   expect(await ask({ kind: "resume", table: "fra/9" })).toEqual({ kind: "not_found" });
+});
+
+test("O8 — the list has idle ones when asked, tells when it is cut, and knows no table that is not there", async () => {
+  const { ask, table, clock } = await startNode();
+  table.quarantine(5, new Error("an operator saw it"));
+  for (const slot of [2, 4, 70]) table.cast(slot, { kind: "step", isPoison: false });
+  await clock.advance(100);
+  const slotsOf = async (more: Partial<AdminRequest>) => {
+    const answer = await ask({ ...ALL, ...more } as AdminRequest);
+    if (answer.kind !== "processes") throw new Error(answer.kind);
+    return { slots: answer.processes.map(({ slot }) => slot), isCut: answer.isCut };
+  };
+  const busy = { slots: [3, 5], isCut: false };
+  const resident = { slots: [1, 2, 3, 4, 5, 70], isCut: false };
+  expect(await slotsOf({})).toEqual(busy);
+  expect(await slotsOf({ isIdleToo: true })).toEqual(resident);
+  expect(await slotsOf({ isIdleToo: true, limit: 6 })).toEqual(resident);
+  expect(await slotsOf({ isIdleToo: true, limit: 5 })).toEqual({
+    slots: [1, 2, 3, 4, 5],
+    isCut: true,
+  });
+  expect(await slotsOf({ limit: 2 })).toEqual(busy);
+  expect(await slotsOf({ limit: 1 })).toEqual({ slots: [3], isCut: true });
+  // So many slots are looked at, and no more: it costs the node's own thread.
+  table.cast(30_000, { kind: "step", isPoison: false });
+  await clock.advance(100);
+  expect(await slotsOf({ isIdleToo: true })).toEqual({ ...resident, isCut: true });
+  expect(await ask({ ...ALL, table: "fra/8" })).toEqual({ kind: "not_found" });
 });
 
 test("PA1, O8 — what the router brings is answered beside the process; a store that is away is no crash of the worker", async () => {

@@ -29,6 +29,8 @@ export interface ProcessAdminDeps {
 }
 
 const ERROR_CHARACTERS_MAX = 300;
+/** Slots that one question for idle ones looks at; more would hold the thread (D7). */
+const LOOKS_MAX = 20_000;
 
 /** Returns what ends it. */
 export function serveProcessAdmin(deps: ProcessAdminDeps): () => void {
@@ -62,7 +64,7 @@ export async function answerTo(
         stats: statsOf(deps.runtimes()),
       };
     case "processes":
-      return { kind: "processes", processes: listOf(tables, request) };
+      return listOf(tables, request);
     case "resume": {
       const found = tables.find(({ name }) => name === request.table);
       return found === undefined
@@ -82,19 +84,63 @@ export async function answerTo(
   }
 }
 
+/** Not found: a table was named, and is not here. */
 function listOf(
   tables: readonly InspectableTable[],
-  { table, isQuarantinedOnly, limit }: Extract<AdminRequest, { kind: "processes" }>,
-): ProcessView[] {
-  const found: ProcessView[] = [];
-  for (const one of tables) {
-    if (found.length >= limit) break;
-    if (table !== null && one.name !== table) continue;
-    const room = limit - found.length;
-    const some = isQuarantinedOnly ? one.quarantined(room) : one.active(room);
-    found.push(...some.map((inspection) => viewOf(one.name, inspection)));
+  request: Extract<AdminRequest, { kind: "processes" }>,
+): AdminReply {
+  const { table, limit } = request;
+  const wanted = table === null ? tables : tables.filter(({ name }) => name === table);
+  if (table !== null && wanted.length === 0) return { kind: "not_found" };
+  const processes: ProcessView[] = [];
+  let looksLeft = LOOKS_MAX;
+  for (const one of wanted) {
+    const room = limit + 1 - processes.length; // one more tells that there are more
+    if (room === 0 || looksLeft === 0) break;
+    if (request.isIdleToo && isEmpty(one)) continue;
+    const some = request.isIdleToo
+      ? residentOf(one, room, looksLeft)
+      : { found: request.isQuarantinedOnly ? one.quarantined(room) : one.active(room), looksLeft };
+    looksLeft = some.looksLeft;
+    processes.push(...some.found.map((inspection) => viewOf(one.name, inspection)));
   }
-  return found;
+  const isCut = processes.length > limit || looksLeft === 0;
+  return { kind: "processes", processes: processes.slice(0, limit), isCut };
+}
+
+function isEmpty(table: InspectableTable): boolean {
+  const { residentCount, waitingCount, crashedCount } = table.sums();
+  return residentCount + waitingCount + crashedCount === 0;
+}
+
+/** Those that have a state or something to do, in the order of their slots. */
+function residentOf(
+  table: InspectableTable,
+  limit: number,
+  looksMax: number,
+): { readonly found: ProcessInspection<unknown>[]; readonly looksLeft: number } {
+  const found: ProcessInspection<unknown>[] = [];
+  let looksLeft = looksMax;
+  const slotsCount = slotsCountOf(table);
+  for (let slot = 0; slot < slotsCount && found.length < limit && looksLeft > 0; slot++) {
+    const inspection = table.inspect(slot);
+    looksLeft--;
+    const isThere = inspection.phase !== "idle" && inspection.phase !== "absent";
+    if (isThere || inspection.state !== undefined) found.push(inspection);
+  }
+  return { found, looksLeft };
+}
+
+/** `find` knows the slots that a table has: how many is found by halving. */
+function slotsCountOf(table: InspectableTable): number {
+  let [low, high] = [0, 1];
+  while (table.find(`#${high - 1}`) !== undefined) [low, high] = [high, high * 2];
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    if (table.find(`#${middle}`) === undefined) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }
 
 export function viewOf(table: string, inspection: ProcessInspection<unknown>): ProcessView {

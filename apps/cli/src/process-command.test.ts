@@ -50,6 +50,8 @@ test("PC1 — without a cluster or a key it says what it needs (64); a silent ad
   for (const words of [
     ["tree", "--url", "nonsense"],
     ["tree", "--url", "ftp://127.0.0.1"],
+    ["tree", "--agent", "nonsense"],
+    ["tree", "--agent", url, "--node", "n"],
     ["list", "--limit", "0", "--url", url],
     ["inspect", "--url", url],
     ["inspect", "acme/ada", "--node", "n", "--url", url],

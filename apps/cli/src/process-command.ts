@@ -20,6 +20,7 @@ import {
   UNREACHABLE_EXIT_CODE,
   UsageError,
 } from "./admin-api.ts";
+import { showAgentTree } from "./agent/agent-tree.ts";
 import { count } from "./arguments.ts";
 import type { ApiRequest } from "./clients/api-client.ts";
 import { processLines, processTable, treeLines } from "./process-view.ts";
@@ -30,8 +31,10 @@ interface CommonOptions {
   readonly data: string;
   readonly json: boolean;
   readonly node?: string;
+  readonly agent?: string;
   readonly table?: string;
   readonly limit?: number;
+  readonly all?: boolean;
 }
 
 const LIST_MAX = 1_000;
@@ -59,13 +62,13 @@ export function processCommand(context: OperatorContext): Command {
         const self = given.at(-1) as Command;
         process.exit(await run(act, self.opts<CommonOptions>(), argument, context));
       });
-  add("tree", "supervisors, tables and their sums, of every node", tree).option(
-    "--node <name>",
-    "only this node",
-  );
+  add("tree", "supervisors, tables and their sums, of every node", tree)
+    .option("--node <name>", "only this node")
+    .option("--agent <url>", "instead: of a discovery agent, where its metrics are; needs no key");
   add("list", "processes that are not idle", (api, options) => list(api, options, false))
     .option("--node <name>", "only of this node")
-    .option("--table <name>", "only of this table, such as fra/17")
+    .option("--table <name>", "only of this table, such as fra/17 or gateway.sessions")
+    .option("--all", "idle ones, too, if they have a state", false)
     .option("--limit <count>", "so many at most", count(1, LIST_MAX), 100);
   add("quarantine", "processes in quarantine, with their reason", (api, options) =>
     list(api, options, true),
@@ -94,6 +97,12 @@ async function run(
   context: OperatorContext,
 ): Promise<number> {
   try {
+    const { agent } = options;
+    if (agent !== undefined) {
+      if ((options.url ?? options.node) !== undefined)
+        throw new UsageError("--agent stands alone: an agent is none of a region's nodes");
+      return await showAgentTree(agent, { terminal: context.terminal, isJson: options.json });
+    }
     return await act(apiOf(options, context), options, argument);
   } catch (cause) {
     if (!(cause instanceof UsageError)) throw cause;
@@ -166,6 +175,7 @@ async function list(
   if (options.node !== undefined) query.set("node", options.node);
   if (options.table !== undefined) query.set("table", options.table);
   if (isQuarantinedOnly) query.set("quarantined", "true");
+  if (options.all === true) query.set("all", "true");
   const answer = await api.ask({ method: "GET", path: `/v1/admin/processes?${String(query)}` });
   if (answer.kind === "failed") return failed(api, answer);
   const found = answer.body as AdminProcesses;

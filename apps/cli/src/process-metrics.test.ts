@@ -5,9 +5,9 @@ import { createRuntime, type ProcessRuntime } from "@carillon/process";
 import { createMetrics } from "@carillon/telemetry";
 import { FakeClock } from "@carillon/testkit";
 import { expect, test } from "vitest";
-import { publishProcessStats } from "./process-metrics.ts";
+import { publishProcessStats, type RoleRuntimes } from "./process-metrics.ts";
 
-test("PM1 — both roles' processes are summed; a role that begins anew, and a late start, count once", async () => {
+test("PM1 — each role's processes are told apart; a role that begins anew, and a late start, count once", async () => {
   const clock = new FakeClock();
   const metrics = createMetrics({ region: "fra", hasDefaults: false });
   const start = () => {
@@ -27,24 +27,32 @@ test("PM1 — both roles' processes are summed; a role that begins anew, and a l
     };
     return { runtime, cast };
   };
-  const valueOf = async (name: string): Promise<number> => {
+  const valueOf = async (name: string, role = "worker"): Promise<number> => {
     const { text } = await metrics.render();
-    const line = text.split("\n").find((one) => one.startsWith(`carillon_process_${name}{`));
+    const begin = `carillon_process_${name}{runtime="${role}",`;
+    const line = text.split("\n").find((one) => one.startsWith(begin));
     return Number(line?.split(" ").at(-1));
   };
   const worker = start();
   const gateway = start();
-  let runtimes: ProcessRuntime[] = [worker.runtime, gateway.runtime];
+  const crashesOf = ({ runtime }: { runtime: ProcessRuntime }) => runtime.stats().crashesTotal;
+  let runtimes: RoleRuntimes = { worker: worker.runtime, gateway: gateway.runtime };
   await worker.cast(true); // before anybody counts
+  const toldCount = crashesOf(worker);
   const stop = publishProcessStats({ runtimes: () => runtimes, metrics, clock });
   await gateway.cast(true);
   await gateway.cast(false);
   await clock.advance(1_000);
-  const counted = await valueOf("crashes_total");
-  expect(counted).toBeGreaterThanOrEqual(1);
-  expect(await valueOf("resident_count")).toBeGreaterThanOrEqual(1);
+  expect([toldCount, crashesOf(worker) > toldCount, crashesOf(gateway) > 0]).toEqual([
+    1,
+    true,
+    true,
+  ]);
+  expect(await valueOf("crashes_total")).toBe(crashesOf(worker) - toldCount);
+  expect(await valueOf("crashes_total", "gateway")).toBe(crashesOf(gateway));
+  expect(await valueOf("resident_count", "gateway")).toBe(1);
   const again = start();
-  runtimes = [again.runtime, gateway.runtime];
+  runtimes = { worker: again.runtime, gateway: gateway.runtime };
   worker.runtime.stop();
   await again.cast(false);
   await clock.advance(60_000);

@@ -1,5 +1,6 @@
 // apps/cli/src/process-view.ts
 // Processes and supervisors as lines for people. Pure.
+import { secondsText } from "./agent/discover-view.ts";
 import type { AdminProcesses, AdminReply, SupervisorNode } from "@carillon/contracts";
 
 type Tree = Extract<AdminReply, { kind: "tree" }>;
@@ -9,7 +10,7 @@ const TABLES_SHOWN_MAX = 10;
 const SECOND_MS = 1_000;
 
 export function treeLines({ tree, tables, stats }: Tree): string[] {
-  const lines = branchLines(tree, "  ");
+  const lines = supervisorLines(tree, "  ");
   const busy = tables.filter((table) => weightOf(table) > 0); // the others are empty: hundreds
   const busiest = busy
     .toSorted((a, b) => weightOf(b) - weightOf(a) || (a.name < b.name ? -1 : 1))
@@ -28,26 +29,33 @@ export function treeLines({ tree, tables, stats }: Tree): string[] {
   return lines;
 }
 
-function branchLines(node: SupervisorNode, indent: string): string[] {
+export function supervisorLines(node: SupervisorNode, indent: string): string[] {
   const restarts = node.restartsCount === 0 ? "" : `, ${node.restartsCount} restarts`;
   const last = node.lastExit === undefined ? "" : `, last exit ${node.lastExit}`;
   const hiddenCount = node.childrenCount - node.children.length;
   return [
     `${indent}${node.id}  ${node.status}${restarts}${last}`,
-    ...node.children.flatMap((child) => branchLines(child, `${indent}  `)),
+    ...node.children.flatMap((child) => supervisorLines(child, `${indent}  `)),
     ...(hiddenCount > 0 ? [`${indent}  … and ${hiddenCount} more`] : []),
   ];
 }
 
 export function processTable({ processes, unreachable, isCut }: AdminProcesses): string[] {
-  const header = ["NODE", "TABLE", "PROCESS", "PHASE", "WAITING", "CRASHES", "RETRY", "LAST ERROR"];
+  const header = [
+    ...["NODE", "TABLE", "PROCESS", "PHASE", "WAITING", "BYTES", "RESTARTS", "CRASHES", "AGE"],
+    ...["NOW/LAST", "RETRY", "LAST ERROR"],
+  ];
   const rows = processes.map((one) => [
     one.node,
     one.table,
     one.key,
     one.phase,
     String(one.waitingCount),
+    String(one.waitingBytes),
+    String(one.restartCount),
     String(one.recentCrashCount),
+    one.ageMs === null ? "" : secondsText(one.ageMs),
+    one.current ?? "",
     one.retryInMs === null ? "" : `${Math.ceil(one.retryInMs / SECOND_MS)} s`,
     one.lastError ?? "",
   ]);
@@ -60,7 +68,9 @@ export function processTable({ processes, unreachable, isCut }: AdminProcesses):
       .join("  ")
       .trimEnd();
   const shown = rows.length === 0 ? ["none"] : [lineOf(header), ...rows.map(lineOf)];
-  const more = isCut ? ["… and more: see --limit, --node and --table"] : [];
+  const more = isCut
+    ? ["… and more, or not all were looked at: see --limit, --node and --table"]
+    : [];
   return [...shown, ...more, ...unreachable.map((node) => `${node} did not answer`)];
 }
 

@@ -95,6 +95,16 @@ export const REGION_NODE_TABLE = {
     max: 65_535,
     fallback: 8_081,
   }),
+  CARILLON_NODE_METRICS_HOST: text("address of /metrics, /healthz and /readyz", {
+    pattern: /^[\w.:-]+$/,
+    expected: "a host name or an address",
+    fallback: "127.0.0.1",
+  }),
+  CARILLON_NODE_METRICS_PORT: int("port of /metrics, /healthz and /readyz; 0: any", {
+    min: 0,
+    max: 65_535,
+    fallback: 8_083,
+  }),
   CARILLON_NODE_GATEWAY_ORIGINS: list("web origins that may open sockets; none: all", {
     pattern: /^https?:\/\/[^\s/]+$/,
     expected: "origins such as https://intranet.example",

@@ -53,7 +53,9 @@ describe("a region node whose parts crash", { timeout: TEST_MAX_MS }, () => {
     folder.remove();
   }, TEST_MAX_MS);
 
-  function create(options: { roles?: readonly Role[]; gatewayPort?: number } = {}) {
+  function create(
+    options: { roles?: readonly Role[]; ingestPort?: number; gatewayPort?: number } = {},
+  ) {
     const config = readRegionNodeConfig(
       nodeEnv({
         region: "fra",
@@ -62,7 +64,7 @@ describe("a region node whose parts crash", { timeout: TEST_MAX_MS }, () => {
         natsUrl: cluster.natsUrl("fra"),
         storeUrl: cluster.storeUrl("fra"),
         secrets: readOrCreateSecrets(join(folder.path, "secrets"), systemRandom),
-        ingestPort: 0,
+        ingestPort: options.ingestPort ?? 0,
         gatewayPort: options.gatewayPort ?? 0,
         more: {},
       }),
@@ -207,21 +209,35 @@ describe("a region node whose parts crash", { timeout: TEST_MAX_MS }, () => {
     expect(statusesOf(node.tree()).filter((status) => !status.endsWith(" stopped"))).toEqual([]);
   });
 
-  test("RN2 — the fourth part does not start: the three before it stop in reverse", async () => {
-    const { port } = new URL(cluster.region("fra").socketUrl); // taken
-    const { node, told } = create({ gatewayPort: Number(port) });
-    await expect(node.start()).rejects.toMatchObject({ code: "listen" });
+  test("RN2 — the last part does not start: all before it stop in reverse, partitions before sockets", async () => {
+    const { port } = new URL(cluster.region("fra").ingestUrl); // taken
+    const { node, told } = create({ ingestPort: Number(port) });
+    await expect(node.start()).rejects.toMatchObject({ code: "EADDRINUSE" });
     expect(told("supervisor.child_stopped")).toEqual([
+      "ingest/intake",
+      "ingest/relay",
       "worker/stats",
       "worker/leases",
       "worker/flusher",
       "worker/processes",
       "roles/worker",
+      "roles/gateway",
+      "roles/operators",
+      "roles/stats",
+      "roles/metrics",
       "node/membership",
       "node/home",
       "node/bus",
       "node/store",
     ]);
+    await node.stop();
+  });
+
+  test("RN2 — sockets that cannot be listened for: told as such, and nothing is left", async () => {
+    const { port } = new URL(cluster.region("fra").socketUrl); // taken
+    const { node } = create({ gatewayPort: Number(port) });
+    await expect(node.start()).rejects.toMatchObject({ code: "listen" });
+    expect(statusesOf(node.tree()).filter((status) => !status.endsWith(" stopped"))).toEqual([]);
     await node.stop();
   });
 

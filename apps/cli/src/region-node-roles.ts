@@ -1,5 +1,6 @@
 // apps/cli/src/region-node-roles.ts
-// The roles of a node, one for one: a worker that crashes leaves the sockets alone.
+// The roles of a node, one for one: a worker that crashes leaves the sockets alone. Above 300 lines, since
+// what each role is given, and what stays over its restarts, is seen in one place.
 //   RN8  A gateway that crashes takes its member id with it: owners still send to its sessions under
 //        that id, and the numbers of the next one's sessions begin anew.
 import { ownBus } from "@carillon/bus";
@@ -20,6 +21,8 @@ import {
   type TreeNode,
 } from "@carillon/process";
 import { createWorker, type Worker } from "@carillon/worker";
+import type { NodeReady } from "./node-messages.ts";
+import { nodeMetricsChild, type NodePhase } from "./node-metrics.ts";
 import {
   publishGatewayStats,
   publishMembers,
@@ -27,7 +30,7 @@ import {
   reasonOf,
 } from "./node-telemetry.ts";
 import { serveProcessAdmin } from "./process-admin.ts";
-import { publishProcessStats } from "./process-metrics.ts";
+import { publishProcessStats, type RoleRuntimes } from "./process-metrics.ts";
 import { processHandlers } from "./process-routes.ts";
 import { homeOf, rolesOf } from "./region-node-config.ts";
 import { type Foundation, type RegionNodeDeps, stopLimits } from "./region-node-parts.ts";
@@ -50,33 +53,42 @@ export class Roles {
   #gatewayPort: number | undefined;
   #ingest: IngestSupervisor | undefined;
   #ingestPort: number | undefined;
+  readonly #phase: () => NodePhase;
+  #metricsPort: number | undefined;
 
-  /** `tree`: of the whole node, for operators. */
+  /** `tree` and `phase`: of the whole node, for operators. */
   constructor(
     deps: RegionNodeDeps,
     parts: {
       readonly foundation: Foundation;
       readonly supervision: Supervision;
       readonly tree: () => TreeNode;
+      readonly phase: () => NodePhase;
     },
   ) {
     this.#deps = deps;
     this.#foundation = parts.foundation;
     this.#supervision = parts.supervision;
     this.#tree = parts.tree;
+    this.#phase = parts.phase;
   }
 
   /** Null for a role that this node has not. They stay the same over all restarts. */
-  get ports(): { readonly ingestPort: number | null; readonly gatewayPort: number | null } {
-    const ingestPort = this.#ingest?.port ?? null;
-    return { ingestPort, gatewayPort: this.#gatewayPort ?? null };
+  get ports(): Pick<NodeReady, "ingestPort" | "gatewayPort" | "metricsPort"> {
+    return {
+      ingestPort: this.#ingest?.port ?? null,
+      gatewayPort: this.#gatewayPort ?? null,
+      metricsPort: this.#metricsPort ?? null,
+    };
   }
 
   /** Of the processes that run now. */
   runtimes(): ProcessRuntime[] {
-    return [this.#worker?.runtime, this.#gateway?.processes].filter(
-      (runtime) => runtime !== undefined,
-    );
+    return Object.values(this.#runtimesByRole()).filter((runtime) => runtime !== undefined);
+  }
+
+  #runtimesByRole(): RoleRuntimes {
+    return { worker: this.#worker?.runtime, gateway: this.#gateway?.processes };
   }
 
   child(): ChildSpec {
@@ -104,11 +116,14 @@ export class Roles {
       ...this.#supervision,
       onExit,
       children: [
-        ...(roles.includes("worker") ? [this.#workerChild()] : []),
-        ...(roles.includes("gateway") ? [this.#gatewayChild()] : []),
-        ...(roles.includes("ingest") ? [this.#ingestChild()] : []),
-        this.#operatorsChild(),
+        // What shows the others stops after them: a drain of minutes is seen, and asked about.
+        this.#metricsChild(),
         this.#statsChild(),
+        this.#operatorsChild(),
+        // S43: no intake, then partitions go, then sockets; its sessions follow to the new owners.
+        ...(roles.includes("gateway") ? [this.#gatewayChild()] : []),
+        ...(roles.includes("worker") ? [this.#workerChild()] : []),
+        ...(roles.includes("ingest") ? [this.#ingestChild()] : []),
       ],
     });
     return this.#supervisor;
@@ -287,6 +302,15 @@ export class Roles {
     });
   }
 
+  #metricsChild(): ChildSpec {
+    return nodeMetricsChild(this.#deps, {
+      foundation: this.#foundation,
+      phase: this.#phase,
+      portBefore: () => this.#metricsPort,
+      onPort: (port) => (this.#metricsPort = port),
+    });
+  }
+
   #operatorsChild(): ChildSpec {
     const { clock, log } = this.#deps;
     return ownChild({
@@ -326,9 +350,9 @@ export class Roles {
         const clock = ownClock(run, this.#deps.clock);
         const { membership } = this.#foundation.incarnation;
         run.onOver(publishMembers({ membership, metrics, clock }));
-        run.onOver(publishProcessStats({ runtimes: () => this.runtimes(), metrics, clock }));
-        if (this.#gateway !== undefined)
-          run.onOver(publishGatewayStats({ gateway: this.#gateway, metrics, clock }));
+        run.onOver(publishProcessStats({ runtimes: () => this.#runtimesByRole(), metrics, clock }));
+        if (rolesOf(config).includes("gateway"))
+          run.onOver(publishGatewayStats({ gateway: () => this.#gateway, metrics, clock }));
         if (rolesOf(config).includes("ingest"))
           run.onOver(publishOutboxAge({ outbox: this.#foundation.store.outbox, metrics, clock }));
         return { stop: () => undefined };

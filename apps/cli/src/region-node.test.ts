@@ -1,6 +1,7 @@
-// Goal: RN2 and RN3. Method: a node in this process, beside a real local cluster's one.
+// Goal: RN2, RN3, RN13, RN14 and AG6. Method: a node in this process, beside a real local cluster's one.
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
-import { CLOSE_CODES, type Role, ROLES } from "@carillon/contracts";
+import { CLOSE_CODES, DEFAULT_REGIONS, type Role, ROLES } from "@carillon/contracts";
 import { systemClock, systemRandom, systemScheduler } from "@carillon/kernel";
 import { createLogger, createMetrics } from "@carillon/telemetry";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -9,8 +10,10 @@ import { DevCluster } from "./dev/dev-cluster.ts";
 import { newDataFolder } from "./dev/dev-run.ts";
 import { readOrCreateSecrets } from "./dev/dev-secrets.ts";
 import { nodeEnv } from "./dev/node-env.ts";
+import { supervisorLines } from "./process-view.ts";
 import { readRegionNodeConfig } from "./region-node-config.ts";
 import { createRegionNode, newMemberId } from "./region-node.ts";
+import { drawnTree, printedTree } from "./test-drawn-tree.ts";
 
 const TEST_MAX_MS = 120_000;
 
@@ -34,12 +37,17 @@ describe("a region node", { timeout: TEST_MAX_MS }, () => {
   }, TEST_MAX_MS);
 
   function create(
-    options: { roles?: readonly Role[]; storeUrl?: string; more?: Record<string, string> } = {},
+    options: {
+      roles?: readonly Role[];
+      regions?: readonly string[];
+      storeUrl?: string;
+      more?: Record<string, string>;
+    } = {},
   ) {
     const config = readRegionNodeConfig(
       nodeEnv({
         region: "fra",
-        regions: ["fra"],
+        regions: options.regions ?? ["fra"],
         roles: options.roles ?? ROLES,
         natsUrl: cluster.natsUrl("fra"),
         storeUrl: options.storeUrl ?? cluster.storeUrl("fra"),
@@ -88,6 +96,7 @@ describe("a region node", { timeout: TEST_MAX_MS }, () => {
       memberId,
       ingestPort: expect.any(Number) as number,
       gatewayPort: expect.any(Number) as number,
+      metricsPort: expect.any(Number) as number,
     });
     expect(await isServing(ready.ingestPort, "/readyz")).toBe(true);
     expect(await isServing(ready.gatewayPort, "/readyz")).toBe(true);
@@ -128,6 +137,50 @@ describe("a region node", { timeout: TEST_MAX_MS }, () => {
     await ingest.node.stop();
   });
 
+  test.each(ROLES)(
+    "RN14 — a node with only the role %s shows its metrics, until it has stopped",
+    async (role) => {
+      const { node } = create({ roles: [role] });
+      const { metricsPort } = await node.start();
+      const url = `http://127.0.0.1:${metricsPort}`;
+      expect(await (await fetch(`${url}/healthz`)).text()).toBe("ok\n");
+      const answer = await fetch(`${url}/readyz`);
+      expect([answer.status, await answer.json()]).toEqual([
+        200,
+        {
+          status: "ready",
+          roles: [role],
+          isBusConnected: true,
+          standing: role === "gateway" ? null : "serving",
+        },
+      ]);
+      const shown = async (): Promise<string> => (await fetch(`${url}/metrics`)).text();
+      const runtime = `carillon_process_resident_count{runtime="${role}",region="fra"} 0\n`;
+      const members = 'carillon_members_count{state="alive",region="fra"}';
+      while (!(await shown()).includes(members)) await systemClock.sleep(20); // once a second
+      expect((await shown()).includes(runtime)).toBe(role !== "ingest");
+      expect((await fetch(`${url}/tree`)).status).toBe(404); // asked with the operator key only
+      await node.stop();
+      expect(await isServing(metricsPort, "/healthz")).toBe(false);
+    },
+  );
+
+  test("RN14, AG6 — a metrics port that is taken ends nothing, and is served once it is free", async () => {
+    const holder = createServer();
+    await new Promise<void>((resolve) => holder.listen(0, "127.0.0.1", resolve));
+    const { port } = holder.address() as AddressInfo;
+    const { node, events } = create({ more: { CARILLON_NODE_METRICS_PORT: String(port) } });
+    const ready = await node.start();
+    expect([ready.metricsPort, await isServing(ready.ingestPort, "/readyz")]).toEqual([null, true]);
+    await new Promise((resolve) => holder.close(resolve));
+    while (!(await isServing(port, "/readyz"))) await systemClock.sleep(20);
+    expect(events.filter((event) => event.startsWith("metrics."))).toEqual([
+      "metrics.not_served",
+      "metrics.served",
+    ]);
+    await node.stop();
+  });
+
   test.each(["CARILLON_NODE_TOKEN_ISSUER", "CARILLON_NODE_TOKEN_AUDIENCE"])(
     "%s is asked of tokens; when it is not set, none is",
     async (name) => {
@@ -161,6 +214,14 @@ describe("a region node", { timeout: TEST_MAX_MS }, () => {
       expect(await closeCodeOf({ [name]: "hr.example" })).toBe(CLOSE_CODES.unauthenticated);
     },
   );
+
+  test("RN13 — the tree is printed as docs/architecture.md draws it", async () => {
+    const { node } = create({ regions: DEFAULT_REGIONS });
+    await node.start();
+    const printed = supervisorLines(node.tree(), "  ");
+    await node.stop();
+    expect(printedTree(printed)).toEqual(drawnTree("node"));
+  });
 
   test("RN3 — stopped while it starts, and before: nothing goes on", async () => {
     const { node, events } = create();

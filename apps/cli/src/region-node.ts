@@ -1,17 +1,19 @@
 // apps/cli/src/region-node.ts
 // One process of one region with the roles it is given: the unit of production and of `carillon dev`.
 // Its parts are children of a supervisor, drawn in docs/architecture.md ("Supervision").
-//   RN2  Start: store (where a role needs it) → bus → home → membership → worker → gateway → ingest; nobody
-//        is let in before what serves him runs. Stop in reverse, each step bounded: no new
-//        partitions, no new writes, sockets told to go elsewhere, partitions handed over, then NATS
-//        and the database.
+//   RN2  Start: store (where a role needs it) → bus → home → membership → roles: gateway, worker, ingest.
+//        Stop in reverse, each step bounded (S43): no new writes, then turns finish, are flushed and the
+//        partitions handed over, then sockets are told to go elsewhere, then NATS and the database.
+//        Until its last socket has gone the gateway follows its sessions to their new owners.
 //   RN3  `stop` is safe at any moment and twice; what was not started is not stopped.
 //   RN9  A part that crashes is started again, and with it what stands on it, and nothing else. What
 //        a second try within the time does not mend ends the node: whoever runs it starts another.
+//   RN13 The tree is the one that docs/architecture.md draws.
 import { BugError, Fault } from "@carillon/kernel";
 import { exitText, type ProcessRuntime, type StartAnswer, Supervisor } from "@carillon/process";
 import type { TreeNode } from "@carillon/process";
 import type { NodeReady } from "./node-messages.ts";
+import type { NodePhase } from "./node-metrics.ts";
 import { supervisorObserver } from "./node-telemetry.ts";
 import { Foundation, foundationChildren, type RegionNodeDeps } from "./region-node-parts.ts";
 import { Roles, type Supervision } from "./region-node-roles.ts";
@@ -49,6 +51,7 @@ class SupervisedNode implements RegionNode {
   readonly #roles: Roles;
   readonly #supervisor: Supervisor;
   readonly #gaveUp = Promise.withResolvers<string>();
+  #hasStarted = false;
   #starting: Promise<NodeReady> | undefined;
   #stopping: Promise<void> | undefined;
 
@@ -62,7 +65,12 @@ class SupervisedNode implements RegionNode {
         Math.min(RESTART_DELAY_MAX_MS, RESTART_DELAY_MS * 2 ** failedAttempts),
     };
     const foundation = this.#foundation;
-    this.#roles = new Roles(deps, { foundation, supervision, tree: () => this.tree() });
+    this.#roles = new Roles(deps, {
+      foundation,
+      supervision,
+      tree: () => this.tree(),
+      phase: () => this.#phase(),
+    });
     this.#supervisor = new Supervisor({
       id: "node",
       clock,
@@ -103,6 +111,7 @@ class SupervisedNode implements RegionNode {
   async #start(): Promise<NodeReady> {
     const answer = await this.#supervisor.start();
     if (answer.kind !== "started") throw startErrorOf(answer);
+    this.#hasStarted = true;
     const { memberId } = this.#foundation.incarnation;
     return { kind: "ready", memberId, ...this.#roles.ports };
   }
@@ -119,6 +128,11 @@ class SupervisedNode implements RegionNode {
     await Promise.race([this.#starting?.then(ignore, ignore), late.promise]);
     timer.cancel();
     await this.#supervisor.stop();
+  }
+
+  #phase(): NodePhase {
+    if (this.#stopping !== undefined) return "stopping";
+    return this.#hasStarted ? "ready" : "starting";
   }
 
   #giveUp(reason: string): void {

@@ -139,7 +139,7 @@ test("W11 — the crash is logged once, with key and place, without content", as
   expect(lines.length).toBe(1);
   const fields = JSON.parse(lines[0]!.slice("gateway.session_crashed ".length)) as object;
   expect(fields).toEqual({
-    key: `acme/${ANNA}#1`,
+    process: `acme/${ANNA}#1`,
     reason: "error",
     during: "cast",
     messageKind: "frame",
@@ -211,7 +211,7 @@ test("GW31 — a crash in a connection: 1011, its client is back, the others do 
   expect([closedTotal, connectionCrashesTotal, crashesTotal]).toEqual([{ 1011: 1 }, 1, 0]);
   expect(seen()).toMatchObject({ joins: [1, 1, 1, 1], acceptedTotal: 5 });
   const lines = fixture.logged.filter((line) => line.startsWith("gateway.connection_crashed "));
-  expect(lines.map((line) => line.includes(`"key":"acme/${ANNA}@4"`))).toEqual([true]);
+  expect(lines.map((line) => line.includes(`"process":"acme/${ANNA}@4"`))).toEqual([true]);
 });
 
 test("GW31 — a crash in the sweep ends its connection only, the others are swept", async () => {

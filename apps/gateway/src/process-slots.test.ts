@@ -1,4 +1,4 @@
-// Goal: GW29, GW30: what a slot's occupant is told of its end, and when its slot is used again.
+// Goal: GW29, GW30, GW33: what a slot's occupant is told of its end, and when its slot is used again.
 // Method: a real runtime on a clock that only the test moves.
 import { createRuntime, type CrashReport, type ProcessRuntime } from "@carillon/process";
 import { FakeClock } from "@carillon/testkit";
@@ -132,4 +132,18 @@ test("GW30 — a quarantined slot is used again after its release; its key stays
   }
   table!.reset(0);
   expect([spawned("cid").slot, spawned("dan").slot]).toEqual([0, 1]);
+});
+
+test("GW33 — a process is found by its key, idle or in quarantine, until it has ended", async () => {
+  const [anna, ben] = [spawned("demo/anna#1"), spawned("demo/ben#2")];
+  const [table] = runtime.tables();
+  const found = (key: string) => table!.find(key);
+  expect([found("demo/anna#1"), found("demo/ben#2"), found("demo/ben")]).toEqual([0, 1, undefined]);
+  expect(found("#1")).toBe(1);
+  table!.quarantine(anna.slot, BUG);
+  slots.exit(ben);
+  await clock.settle();
+  expect([found("demo/anna#1"), found("demo/ben#2")]).toEqual([0, undefined]);
+  const dan = spawned("demo/dan#3");
+  expect([dan.slot, found("demo/dan#3"), found("demo/ben#2")]).toEqual([1, 1, undefined]);
 });

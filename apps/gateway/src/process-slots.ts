@@ -5,6 +5,8 @@
 //         once by `onCrash`; a quiet end is told once by `onStop` (W11).
 //   GW30  A slot is dealt out again only when its process has ended; slots are not more than the
 //         most occupants that were there at once, and what began within one turn of the loop.
+//   GW33  A process is found by its key, also in quarantine. An operator's look-up compares all (7 to
+//         31 ms of 120,000, 2026-11); an index would cost each session, and nobody else asks.
 import {
   type CastOutcome,
   type CrashReport,
@@ -69,6 +71,7 @@ export class ProcessSlots<O extends Occupant, M extends SlotMessage> {
       activation: "spawned",
       restart: "temporary", // its client begins it anew: phx_error, then phx_join
       keyOf: (slot) => this.#occupants[slot]?.processKey ?? this.#quarantinedKeys.get(slot),
+      slotOf: (key) => this.#slotOf(key),
       behaviour: {
         init: (slot) => this.#occupants[slot] ?? IGNORE,
         messageBytes: (message) => message.bytes,
@@ -125,6 +128,15 @@ export class ProcessSlots<O extends Occupant, M extends SlotMessage> {
     if (isQuarantined) this.#quarantinedKeys.set(slot, key);
     this.#vacate(slot, occupant, !isQuarantined);
     this.#behaviour.onCrash(occupant, report);
+  }
+
+  #slotOf(key: string): number | undefined {
+    if (key.startsWith("#")) return undefined; // a slot by its number: nobody is called so
+    const slot = this.#occupants.findIndex((occupant) => occupant?.processKey === key);
+    if (slot !== NO_SLOT) return slot;
+    for (const [quarantined, itsKey] of this.#quarantinedKeys)
+      if (itsKey === key) return quarantined;
+    return undefined;
   }
 
   #begin(slot: number, occupant: O): boolean {

@@ -72,7 +72,8 @@ export class Processes {
   #onCrash(report: CrashReport): void {
     const { table, key, reason, during, cause } = report;
     const messageKind = report.messageKind ?? null;
-    const fields = { key, reason, during, messageKind, ...errorFields(cause) };
+    // Not `key`: a field of that name is a secret to the log.
+    const fields = { process: key, reason, during, messageKind, ...errorFields(cause) };
     this.#log.error(`${table.replace(/s$/, "")}_crashed`, fields);
     this.#kinds.get(table)?.onCrash(report);
   }

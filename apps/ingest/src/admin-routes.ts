@@ -131,7 +131,8 @@ async function listProcesses({ query }: Call<Operator>, deps: AdminDeps): Promis
   }
   const isQuarantinedOnly = query["quarantined"] === "true";
   const nodes = node === undefined ? deps.members().map(({ memberId }) => memberId) : [node];
-  const request: AdminRequest = { kind: "processes", table, isQuarantinedOnly, limit };
+  const isIdleToo = query["all"] === "true";
+  const request: AdminRequest = { kind: "processes", table, isQuarantinedOnly, isIdleToo, limit };
   const replies = await Promise.all(
     nodes.map(async (asked) => [asked, await askNode(asked, request, deps)] as const),
   );
@@ -139,12 +140,17 @@ async function listProcesses({ query }: Call<Operator>, deps: AdminDeps): Promis
     reply?.kind === "processes" ? reply.processes.map((one) => ({ ...one, node: asked })) : [],
   );
   const silent = replies.flatMap(([asked, reply]) => (reply === null ? [asked] : []));
+  const isNowhere = replies.every(([, reply]) => reply?.kind === "not_found");
+  if (table !== null && isNowhere) return noTable(table, node, deps);
   return ok(200, {
     processes: processes.slice(0, limit),
     unreachable: silent,
     isCut:
       processes.length > limit ||
-      replies.some(([, reply]) => reply?.kind === "processes" && reply.processes.length >= limit),
+      replies.some(
+        ([, reply]) =>
+          reply?.kind === "processes" && (reply.isCut || reply.processes.length > limit),
+      ),
   } satisfies AdminProcesses);
 }
 
@@ -244,6 +250,19 @@ function ownerless(): ProblemAnswer {
 function noProcess(): ProblemAnswer {
   return problem("not_found", {
     detail: "The node has no such table, or the table no such process.",
+  });
+}
+
+/** A partition may have no owner for some seconds; what is no table anywhere stays so. */
+function noTable(table: string, node: string | undefined, { regions }: AdminDeps): ProblemAnswer {
+  const [, home = "", number] = TABLE_OF_PARTITION.exec(table) ?? [];
+  const isPartition = regions.includes(home) && Number(number) < LIMITS.partitionCount;
+  if (isPartition && node === undefined) return ownerless();
+  return problem("not_found", {
+    detail:
+      `${node ?? "No node"} has ${node === undefined ? "the" : "no"} table ${table}. Recipients are in ` +
+      `${regions.map((region) => `${region}/0`).join(", ")} … to /${LIMITS.partitionCount - 1}, ` +
+      "sessions and sockets in gateway.sessions and gateway.connections of a node with the role gateway.",
   });
 }
 

@@ -149,7 +149,10 @@ function answerOf(request: AdminRequest): unknown {
       tables: [],
       stats: { residentCount: 1 },
     };
-  if (request.kind === "processes") return { kind: "processes", processes: [view] };
+  if (request.kind === "processes")
+    return request.table === "lon/999" || request.table === "lon/9"
+      ? { kind: "not_found" }
+      : { kind: "processes", processes: [view] };
   if ("key" in request && request.key !== ada) return { kind: "not_found" };
   if (request.kind === "inspect") return { kind: "process", process: view };
   return { kind: "done", isChanged: true };
@@ -205,8 +208,11 @@ test("O8 — nodes, a node's tree and processes are asked in any region and answ
     kind: "processes",
     table: null,
     isQuarantinedOnly: true,
+    isIdleToo: false,
     limit: 5,
   });
+  await get(`/processes?all=true&node=${LON_WORKER}`);
+  expect(asked.at(-1)).toMatchObject({ isQuarantinedOnly: false, isIdleToo: true });
 });
 
 test("O8 — a recipient's process is found by its name, wherever its owner is", async () => {
@@ -240,6 +246,8 @@ test("A13 — bad addresses are named, absent things are 404, silent nodes 503",
     [get("/processes?limit=0"), 422, "invalid_field"],
     [get("/processes?limit=x"), 422, "invalid_field"],
     [get("/processes?node=nobody"), 404, "not_found"],
+    [get(`/processes?node=${LON_WORKER}&table=lon/999`), 404, "not_found"],
+    [get(`/processes?node=${LON_WORKER}&table=lon/9`), 404, "not_found"],
     [get("/nodes/nobody/tree"), 404, "not_found"],
     [get(`/nodes/${SILENT}/tree`), 503, "node_unreachable"],
     [post("/process/reset", { table: "fra/1" }), 422, "invalid_field"],
@@ -250,6 +258,23 @@ test("A13 — bad addresses are named, absent things are 404, silent nodes 503",
     const { status: got, body } = await answer;
     expect([got, body["code"]]).toEqual([status, code]);
   }
+});
+
+test("A13 — a table that is nowhere is 404, with what would be; one whose owner nobody knows is 503", async () => {
+  const only = await regions.startNode("fra", {
+    operatorKey: OPERATOR_KEY,
+    members: () => [beat(LON_WORKER, {})],
+  });
+  const list = (name: string) =>
+    ask(`${only.url}/v1/admin/processes?table=${name}`, { token: OPERATOR_KEY });
+  const nowhere = await list("lon/999");
+  expect([nowhere.status, nowhere.body["detail"]]).toEqual([
+    404,
+    "No node has the table lon/999. Recipients are in fra/0, lon/0 … to /255, sessions and sockets " +
+      "in gateway.sessions and gateway.connections of a node with the role gateway.",
+  ]);
+  expect((await list("lon/9")).status).toBe(503);
+  expect((await list("lon/8")).status).toBe(200);
 });
 
 test("IN31, A1 — a tenant's key opens nothing here, admin or not, and no key nothing either", async () => {

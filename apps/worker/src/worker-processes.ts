@@ -65,6 +65,7 @@ export function startProcesses(
       log.warn("process.crashed", {
         table: report.table,
         slot: report.slot,
+        process: report.key,
         reason: report.reason,
         during: report.during,
         messageKind: report.messageKind,

@@ -12,11 +12,12 @@ const processTarget = z.object({
 
 export const adminRequestSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("tree") }),
-  /** Those that are not idle; with `quarantined` only those. */
+  /** Those that are not idle; only those in quarantine; or idle ones, too, if they have a state. */
   z.object({
     kind: z.literal("processes"),
     table: z.string().max(200).nullable(),
     isQuarantinedOnly: z.boolean(),
+    isIdleToo: z.boolean().default(false), // nodes before it do not ask for that
     limit: z.number().int().min(1).max(1_000),
   }),
   processTarget.extend({ kind: z.literal("inspect") }),
@@ -85,7 +86,12 @@ export const adminReplySchema = z.discriminatedUnion("kind", [
     /** Sums over all tables, and counters since the start. */
     stats: z.record(z.string(), z.number()),
   }),
-  z.object({ kind: z.literal("processes"), processes: z.array(processViewSchema) }),
+  z.object({
+    kind: z.literal("processes"),
+    processes: z.array(processViewSchema),
+    /** Not everything was looked at, or there were more than `limit`. */
+    isCut: z.boolean().default(false), // nodes before it do not say it
+  }),
   z.object({ kind: z.literal("process"), process: processViewSchema }),
   /** `isChanged` false: there was nothing to end. */
   z.object({ kind: z.literal("done"), isChanged: z.boolean() }),

@@ -427,8 +427,9 @@ test("LP3, P16, D7 — who held an earlier owner's thread waits in quarantine; t
   const [ada, bob] = ["ada", "bob"].map((name) => store.addRecipient(0, name));
   store.plan(0, notificationOf(), { kind: "broadcast" });
   store.quarantined.push({ partition: 0, index: ada!, reason: "held it", remainingMs: 60_000 });
-  const { clock, events } = start({ store, isFirst: false });
+  const { clock, events, crashedKeys } = start({ store, isFirst: false });
   await clock.advance(20_000);
+  expect(crashedKeys).toEqual(["acme/ada"]); // told by name
   expect(store.setOf(0, 1, "targeted")).toEqual([ada, bob]);
   expect(store.setOf(0, 1, "noDevice")).toEqual([bob]);
   await clock.advance(60_000); // its time is over: what was open is given back (D1)

@@ -87,11 +87,12 @@ async function loadOnce(held: readonly Acquired[], deps: LoadDeps): Promise<void
     partition.wantedDirectoryVersion = head.directoryVersion;
     loaded.set(one.partition, partition);
   }
-  for (const { partition, index, reason, remainingMs } of quarantined)
-    loaded.get(partition)?.table.quarantine(index, new Error(reason), remainingMs); // LP3
   await store.streamDirectory(home, [...loaded.keys()], (rows) => {
     for (const { partition, row } of rows) loaded.get(partition)?.directory.put(row);
   });
+  // LP3: before anything is handed out, and when the directory knows what they are called.
+  for (const { partition, index, reason, remainingMs } of quarantined)
+    loaded.get(partition)?.table.quarantine(index, new Error(reason), remainingMs);
   for (const [number, partition] of loaded) {
     const head = heads.get(number);
     if (head !== undefined) partition.directory.completeUpTo(head.directoryVersion);

@@ -28,12 +28,16 @@ export function start(options: StartOptions = {}) {
   const epoch = options.epoch ?? 1;
   const sent: Deliver[] = [];
   const events: string[] = [];
+  const crashedKeys: string[] = [];
   const random = createSeededRandom(1);
   const runtime = createRuntime({
     clock,
     scheduler: clock,
     random,
-    onCrash: (report) => node.onCrash(report),
+    onCrash(report) {
+      crashedKeys.push(report.key);
+      node.onCrash(report);
+    },
   });
   const node: DeliveryNode = new DeliveryNode(
     { home: "fra", memberId: `w-${epoch}`, limits: { graceMs: 5_000, ...options.limits } },
@@ -87,7 +91,7 @@ export function start(options: StartOptions = {}) {
     node.report(0, { ...report, acks: [[sid, index, offset]], closed: [] });
     await clock.advance(0);
   };
-  return { clock, store, node, events, taken, poke, open, ack, sent };
+  return { clock, store, node, events, crashedKeys, taken, poke, open, ack, sent };
 }
 
 export const idOf = (n: number) => `00000000-0000-7000-8000-00000000000${n}`;

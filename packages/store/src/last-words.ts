@@ -2,6 +2,9 @@
 // The last words of a node whose thread is stuck (spec P16): the watchdog's other thread writes down
 // which recipient's process held it, so that the next owner of the partition does not run it.
 // A module of its own, loaded at the node's start: nothing is loaded when it matters.
+//   ST27 A line `node.last_words` says what was written down, also when that is nothing: that a
+//        session held the thread helps no next owner. `node.stuck` knows only whether they ended in time.
+import { write } from "node:fs";
 import { postgres } from "./driver.ts";
 import { int8 } from "./pool.ts";
 import { putQuarantine, type QuarantineTimes } from "./quarantine.ts";
@@ -23,12 +26,30 @@ export async function lastWords(
   culprit: Culprit,
   { url, home, times }: LastWordsData,
 ): Promise<void> {
-  if (culprit.kind !== "process") return;
-  const [tableHome, number] = culprit.table.split("/");
-  const partition = Number(number);
-  if (tableHome !== home || !Number.isInteger(partition)) return;
+  const recipient = recipientOf(culprit, home);
+  if (recipient === undefined) return tell({ written: "nothing", culprit: culprit.kind });
   const sql = postgres(url, { max: 1, connect_timeout: CONNECT_TIMEOUT_SECONDS, types: { int8 } });
   const reason = "its process held the thread of its node, which was ended";
-  await putQuarantine(sql, home, { partition, index: culprit.slot, reason }, times);
+  await putQuarantine(sql, home, { ...recipient, reason }, times);
+  tell({ written: "quarantine", ...recipient });
   await sql.end({ timeout: 0 });
+}
+
+function recipientOf(
+  culprit: Culprit,
+  home: string,
+): { readonly partition: number; readonly index: number } | undefined {
+  if (culprit.kind !== "process") return undefined;
+  const [tableHome, number] = culprit.table.split("/");
+  const partition = Number(number);
+  if (tableHome !== home || !Number.isInteger(partition)) return undefined;
+  return { partition, index: culprit.slot };
+}
+
+const STDERR = 2;
+
+/** Neither the main thread, which is stuck, nor this one waits for whoever reads it. */
+function tell(fields: Readonly<Record<string, unknown>>): void {
+  const line = { level: "error", event: "node.last_words", ...fields };
+  write(STDERR, `${JSON.stringify(line)}\n`, () => undefined);
 }

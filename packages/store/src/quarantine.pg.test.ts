@@ -1,4 +1,6 @@
-// Goal: ST21. Method: a real Postgres, one database a test.
+// Goal: ST21, ST27. Method: a real Postgres, one database a test.
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { lastWords } from "./last-words.ts";
 import { HOME, startTestPostgres, type TestPostgres } from "./test-database.ts";
@@ -51,5 +53,27 @@ test("ST21, P16 — the last words are in the database before the node is ended"
       reason: "its process held the thread of its node, which was ended",
       remainingMs: expect.any(Number) as number,
     },
+  ]);
+});
+
+test("ST27 — a line says what the last words have written, and that it was nothing where it was", async () => {
+  const { url } = await postgres.newDatabase();
+  const module = new URL("last-words.ts", import.meta.url).href;
+  const linesOf = async (culprit: object): Promise<unknown[]> => {
+    const data = { url, home: HOME, times: { firstMs: 1, maxMs: 1 } };
+    const code = `await (await import("${module}")).lastWords(${JSON.stringify(culprit)}, ${JSON.stringify(data)})`;
+    const args = ["--input-type=module", "--eval", code];
+    const { stderr } = await promisify(execFile)(process.execPath, args);
+    return stderr.split("\n").flatMap((line) => (line.startsWith("{") ? [JSON.parse(line)] : []));
+  };
+  const line = { level: "error", event: "node.last_words" };
+  expect(await linesOf({ kind: "process", table: "gateway.sessions", slot: 3 })).toEqual([
+    { ...line, written: "nothing", culprit: "process" },
+  ]);
+  expect(await linesOf({ kind: "outside" })).toEqual([
+    { ...line, written: "nothing", culprit: "outside" },
+  ]);
+  expect(await linesOf({ kind: "process", table: `${HOME}/9`, slot: 3 })).toEqual([
+    { ...line, written: "quarantine", partition: 9, index: 3 },
   ]);
 });

@@ -33,6 +33,9 @@ function histogram<const L extends string = never>(
   return { kind: "histogram", name, help, labels, buckets: SECONDS } as const;
 }
 
+/** Whose processes: `worker`, the recipients'; `gateway`, the sessions'. */
+const RUNTIME = ["runtime"] as const;
+
 export const CATALOGUE = {
   // ingest
   httpRequests: counter("carillon_http_requests_total", "HTTP requests answered", [
@@ -95,26 +98,44 @@ export const CATALOGUE = {
   ),
   messagesMalformed: counter("carillon_messages_malformed_total", "Dropped messages", ["subject"]),
   // processes
-  processesResident: gauge("carillon_process_resident_count", "Processes with a state"),
-  processesQuarantined: gauge("carillon_process_quarantined_count", "Processes in quarantine"),
-  processesWaiting: gauge("carillon_process_mailbox_messages_count", "Messages in mailboxes"),
-  processCrashes: counter("carillon_process_crashes_total", "Crashes of processes"),
-  processDeadLetters: counter("carillon_process_dead_letters_total", "Messages given up"),
-  processRefused: counter("carillon_process_refused_total", "Messages a full mailbox refused"),
+  processesResident: gauge("carillon_process_resident_count", "Processes with a state", RUNTIME),
+  processesQuarantined: gauge(
+    "carillon_process_quarantined_count",
+    "Processes in quarantine",
+    RUNTIME,
+  ),
+  processesWaiting: gauge(
+    "carillon_process_mailbox_messages_count",
+    "Messages in mailboxes",
+    RUNTIME,
+  ),
+  processCrashes: counter("carillon_process_crashes_total", "Crashes of processes", RUNTIME),
+  processDeadLetters: counter("carillon_process_dead_letters_total", "Messages given up", RUNTIME),
+  processRefused: counter(
+    "carillon_process_refused_total",
+    "Messages a full mailbox refused",
+    RUNTIME,
+  ),
   processTablesPaused: gauge(
     "carillon_process_paused_tables_count",
     "Partitions that pause since too many of their processes crashed",
+    RUNTIME,
   ),
   processLoadsWaiting: gauge(
     "carillon_process_loads_waiting_count",
     "Processes that wait until fewer load",
+    RUNTIME,
   ),
   processEvents: counter(
     "carillon_process_events_total",
     "What became of messages, calls and restarts",
-    ["event"],
+    [...RUNTIME, "event"],
   ),
-  longestTurn: gauge("carillon_process_longest_turn_seconds", "Longest turn since the last look"),
+  longestTurn: gauge(
+    "carillon_process_longest_turn_seconds",
+    "Longest turn since the last look",
+    RUNTIME,
+  ),
   eventLoopStalls: counter(
     "carillon_event_loop_stalls_total",
     "Times that the node's thread was held for a second or longer",

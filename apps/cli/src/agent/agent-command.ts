@@ -13,7 +13,7 @@ import { type AgentConfig, readAgentConfig } from "./agent-config.ts";
 import { regionAtStart } from "./agent-home.ts";
 import { natsConfText } from "./agent-nats-options.ts";
 import { identitySourceOf, sourceOf } from "./agent-sources.ts";
-import { createAgent, knownRoutes } from "./agent.ts";
+import { agentName, createAgent, knownRoutes } from "./agent.ts";
 
 export interface AgentCommandOptions {
   readonly env: Environment;
@@ -93,7 +93,7 @@ async function runAgent(config: AgentConfig, build: string): Promise<number> {
   const { settings, regions } = config;
   const level = settings.CARILLON_AGENT_LOG_LEVEL;
   const region = regionAtStart(config); // AG5
-  const log = createLogger({ region, node: `${region}-agent`, component: "agent", level });
+  const log = createLogger({ region, node: agentName(region), component: "agent", level });
   const uncaught = firstUncaught(log);
   const asked = askedToStop();
   const metrics = createMetrics({ region, hasDefaults: true });

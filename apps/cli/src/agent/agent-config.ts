@@ -88,12 +88,12 @@ export const AGENT_TABLE = {
     pattern: /^(\S.*)?$/,
     fallback: "",
   }),
-  CARILLON_AGENT_METRICS_HOST: text("address of /metrics and /healthz", {
+  CARILLON_AGENT_METRICS_HOST: text("address of /metrics, /healthz and /tree", {
     pattern: /^[\w.:-]+$/,
     expected: "a host name or an address",
     fallback: "127.0.0.1",
   }),
-  CARILLON_AGENT_METRICS_PORT: int("port of /metrics and /healthz; 0: any", {
+  CARILLON_AGENT_METRICS_PORT: int("port of /metrics, /healthz and /tree; 0: any", {
     min: 0,
     max: 65_535,
     fallback: 8_082,

@@ -11,8 +11,6 @@ import {
 } from "@carillon/cluster";
 import { assertNever, type Clock } from "@carillon/kernel";
 import type { Logger, Metrics } from "@carillon/telemetry";
-import { reasonOf } from "../node-telemetry.ts";
-import type { ListenFailure } from "./metrics-server.ts";
 
 interface Telemetry {
   readonly log: Logger;
@@ -115,30 +113,6 @@ export function reloadObserver({ log, metrics }: Telemetry): (report: ReloadRepo
       default:
         return assertNever(report);
     }
-  };
-}
-
-/** A failure that stays is an error once, until it is over; its count goes on. */
-export function metricsObserver({ log, metrics }: Telemetry): {
-  onServed(port: number): void;
-  onFailed(failure: ListenFailure): void;
-} {
-  let isFailing = false;
-  return {
-    onServed(port) {
-      if (isFailing) log.info("metrics.served", { port });
-      isFailing = false;
-    },
-    onFailed({ cause, failuresCount, nextDelayMs }) {
-      metrics.failures.inc({ component: "metrics_server" });
-      const about = { reason: reasonOf(cause), failuresCount, nextDelayMs };
-      if (isFailing) return log.debug("metrics.not_served", about);
-      isFailing = true;
-      log.error("metrics.not_served", {
-        ...about,
-        advice: "free the port, or set CARILLON_AGENT_METRICS_PORT; discovery and routes go on",
-      });
-    },
   };
 }
 

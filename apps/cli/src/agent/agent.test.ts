@@ -1,4 +1,4 @@
-// Goal: AG1–AG3, AG5, AG6, AC4, NK5, C2, C5. Method: the agent in this process under a fake clock, with sources that say
+// Goal: AG1–AG3, AG5–AG7, AC4, NK5, C2, C5. Method: the agent in this process under a fake clock, with sources that say
 // what the test wants; agent-command.test.ts has the real process.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer, type Server } from "node:net";
@@ -16,8 +16,11 @@ import { createSeededRandom } from "@carillon/kernel";
 import { createLogger, createMetrics } from "@carillon/telemetry";
 import { FakeClock } from "@carillon/testkit";
 import { expect, onTestFinished, test } from "vitest";
+import { UsageError } from "../admin-api.ts";
+import { drawnTree, printedTree } from "../test-drawn-tree.ts";
 import { readAgentConfig } from "./agent-config.ts";
 import { mismatchOf, ownAddressOf, REGION_UNKNOWN, regionAtStart } from "./agent-home.ts";
+import { showAgentTree } from "./agent-tree.ts";
 import { createAgent } from "./agent.ts";
 
 const found = (...ids: string[]): FindOutcome => ({
@@ -34,7 +37,9 @@ async function agentWith(
     onAsked,
     identitySource,
     settings = { CARILLON_AGENT_REGION: "fra" },
+    regions = ["fra", "lon"],
   }: {
+    regions?: readonly string[];
     stateFile?: string;
     onAsked?: (region: string) => void;
     identitySource?: IdentitySource;
@@ -55,7 +60,7 @@ async function agentWith(
   const about = { region: "fra", node: "fra-agent", component: "agent", level: "info" } as const;
   const metrics = createMetrics({ region: "fra", hasDefaults: false });
   const asked: string[] = [];
-  const sources = ["fra", "lon"].map((region): DiscoverySource => ({
+  const sources = regions.map((region): DiscoverySource => ({
     kind: "static",
     region,
     find() {
@@ -377,4 +382,40 @@ test("AG5 — a machine in another region than its settings: given up as misconf
     undefined,
     "10.0.0.7",
   ]);
+});
+
+test("AG7, PC1, PC2 — the agent prints the tree that docs/architecture.md draws; who does not answer is told", async () => {
+  const { options, settings } = natsFolder();
+  options({});
+  const { agent } = await agentWith(new Map(), {
+    identitySource: { identity: () => Promise.resolve({ kind: "known", identity: IDENTITY }) },
+    settings,
+    regions: ["fra", "lon", "par", "dub"],
+  });
+  const { metricsPort } = await agent.start();
+  const lines: string[] = [];
+  const terminal = { isTty: false, line: (text: string) => void lines.push(text), progress() {} };
+  const show = async (url: string, isJson = false) => {
+    lines.length = 0;
+    const exitCode = await showAgentTree(url, { terminal, isJson });
+    return { exitCode, lines: [...lines] };
+  };
+  const url = `http://127.0.0.1:${metricsPort}`;
+  const shown = await show(url);
+  expect([shown.exitCode, shown.lines[0]]).toEqual([0, "fra-agent"]);
+  expect(printedTree(shown.lines.slice(1))).toEqual(drawnTree("agent"));
+  const asJson = await show(url, true);
+  expect(JSON.parse(asJson.lines.join(""))).toMatchObject([
+    { node: "fra-agent", tree: { id: "agent" } },
+  ]);
+  await agent.stop();
+  expect(await show(url)).toEqual({
+    exitCode: 2,
+    lines: [`carillon process: ${url}: ECONNREFUSED`],
+  });
+  expect(await show(url, true)).toEqual({
+    exitCode: 2,
+    lines: [JSON.stringify({ error: `${url}: ECONNREFUSED` })],
+  });
+  await expect(show("127.0.0.1:8082")).rejects.toThrow(UsageError);
 });

@@ -4,6 +4,7 @@
 //   AG1  What is on disk is in force before anything is asked: a start waits for no API (C2).
 //   AG2  A part that crashes is started again alone; regions and routes do not share a fate (C5).
 //   AG6  (metrics-server.ts) Metrics that cannot be served end nothing.
+//   AG7  It answers for its own tree: it is no member of a region, and nobody else could.
 //   AG3  `stop` ends polls under way, lets a reload finish, and leaves the file written.
 import {
   CandidatesBook,
@@ -17,9 +18,17 @@ import {
   routesOf,
 } from "@carillon/cluster";
 import { type Clock, Fault, type Random } from "@carillon/kernel";
-import { type ChildSpec, exitText, ownChild, ownClock, Supervisor } from "@carillon/process";
+import {
+  type ChildSpec,
+  exitText,
+  ownChild,
+  ownClock,
+  Supervisor,
+  type TreeNode,
+} from "@carillon/process";
 import type { Logger, Metrics } from "@carillon/telemetry";
-import { supervisorObserver } from "../node-telemetry.ts";
+import { jsonPage, keepMetricsServed, metricsPage } from "../metrics-server.ts";
+import { metricsObserver, supervisorObserver } from "../node-telemetry.ts";
 import type { AgentConfig } from "./agent-config.ts";
 import { askIdentity, type IdentityAskerDeps, ownAddressOf } from "./agent-home.ts";
 import {
@@ -28,8 +37,7 @@ import {
   natsConfText,
   type NatsOptionsFile,
 } from "./agent-nats-options.ts";
-import { metricsObserver, pollObserver, publishBook, reloadObserver } from "./agent-telemetry.ts";
-import { keepMetricsServed } from "./metrics-server.ts";
+import { pollObserver, publishBook, reloadObserver } from "./agent-telemetry.ts";
 
 export interface AgentDeps {
   readonly config: AgentConfig;
@@ -111,7 +119,11 @@ export function createAgent(deps: AgentDeps): Agent {
           giveUp(why);
         },
       }),
-      metricsChild(deps, { book, onPort: (port) => (metricsPort = port) }),
+      metricsChild(deps, {
+        book,
+        tree: () => supervisor.tree(),
+        onPort: (port) => (metricsPort = port),
+      }),
     ],
   });
   const giveUp = (reason: string): void => {
@@ -143,6 +155,11 @@ export function createAgent(deps: AgentDeps): Agent {
       await book.flushed();
     },
   };
+}
+
+/** As its log lines name it. */
+export function agentName(region: string): string {
+  return `${region}-agent`;
 }
 
 function limitsOf({ config, clock }: AgentDeps) {
@@ -262,22 +279,30 @@ export function knownRoutes(
 
 function metricsChild(
   deps: AgentDeps,
-  { book, onPort }: { book: CandidatesBook; onPort: (port: number) => void },
+  {
+    book,
+    tree,
+    onPort,
+  }: { book: CandidatesBook; tree: () => TreeNode; onPort: (port: number) => void },
 ): ChildSpec {
-  const { config, random, log, metrics } = deps;
+  const { config, region, random, log, metrics } = deps;
+  const advice = "free the port, or set CARILLON_AGENT_METRICS_PORT; discovery and routes go on";
   return ownChild({
     id: "metrics",
     ...limitsOf(deps),
     async start(run) {
       const clock = ownClock(run, deps.clock);
-      const observer = metricsObserver({ log, metrics });
+      const observer = metricsObserver({ log, metrics, advice });
       const served = await keepMetricsServed({
         host: config.settings.CARILLON_AGENT_METRICS_HOST,
         port: config.settings.CARILLON_AGENT_METRICS_PORT,
         clock,
         random,
         onError: (cause) => log.warn("metrics.accept_failed", { reason: cause.message }),
-        render: () => metrics.render(),
+        pages: {
+          "/metrics": () => metricsPage(metrics),
+          "/tree": () => jsonPage(200, { node: agentName(region), tree: tree() }), // AG7
+        },
         onServed(port) {
           onPort(port);
           observer.onServed(port);

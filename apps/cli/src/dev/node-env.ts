@@ -29,6 +29,7 @@ export function nodeEnv(options: NodeEnvOptions): Record<string, string> {
     CARILLON_NODE_NATS_URLS: options.natsUrl,
     CARILLON_NODE_NATS_SEED_FILE: secrets.nats.seedFiles[natsUserOf(roles)],
     CARILLON_NODE_STORE_URL: options.storeUrl,
+    CARILLON_NODE_METRICS_PORT: "0", // several nodes on one machine; which, is in `node.ready`
     CARILLON_NODE_GATEWAY_DRAIN_MS: "200", // a person waits for Ctrl-C
     CARILLON_NODE_LISTEN_MS: "0", // a person waits, and a local region has one worker
     ...(isIngest && {

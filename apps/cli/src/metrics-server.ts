@@ -1,17 +1,25 @@
-// apps/cli/src/agent/metrics-server.ts
-// GET /metrics and /healthz of a node that has no HTTP API of its own.
+// apps/cli/src/metrics-server.ts
+// A few pages over HTTP for whoever watches a process: GET /metrics, /healthz, and what it has besides.
 //   AG6  An address that cannot be listened on ends nothing: it is told, and tried again for ever.
 //        Being seen must not cost what there is to see.
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { backoffDelayMs, type Clock, Fault, type Random, type Timer } from "@carillon/kernel";
+import type { Metrics } from "@carillon/telemetry";
+
+export interface Page {
+  readonly status: number;
+  readonly contentType: string;
+  readonly text: string;
+}
 
 export interface MetricsServerOptions {
   readonly host: string;
   readonly port: number; // 0: any
   /** After the start, such as no file left to accept with. */
   readonly onError: (cause: Error) => void;
-  readonly render: () => Promise<{ readonly contentType: string; readonly text: string }>;
+  /** By path. `/healthz` is there always: the process answers. */
+  readonly pages: Readonly<Record<`/${string}`, () => Page | Promise<Page>>>;
 }
 
 export interface MetricsServer {
@@ -24,15 +32,20 @@ const CONNECTIONS_MAX = 64; // a scraper or two
 
 /** Rejects with Fault `listen_failed`. */
 export async function startMetricsServer(options: MetricsServerOptions): Promise<MetricsServer> {
-  const { host, port, render } = options;
+  const { host, port } = options;
+  const pages: Readonly<Record<string, (() => Page | Promise<Page>) | undefined>> = {
+    "/healthz": () => ({ status: 200, contentType: "text/plain", text: "ok\n" }),
+    ...options.pages,
+  };
+  const paths = Object.keys(pages).join(", ");
   const server = createServer((request, response) => {
-    const end = (status: number, type: string, body: string): void =>
-      void response.writeHead(status, { "content-type": type }).end(body);
-    if (request.url === "/healthz") return end(200, "text/plain", "ok\n");
-    if (request.url !== "/metrics") return end(404, "text/plain", "/metrics or /healthz\n");
-    void render().then(
-      ({ contentType, text }) => end(200, contentType, text),
-      () => end(500, "text/plain", "cannot be rendered\n"),
+    const end = ({ status, contentType, text }: Page): void =>
+      void response.writeHead(status, { "content-type": contentType }).end(text);
+    const page = pages[request.url ?? ""];
+    if (page === undefined)
+      return end({ status: 404, contentType: "text/plain", text: `${paths}\n` });
+    void (async () => page())().then(end, () =>
+      end({ status: 500, contentType: "text/plain", text: "cannot be rendered\n" }),
     );
   });
   server.headersTimeout = HEADERS_MAX_MS;
@@ -57,6 +70,14 @@ export async function startMetricsServer(options: MetricsServerOptions): Promise
         server.closeAllConnections();
       }),
   };
+}
+
+export async function metricsPage({ render }: Pick<Metrics, "render">): Promise<Page> {
+  return { status: 200, ...(await render()) };
+}
+
+export function jsonPage(status: number, body: object): Page {
+  return { status, contentType: "application/json", text: `${JSON.stringify(body)}\n` };
 }
 
 export interface ListenFailure {
