@@ -61,8 +61,8 @@ test("ST27 — a line says what the last words have written, and that it was not
   const module = new URL("last-words.ts", import.meta.url).href;
   const linesOf = async (culprit: object): Promise<unknown[]> => {
     const data = { url, home: HOME, times: { firstMs: 1, maxMs: 1 } };
-    const code = `await (await import("${module}")).lastWords(${JSON.stringify(culprit)}, ${JSON.stringify(data)})`;
-    const args = ["--input-type=module", "--eval", code];
+    const code = `await (await import(process.argv[1])).lastWords(${JSON.stringify(culprit)}, ${JSON.stringify(data)})`;
+    const args = ["--input-type=module", "--eval", code, module];
     const { stderr } = await promisify(execFile)(process.execPath, args);
     return stderr.split("\n").flatMap((line) => (line.startsWith("{") ? [JSON.parse(line)] : []));
   };
