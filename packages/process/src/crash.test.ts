@@ -1,5 +1,6 @@
 // Goal: crash, back-off, dead letter, quarantine (P10, P11, S40, S41 and RS1–RS3 of restart.ts).
-// Method: messages crash the handler on demand, the test moves the clock.
+// Method: messages crash the handler on demand, the test moves the clock. Long, as the rows of the
+// README's table of crashes are: one place says what follows a crash.
 import { expect, test } from "vitest";
 import { say, start } from "./harness.ts";
 
@@ -215,6 +216,59 @@ test("S40 — an operator's reset ends quarantine and back-off at once", async (
   await clock.advance(0);
   expect(handled.at(-1)).toBe("2:backs off");
   expect(runtime.stats()).toMatchObject({ quarantinedCount: 0, timersCount: 0 });
+});
+
+test("S40 — a reset whose onRelease quarantines again leaves a quarantine that is listed and ends", async () => {
+  let isBad = true;
+  const { clock, runtime, table } = start({
+    behaviour: {
+      onRelease: (slot) => {
+        if (isBad) table.quarantine(slot, new Error("still bad"));
+        isBad = false;
+      },
+    },
+  });
+  table.quarantine(1, new Error("bad"));
+  expect(table.reset(1)).toBe(true);
+  expect(table.inspect(1)).toMatchObject({ phase: "quarantined", retryInMs: 300_000 });
+  expect(table.quarantined(9).map(({ slot }) => slot)).toEqual([1]);
+  expect(runtime.stats().quarantinedCount).toBe(1);
+  await clock.advance(300_020);
+  expect([table.cast(1, say("x")), runtime.stats().quarantinedCount]).toEqual(["accepted", 0]);
+});
+
+test("S40 — a reset begins a new generation: what was begun before it counts no more", async () => {
+  const { table, crashFourTimes } = startFragile();
+  await crashFourTimes(1);
+  const generation = table.generationOf(1);
+  table.reset(1);
+  expect(table.generationOf(1)).toBe(generation + 1);
+});
+
+test("S40 — quarantines by hand count as the automatic ones: each in a row is twice as long", async () => {
+  const { clock, table, crashes, crashFourTimes } = startFragile();
+  for (const minutes of [5, 10]) {
+    table.quarantine(1, "by hand");
+    expect(crashes.at(-1)!.delayMs).toBe(minutes * 60_000);
+    await clock.advance(minutes * 60_000 + 20);
+  }
+  await crashFourTimes(1);
+  const { delayMs, reason } = crashes.at(-1)!;
+  expect(reason).toBe("error");
+  expect(delayMs).toBeGreaterThanOrEqual(20 * 60_000);
+  expect(delayMs).toBeLessThanOrEqual(22 * 60_000);
+});
+
+test("S40 — processes that were quarantined together are released apart, over up to a tenth of the time", async () => {
+  const { clock, table, crashes } = start({ limits: { systemicMax: 100, crashMax: 0 } });
+  for (let slot = 0; slot < 50; slot++) table.cast(slot, say("bad", { crash: true }));
+  await clock.settle();
+  expect(crashes.map(({ next }) => next)).toEqual(Array.from({ length: 50 }, () => "quarantine"));
+  const delaysMs = crashes.map(({ delayMs }) => delayMs);
+  expect(new Set(delaysMs).size).toBe(50);
+  expect(Math.min(...delaysMs)).toBeGreaterThanOrEqual(300_000);
+  expect(Math.max(...delaysMs)).toBeLessThanOrEqual(330_000);
+  expect(Math.max(...delaysMs) - Math.min(...delaysMs)).toBeGreaterThan(20_000);
 });
 
 test("S40 — three crashes in 60 s are survived again and again; old ones are forgiven", async () => {
