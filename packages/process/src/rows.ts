@@ -35,6 +35,13 @@ export interface MailboxLimits {
   readonly controlMax: number;
 }
 
+/** The behaviour's `messageBytes`. */
+export interface Sizes<Message> {
+  of(message: Message): number;
+  /** It threw for a message that waits: that one's size is 0, until the mailbox is empty (RW2). */
+  onError(cause: unknown): void;
+}
+
 export class Rows<State, Message extends object> {
   status: Uint16Array;
   generation: Uint32Array;
@@ -45,17 +52,13 @@ export class Rows<State, Message extends object> {
   /** The one waiting item itself, or a Mailbox. */
   #boxes: (Item<Message> | undefined)[] = [];
   readonly #limits: MailboxLimits;
-  readonly #bytesOf: ((message: Message) => number) | undefined;
+  readonly #sizes: Sizes<Message> | undefined;
   /** Lane of the item that `take` gave. */
   takenLane: Lane = "normal";
 
-  constructor(
-    capacityCount: number,
-    limits: MailboxLimits,
-    bytesOf: ((message: Message) => number) | undefined,
-  ) {
+  constructor(capacityCount: number, limits: MailboxLimits, sizes: Sizes<Message> | undefined) {
     this.#limits = limits;
-    this.#bytesOf = bytesOf;
+    this.#sizes = sizes;
     this.status = new Uint16Array(0);
     this.generation = new Uint32Array(0);
     this.bornTick = new Uint32Array(0);
@@ -93,7 +96,7 @@ export class Rows<State, Message extends object> {
 
   /** False: the lane is full. */
   put(slot: number, item: Item<Message>, lane: Lane): boolean {
-    if (lane === "normal" && this.#bytesOf !== undefined) return this.#putCounted(slot, item);
+    if (lane === "normal" && this.#sizes !== undefined) return this.#putCounted(slot, item);
     if (lane === "normal" && this.#boxes[slot] === undefined) {
       if (this.#limits.mailboxMax === 1 && this.hasBits(slot, FANNED)) return false;
       this.#boxes[slot] = item;
@@ -132,8 +135,8 @@ export class Rows<State, Message extends object> {
     const control = mailbox.control?.shift();
     this.takenLane = control === undefined ? "normal" : "control";
     const taken = control ?? mailbox.normal.shift();
-    if (control === undefined && taken !== undefined && this.#bytesOf !== undefined)
-      mailbox.bytes -= this.#sizeOf(taken);
+    if (control === undefined && taken !== undefined && this.#sizes !== undefined)
+      mailbox.bytes = Math.max(0, mailbox.bytes - this.#sizeOf(taken));
     this.#dropEmpty(slot, mailbox);
     return taken;
   }
@@ -194,7 +197,7 @@ export class Rows<State, Message extends object> {
     const first = mailbox.normal.shift();
     const taken = first === TIMER_MARK ? mailbox.normal.shift() : first;
     if (first === TIMER_MARK) mailbox.normal.unshift(TIMER_MARK);
-    if (taken !== undefined) mailbox.bytes -= this.#sizeOf(taken);
+    if (taken !== undefined) mailbox.bytes = Math.max(0, mailbox.bytes - this.#sizeOf(taken));
     this.#dropEmpty(slot, mailbox);
     return taken;
   }
@@ -254,8 +257,9 @@ export class Rows<State, Message extends object> {
   }
 
   #putCounted(slot: number, item: Item<Message>): boolean {
-    const sizeBytes = this.#sizeOf(item);
-    assert(sizeBytes >= 0, "P25 a message's size is a number of bytes");
+    const message = messageOf(item);
+    const sizeBytes = message === undefined ? 0 : this.#sizes?.of(message);
+    assert(sizeBytes !== undefined && sizeBytes >= 0, "P25 a message's size is a number of bytes");
     const { mailboxMaxBytes } = this.#limits;
     if (this.#boxes[slot] === undefined) {
       if (sizeBytes > mailboxMaxBytes) return false;
@@ -269,10 +273,16 @@ export class Rows<State, Message extends object> {
     return mailbox.normal.push(item);
   }
 
+  /** Of one that was accepted: its size was a number then, and must end no turn now. */
   #sizeOf(item: Item<Message>): number {
-    if (this.#bytesOf === undefined) return 0;
     const message = messageOf(item);
-    return message === undefined ? 0 : this.#bytesOf(message);
+    if (this.#sizes === undefined || message === undefined) return 0;
+    try {
+      return this.#sizes.of(message);
+    } catch (cause) {
+      this.#sizes.onError(cause);
+      return 0;
+    }
   }
 
   /** A fan-out's message has a place too, although it waits elsewhere. */

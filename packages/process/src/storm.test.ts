@@ -296,6 +296,9 @@ test("P25 — quarantine, reset, resume of what is not there", async () => {
     0,
     false,
   ]);
+  for (const badMs of [Number.NaN, -1, Infinity])
+    expect(() => table.quarantine(1, "x", badMs)).toThrow(BugError);
+  expect([table.inspect(1).phase, table.quarantined(9).length]).toEqual(["idle", 0]);
   runtime.stop();
   table.quarantine(1, "x");
   expect(runtime.stats().quarantinedCount).toBe(0);

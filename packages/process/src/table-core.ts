@@ -26,6 +26,7 @@ import {
   LOAD_WAITING,
   QUEUED,
   Rows,
+  type Sizes,
   SPAWNED,
   TIMER_DUE,
 } from "./rows.ts";
@@ -111,8 +112,7 @@ export class TableCore<State, Message extends object, Reply> {
     this.isTemporary = options.restart === "temporary";
     this.handle = options.handle;
     this.#keyOf = options.keyOf;
-    const bytesOf = behaviour.messageBytes?.bind(behaviour);
-    this.rows = new Rows(options.capacityCount ?? 0, engine.limits, bytesOf);
+    this.rows = new Rows(options.capacityCount ?? 0, engine.limits, sizesOf(behaviour, engine));
     this.monitors = new Monitors(engine, (slot) => this.onForgotten?.(slot));
     this.loading = behaviour.onContinue === undefined ? "never" : "unknown";
     engine.pulse.nameTable(this.id, this.name);
@@ -413,4 +413,17 @@ export class TableCore<State, Message extends object, Reply> {
     this.engine.ready.push(this.id, FAN_OUT);
     this.engine.schedule();
   }
+}
+
+function sizesOf<State, Message extends object, Reply>(
+  behaviour: Behaviour<State, Message, Reply>,
+  engine: Engine,
+): Sizes<Message> | undefined {
+  const of = behaviour.messageBytes?.bind(behaviour);
+  if (of === undefined) return undefined;
+  const onError = (cause: unknown): void =>
+    engine.guard("messageBytes", () => {
+      throw cause;
+    });
+  return { of, onError };
 }

@@ -169,22 +169,24 @@ function activate<State, Message extends object, Reply>(
   turn.callMark = undefined;
   engine.freshNowMs = Number.NaN; // foreign code runs now
   let result: void | Promise<void>;
+  let isLoad: boolean;
   try {
     if (rows.states[slot] === undefined && !initialize(core, turn)) return false;
     if (rows.states[slot] === undefined || behaviour.onContinue === undefined)
       return endIfAsked(core, turn);
     turn.during = "continue";
     result = behaviour.onContinue(turn);
+    isLoad = isPromise(result);
   } catch (cause) {
     if (turn.isCurrent) crashTurn(core, turn, { reason: "error", cause });
     return false;
   }
-  if (!isPromise(result)) {
+  if (!isLoad) {
     if (core.loading === "unknown") core.loading = "never";
     return turn.isCurrent && endIfAsked(core, turn);
   }
   core.loading = "at times";
-  return wait(core, turn, result);
+  return wait(core, turn, result as Promise<void>);
 }
 
 /** Throws what `init` throws. False: the process is not to be started (P5). */
@@ -220,6 +222,7 @@ function handle<State, Message extends object, Reply>(
   turn.message = undefined;
   turn.callMark = undefined;
   let result: unknown;
+  let isAsync: boolean;
   try {
     if (!(item instanceof Mark)) {
       core.countWaiting(-1);
@@ -257,12 +260,13 @@ function handle<State, Message extends object, Reply>(
         else if (turn.isCurrent) replyOrOwe(core, call, answer);
       }
     }
+    isAsync = isPromise(result);
   } catch (cause) {
     if (turn.isCurrent) crashTurn(core, turn, { reason: "error", cause });
     else closeEnded(core, turn);
     return false;
   }
-  if (isPromise(result)) return wait(core, turn, result);
+  if (isAsync) return wait(core, turn, result as Promise<unknown>);
   if (!turn.isCurrent) return closeEnded(core, turn);
   engine.counters.handled++;
   return afterSuccess(core, turn);
@@ -362,7 +366,7 @@ function forgetIfStateless<State, Message extends object, Reply>(
   if (core.rows.states[slot] === undefined) core.clearTimer(slot);
 }
 
-/** P2, mechanics: never wait for what is no promise. */
+/** P2, mechanics: never wait for what is no promise. Throws what a getter of `then` throws. */
 function isPromise(result: unknown): result is Promise<unknown> {
   return (
     typeof result === "object" &&

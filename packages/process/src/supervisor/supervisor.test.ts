@@ -11,6 +11,7 @@ import { describe, expect, test } from "vitest";
 import { NORMAL, SHUTDOWN, type Exit } from "../exit.ts";
 import type { ChildSpec } from "./child.ts";
 import { CRASH, never, Nursery, statuses } from "./harness.ts";
+import { DynamicSupervisor } from "./dynamic-supervisor.ts";
 import type { SupervisorOptions } from "./spec.ts";
 
 function raise(error: Error): never {
@@ -114,6 +115,25 @@ describe("specs", () => {
     });
     expect(nursery.startsOf("a")).toBe(0);
   });
+
+  test.each([undefined, null, 7, "text"])(
+    "SV3, SV12 — a spec that is %s is rejected, and the supervisor lives with its children",
+    async (bad) => {
+      const nursery = new Nursery();
+      const rejected = { kind: "rejected", problems: [{ childId: undefined, field: "children" }] };
+      const top = nursery.create({ children: [nursery.child("a"), bad as never] });
+      expect(await top.start()).toMatchObject(rejected);
+      expect(await nursery.create({ children: bad as never }).start()).toMatchObject(
+        bad === undefined ? { kind: "started" } : rejected,
+      );
+      expect(nursery.startsOf("a")).toBe(0);
+      const running = await nursery.start({ children: [nursery.child("a")] });
+      expect(await running.startChild(bad as never)).toMatchObject(rejected);
+      expect([statuses(running), nursery.exits]).toEqual(["a running", []]);
+      const dynamic = new DynamicSupervisor({ ...nursery.observed, id: "d", child: bad as never });
+      expect(await dynamic.start()).toMatchObject(rejected);
+    },
+  );
 
   test.each<[string, Partial<ChildSpec>]>([
     ["id", { id: "" }],
