@@ -4,7 +4,7 @@
 import { LoadError } from "./behaviour.ts";
 import { endIncarnation, endProcess, forgetCrashes, kindOf, takeWaiting } from "./endings.ts";
 import { HOLD_TIMER, timerKey } from "./engine.ts";
-import type { Exit } from "./exit.ts";
+import { causeText, type Exit } from "./exit.ts";
 import type { CrashReason, CrashReport } from "./limits.ts";
 import {
   type CrashRecord,
@@ -46,7 +46,7 @@ export function crashTurn<State, Message extends object, Reply>(
   engine.counters.crashes++;
   const decision = decideCrash(record, message, nowMs, engine.limits, engine.random);
   const recentCount = recentCrashCount(record, nowMs, engine.limits);
-  record.lastError = textOf(cause);
+  record.lastError = causeText(cause);
   record.lastPhase = turn.during;
   record.lastKind = kindOf(turn.callMark?.message ?? message);
   let waiting: Message[] = [];
@@ -105,7 +105,7 @@ export function quarantineProcess<State, Message extends object, Reply>(
   engine.counters.quarantined++;
   record.keptState = state;
   record.loadFailure = undefined;
-  record.lastError = textOf(cause);
+  record.lastError = causeText(cause);
   record.quarantinesInRow++;
   const delayMs = forMs ?? quarantineMsOf(record, engine.limits);
   hold(core, slot, record, delayMs);
@@ -306,12 +306,4 @@ function hold<State, Message extends object, Reply>(
   const { clock, wheel } = core.engine;
   record.holdUntilMs = clock.monotonicMs() + delayMs;
   record.holdHandle = wheel.arm(delayMs, timerKey(core.id, slot, HOLD_TIMER));
-}
-
-function textOf(cause: unknown): string {
-  try {
-    return cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
-  } catch {
-    return "an object without a text"; // anything can be thrown
-  }
 }

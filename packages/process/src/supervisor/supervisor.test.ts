@@ -416,6 +416,24 @@ describe("inspection", () => {
     expect(structuredClone(top.tree())).toEqual(top.tree()); // plain data
   });
 
+  test("SV17 — whatever a child has ended with: the tree shows it", async () => {
+    const nursery = new Nursery();
+    const top = await nursery.start({ intensity: 9, children: [nursery.child("a")] });
+    const odd = Object.assign(new Error("x"), { message: { code: 7 } });
+    const texts: (string | undefined)[] = [];
+    for (const error of [Object.create(null), odd, Symbol("s"), undefined, null]) {
+      await nursery.exit("a", { kind: "error", error });
+      texts.push(top.tree().children[0]?.lastExit);
+    }
+    expect(texts).toEqual([
+      "error: an object without a text",
+      "error: [object Object]",
+      "error: Symbol(s)",
+      "error: undefined",
+      "error: null",
+    ]);
+  });
+
   test("SV17 — children are listed in the order of their start, new ones last", async () => {
     const nursery = new Nursery();
     const top = await nursery.start({ children: ["b", "a"].map((id) => nursery.child(id)) });
