@@ -21,6 +21,7 @@ import type { CrashRecord } from "./restart.ts";
 import {
   ACTIVATE,
   CANNOT_RUN_NOW,
+  CRASHED,
   FANNED,
   IDLE_TIMER,
   LOAD_WAITING,
@@ -50,6 +51,9 @@ export interface TableCoreOptions<State, Message extends object, Reply> extends 
   readonly id: number;
   readonly handle: ProcessTable<State, Message, Reply>;
 }
+
+/** Of the status of a slot: something of its process is left. */
+const IS_LEFT = (CANNOT_RUN_NOW & ~QUEUED) | ACTIVATE | FANNED | SPAWNED | CRASHED;
 
 /** Who monitors whom. */
 interface Watch {
@@ -398,6 +402,12 @@ export class TableCore<State, Message extends object, Reply> {
 
   isIdle(slot: number): boolean {
     return ((this.rows.status[slot] ?? 0) & CANNOT_RUN_NOW) === 0 && !this.rows.isWaiting(slot);
+  }
+
+  /** RG2: nothing of its process is left, but perhaps an entry in the ready queue that finds nothing. */
+  isOver(slot: number): boolean {
+    if (this.rows.states[slot] !== undefined || this.rows.isWaiting(slot)) return false;
+    return !this.rows.hasBits(slot, IS_LEFT) && !this.monitors.has(slot);
   }
 
   /** Known from here on, so that whoever ends meanwhile finds its message; runs when queued. */

@@ -18,7 +18,6 @@ import {
 import { type Exit, NOPROC, type QuietExit, SHUTDOWN } from "./exit.ts";
 import type { FanOut } from "./fan-out.ts";
 import { activeOf, inspectProcess, quarantinedOf, sumsOf } from "./inspect.ts";
-import { MonitorRef } from "./monitors.ts";
 import { coalesce, putInFull } from "./overflow.ts";
 import { IdleSweep } from "./passivation.ts";
 import {
@@ -191,10 +190,9 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
   monitor(slot: number, watcher: (down: Down) => void): Monitor {
     const core = this.#core;
     if (!core.isStopped) core.rows.ensure(slot);
-    if (!isAbsent(this.#core, slot)) return core.monitors.add(slot, watcher);
-    const ref = new MonitorRef(core.monitors, slot, watcher);
-    core.monitors.tellSoon(ref, downOf(core, slot, NOPROC));
-    return ref;
+    return isAbsent(core, slot)
+      ? core.monitors.addToNobody(downOf(core, slot, NOPROC), watcher)
+      : core.monitors.add(slot, watcher);
   }
 
   exit(slot: number, exit: QuietExit = SHUTDOWN): boolean {

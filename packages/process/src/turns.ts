@@ -358,12 +358,14 @@ function endIfAsked<State, Message extends object, Reply>(
   return false;
 }
 
-/** A process without a state is forgotten: no timer stays behind. */
+/** A process without a state is forgotten: no timer and no monitor of its own stays behind. */
 function forgetIfStateless<State, Message extends object, Reply>(
   core: TableCore<State, Message, Reply>,
   slot: number,
 ): void {
-  if (core.rows.states[slot] === undefined) core.clearTimer(slot);
+  if (core.rows.states[slot] !== undefined) return;
+  core.clearTimer(slot);
+  core.unwatchAll(slot);
 }
 
 /** P2, mechanics: never wait for what is no promise. Throws what a getter of `then` throws. */
