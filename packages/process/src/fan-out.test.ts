@@ -221,3 +221,24 @@ test("P15, FO2 — others have their turns while a message goes to 100,000", asy
   expect(allCount).toBe(100_000);
   expect(handledAt[0]).toBeLessThanOrEqual(128); // two chunks
 });
+
+test("P15, FO2, RT1 — slow handlers of a fan-out keep I/O waiting no longer than three slices", async () => {
+  let isSlow = false;
+  const { clock, runtime, table } = await startFanOut(() => undefined, {
+    slotsCount: 1_000,
+    behaviour: { onCast: () => clock.block(isSlow ? 1 : 0.001) },
+  });
+  table.castEach(range(1_000), say("quick ones before it"));
+  await clock.settle();
+  const slicesMs: number[] = [];
+  let sliceBeganAtMs = clock.monotonicMs();
+  runtime.onSliceEnd(() => {
+    slicesMs.push(clock.monotonicMs() - sliceBeganAtMs);
+    sliceBeganAtMs = clock.monotonicMs();
+  });
+  isSlow = true;
+  table.castEach(range(1_000), say("to all"));
+  await clock.settle();
+  expect(slicesMs.reduce((sum, one) => sum + one, 0)).toBeCloseTo(1_000, 6);
+  expect(Math.max(...slicesMs)).toBeLessThanOrEqual(9);
+});

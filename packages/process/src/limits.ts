@@ -50,7 +50,7 @@ export interface RuntimeLimits {
   readonly turnMessagesMax: number;
   /** Then I/O gets the thread. */
   readonly sliceMs: number;
-  /** The clock is read once in so many messages. */
+  /** The clock is read once in so many messages, more often where they are slow. */
   readonly sliceCheckCount: number;
   /** An async handler is abandoned after this; it counts as a crash. */
   readonly handlerMaxMs: number;

@@ -42,7 +42,7 @@ export function runTurn<State, Message extends object, Reply>(
   rows.status[slot] = ((rows.status[slot] ?? 0) & ~(QUEUED | AGE_MASK)) | BUSY;
   engine.pulse.enter(core.id, slot);
   const turn = core.takeTurn(slot);
-  const messagesMax = engine.limits.turnMessagesMax;
+  const messagesMax = Math.min(engine.limits.turnMessagesMax, engine.pace.turnMax);
   let handledCount = 0;
   let isMine = true; // otherwise a promise, a crash or a kill has taken over
   while (isMine && handledCount < messagesMax && mayGoOn(core, slot)) {
@@ -65,7 +65,8 @@ function runFanOut<State, Message extends object, Reply>(
   const { rows, engine } = core;
   const fanOut = core.fanOuts[0];
   if (fanOut === undefined) return 0;
-  const { slots, message, next, chunkEnd } = fanOut;
+  const { slots, message, next } = fanOut;
+  const chunkEnd = fanOut.beginChunk(engine.pace.turnMax);
   let turn = core.takeTurn(0);
   for (; fanOut.next < chunkEnd && !core.isPaused && !core.isStopped;) {
     const slot = slots[fanOut.next] ?? 0;
