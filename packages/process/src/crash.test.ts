@@ -315,6 +315,47 @@ test("S40, S41 — when every message is poison, the process is at fault: quaran
   expect(runtime.stats()).toMatchObject({ deadLetteredTotal: 3, quarantinedCount: 1 });
 });
 
+test("S41, RS1 — dead letters count in a row only: with a success between them the process is not at fault", async () => {
+  let wasOnce = false;
+  const { clock, runtime, table, handled } = start({
+    behaviour: {
+      onCast: (_context, { say: text }) => {
+        if (text.startsWith("poison")) throw new Error(text);
+        if (text === "once" && !wasOnce) {
+          wasOnce = true;
+          throw new Error(text);
+        }
+        handled.push(text);
+      },
+    },
+  });
+  table.cast(0, say("once")); // its crash is remembered for a minute, beyond every success
+  for (let n = 1; n <= 4; n++) for (const text of ["poison", "fine"]) table.cast(0, say(text + n));
+  await clock.advance(30_000);
+  expect(handled).toEqual(["once", "fine1", "fine2", "fine3", "fine4"]);
+  expect(runtime.stats()).toMatchObject({ deadLetteredTotal: 4, quarantinedCount: 0 });
+});
+
+test("S41, RS1 — a message that went through has no crash any more: sent again it is not poison", async () => {
+  const { clock, table, crashes, handled } = start({
+    behaviour: {
+      onCast: (_context, { say: text }) => {
+        tries++;
+        if (tries % 2 === 1) throw new Error(text);
+        handled.push(text);
+      },
+    },
+  });
+  let tries = 0;
+  const shared = say("shared");
+  for (let round = 0; round < 3; round++) {
+    table.cast(0, shared);
+    await clock.advance(10_000);
+  }
+  expect(crashes.map(({ next }) => next)).toEqual(["retry", "retry", "retry"]);
+  expect(handled).toEqual(["shared", "shared", "shared"]);
+});
+
 test("S40 — a crash in onTimer rebuilds the process, and onContinue arms what it needs", async () => {
   const order: string[] = [];
   const { clock, table, crashes } = start({

@@ -89,6 +89,23 @@ test("P12 — onContinue runs before messages that were queued earlier, and may 
   expect(order).toEqual(["loading", "loaded", "a#100", "b#100", "c#100", "d#100"]);
 });
 
+test("P12 — a load that leaves no state is not begun again for the message that waited", async () => {
+  const order: string[] = [];
+  const { clock, table } = start({
+    behaviour: {
+      onContinue: async (context) => {
+        order.push("continue");
+        await clock.sleep(10);
+        context.state = undefined;
+      },
+      onCast: (_context, step) => void order.push(step.say),
+    },
+  });
+  table.cast(0, say("waits"));
+  await clock.advance(1_000);
+  expect(order).toEqual(["continue", "waits"]);
+});
+
 test("P13 — an idle timer is cancelled by any message; a plain timer is not", async () => {
   const fired: string[] = [];
   const { clock, table } = start({
@@ -109,6 +126,29 @@ test("P13 — an idle timer is cancelled by any message; a plain timer is not", 
   expect([1, 2, 3, 4].map((slot) => table.inspect(slot).isTimerArmed)).toEqual(
     Array.from({ length: 4 }, () => false),
   );
+});
+
+test("P13 — a call and a DOWN cancel an idle timer too, and no plain one", async () => {
+  const fired: string[] = [];
+  const { clock, table } = start({
+    behaviour: {
+      onCast: (context, step) => {
+        if (step.say === "idle") context.setIdleTimer(100);
+        else context.setTimer(100);
+        if (context.slot >= 4) context.monitor(table, 9);
+      },
+      onCall: () => "reply",
+      onTimer: (context) => void fired.push(`${context.slot}@${clock.monotonicMs()}`),
+    },
+  });
+  table.spawn(9);
+  for (const slot of [1, 2, 4]) table.cast(slot, say("idle"));
+  for (const slot of [3, 5]) table.cast(slot, say("plain"));
+  await clock.advance(50);
+  for (const slot of [2, 3]) void table.call(slot, say("call"));
+  table.kill(9); // 4 and 5 are told
+  await clock.advance(500);
+  expect(fired).toEqual(["1@100", "3@100", "5@100"]);
 });
 
 test("P21 — a timer fires once, not early, after what waited before it; setting it again moves it", async () => {

@@ -287,6 +287,20 @@ describe("exits", () => {
 });
 
 describe("kill of a supervisor", () => {
+  test("SV8 — a kill during a stop ends it once: the exit is told once, when the stop's own end comes too", async () => {
+    const nursery = new Nursery();
+    const slow = nursery.child("a", { onStop: () => nursery.clock.sleep(100) });
+    const top = await nursery.start({ children: [slow] });
+    const stopped = top.stop();
+    await nursery.clock.advance(50);
+    top.kill();
+    top.kill();
+    expect(nursery.exits).toEqual([KILLED]);
+    await nursery.clock.advance(1_000);
+    expect([await stopped, nursery.exits]).toEqual([KILLED, [KILLED]]);
+    expect(nursery.kinds().filter((kind) => kind === "supervisor_exited").length).toBe(1);
+  });
+
   test("SV18 — ends all children at once, in reverse, whatever is under way", async () => {
     const nursery = new Nursery();
     const children = [
