@@ -242,3 +242,30 @@ test("P15, FO2, RT1 — slow handlers of a fan-out keep I/O waiting no longer th
   expect(slicesMs.reduce((sum, one) => sum + one, 0)).toBeCloseTo(1_000, 6);
   expect(Math.max(...slicesMs)).toBeLessThanOrEqual(9);
 });
+
+test.each([1, 2, 3])(
+  "P14, FO1 — an init that fills its own mailbox of %i drops the fan-out's message once, or handles it once",
+  async (mailboxMax) => {
+    const dropped: string[] = [];
+    const { clock, runtime, table, handled } = start({
+      limits: { mailboxMax },
+      behaviour: {
+        init: (slot) => {
+          for (const text of ["own 1", "own 2"]) table.cast(slot, say(text));
+          return { count: 0 };
+        },
+        overflow: () => "drop_oldest",
+        onDrop: (_slot, message) => void dropped.push(message.say),
+      },
+    });
+    table.cast(9, say("makes room")); // a fan-out goes to slots that are there
+    await clock.settle();
+    for (const list of [dropped, handled]) list.length = 0;
+    expect(table.castEach([1], say("to all"))).toBe(1);
+    await clock.settle();
+    const all = ["to all", "own 1", "own 2"];
+    expect(dropped).toEqual(all.slice(0, 3 - mailboxMax));
+    expect(handled.map((one) => one.slice(2).split("#")[0])).toEqual(all.slice(3 - mailboxMax));
+    expect([table.waitingCount, runtime.stats().waitingCount]).toEqual([0, 0]);
+  },
+);

@@ -102,7 +102,10 @@ function runFanOut<State, Message extends object, Reply>(
   return fanOut.next - next;
 }
 
-/** The message waits for it meanwhile: every end of the process finds it. */
+/**
+ * The message waits for it meanwhile: every end of the process finds it. False: there is no process
+ * for it now, or `init` has filled the mailbox, so that it waits or was dropped there.
+ */
 function beginInFanOut<State, Message extends object, Reply>(
   core: TableCore<State, Message, Reply>,
   turn: Turn<State, Message, Reply>,
@@ -110,12 +113,16 @@ function beginInFanOut<State, Message extends object, Reply>(
   turn.message = undefined;
   turn.callMark = undefined;
   try {
-    return initialize(core, turn);
+    if (!initialize(core, turn)) return false;
   } catch (cause) {
     core.moveFanned(turn.slot);
     if (turn.isCurrent) crashTurn(core, turn, { reason: "error", cause });
     return false;
   }
+  if (core.rows.hasBits(turn.slot, FANNED)) return true;
+  core.rows.clearBits(turn.slot, BUSY);
+  core.queueIfNeeded(turn.slot);
+  return false;
 }
 
 /** For a Registry: nothing may be left of the process. */
