@@ -3,6 +3,7 @@
 import { BugError } from "@carillon/kernel";
 import { expect, test } from "vitest";
 import { say, start } from "./harness.ts";
+import type { RuntimeLimits } from "./limits.ts";
 
 function fail(error: Error): never {
   throw error;
@@ -87,4 +88,41 @@ test("P25 — bad arguments are told as a bug and leave the process alive", asyn
   expect(table.cast(2 ** 16, say("far"))).toBe("accepted");
   await clock.advance(0);
   expect(handled).toEqual(["65536:far#0@0"]);
+});
+
+test("P25 — limits that are none are told as a bug when the runtime is made", () => {
+  const bad: Partial<RuntimeLimits>[] = [
+    { turnMessagesMax: 0 },
+    { mailboxMax: -5 },
+    { mailboxMax: 1.5 },
+    { sliceMs: Number.NaN },
+    { sliceCheckCount: 0 },
+    { loadsMax: 0 },
+    { handlerMaxMs: Infinity },
+    { crashWindowMs: "60" as never },
+    { poisonMax: undefined as never },
+  ];
+  for (const limits of bad) expect(() => start({ limits })).toThrow(BugError);
+  expect(() => start({ limits: { turnMessagesMax: 1, sliceMs: 0.5 } })).not.toThrow();
+});
+
+test("P25 — a table's capacity that is no number of slots is told as a bug, and there is no such table", () => {
+  const { runtime } = start();
+  for (const capacityCount of [-1, 1.5, Number.NaN, 2 ** 24 + 1, Infinity])
+    expect(() =>
+      runtime.createTable({ name: "bad", capacityCount, behaviour: { init: () => 1 } }),
+    ).toThrow(BugError);
+  expect(runtime.tables().map(({ name }) => name)).toEqual(["p7"]);
+});
+
+test("P25 — a drain with a limit that is none is told as a bug, and nothing drains", async () => {
+  const { clock, runtime, table, handled } = start();
+  for (const bad of [Number.NaN, -1, Infinity]) {
+    expect(() => runtime.drain(bad)).toThrow(BugError);
+    expect(() => table.drain(bad)).toThrow(BugError);
+  }
+  const other = runtime.createTable({ name: "other", behaviour: { init: () => ({}) } });
+  expect([table.cast(1, say("x")), other.cast(1, {})]).toEqual(["accepted", "accepted"]);
+  await clock.settle();
+  expect(handled.length).toBe(1);
 });

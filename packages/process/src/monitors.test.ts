@@ -1,4 +1,5 @@
 // Goal: who watches a process learns of its end once, after its name is free (P7 to P9, MO1, MO2).
+// Long: watchers outside and inside of processes, each with every way in which a process ends.
 import { BugError } from "@carillon/kernel";
 import { expect, test } from "vitest";
 import type { Down } from "./behaviour.ts";

@@ -1,5 +1,6 @@
 // Goal: a mailbox has a limit in messages and in bytes, and a policy at it (P14, RW2).
 // Method: a process that is busy collects; for random operations a model knows what must wait.
+// Long: every policy at both limits, and the model beside them.
 import { BugError } from "@carillon/kernel";
 import fc from "fast-check";
 import { expect, test } from "vitest";

@@ -1,5 +1,6 @@
 // Goal: a process as its owner sees it: order, mailbox, timers, passivation, kill, drain, stop.
-// Method: messages script the handler, the test moves the clock.
+// Method: messages script the handler, the test moves the clock. Long: what holds for any process, in
+// the order of the README; whatever fills a file of its own has one.
 import { Bitset } from "@carillon/kernel";
 import { expect, test } from "vitest";
 import { say, start, type Step } from "./harness.ts";

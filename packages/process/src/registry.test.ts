@@ -1,4 +1,5 @@
-// Goal: processes by key: one slot per key, keys are free when their process is over (RG1, RG2, P3–P7).
+// Goal: processes by key: one slot per key, keys are free when their process is over (RG1, RG2, P3–P8).
+// Long: a table's guarantees are tried again by name, where slots go from one to the next.
 import { createSeededRandom } from "@carillon/kernel";
 import { FakeClock } from "@carillon/testkit";
 import fc from "fast-check";

@@ -5,6 +5,7 @@
 //   RW2  At most `mailboxMax` messages, of `mailboxMaxBytes` in all, wait in the normal lane and
 //        `controlMax` in the control lane; one that is put back after a crash has its place beyond
 //        that (P14).
+// Long, since the columns and the mailboxes are one data structure: nobody else knows its bits.
 import { assert, Ring } from "@carillon/kernel";
 import type { Lane } from "./behaviour.ts";
 import { type Item, Mailbox, Mark, messageOf, TIMER_MARK } from "./mailbox.ts";
@@ -27,7 +28,7 @@ export const LOAD_WAITING = 8_192; // until fewer loads are under way
 export const FANNED = 32_768; // a fan-out's message is its first one
 
 export const CANNOT_RUN_NOW = QUEUED | BUSY | HELD | QUARANTINED | LOAD_WAITING;
-const SLOT_MAX = 2 ** 24 - 1; // a bad slot must not take the machine's memory
+const SLOTS_MAX = 2 ** 24; // a bad slot must not take the machine's memory
 
 export interface MailboxLimits {
   readonly mailboxMax: number;
@@ -57,6 +58,8 @@ export class Rows<State, Message extends object> {
   takenLane: Lane = "normal";
 
   constructor(capacityCount: number, limits: MailboxLimits, sizes: Sizes<Message> | undefined) {
+    const isCount = Number.isInteger(capacityCount) && capacityCount >= 0;
+    assert(isCount && capacityCount <= SLOTS_MAX, `P25 a table has 0 to ${SLOTS_MAX} slots`);
     this.#limits = limits;
     this.#sizes = sizes;
     this.status = new Uint16Array(0);
@@ -68,8 +71,8 @@ export class Rows<State, Message extends object> {
   /** Makes room. A slot that is no slot is a bug of the caller (P25: nothing has changed then). */
   ensure(slot: number): void {
     if (slot < this.status.length && slot >= 0 && Number.isInteger(slot)) return;
-    const isSlot = Number.isInteger(slot) && slot >= 0 && slot <= SLOT_MAX;
-    assert(isSlot, `P25 a slot is a whole number from 0 to ${SLOT_MAX}, not ${String(slot)}`);
+    const isSlot = Number.isInteger(slot) && slot >= 0 && slot < SLOTS_MAX;
+    assert(isSlot, `P25 a slot is a whole number from 0 to ${SLOTS_MAX - 1}, not ${String(slot)}`);
     this.#grow(Math.max(slot + 1, this.status.length * 2, 64));
   }
 

@@ -7,6 +7,7 @@
 //   RT2  Slice listeners are called after every slice, before I/O gets the thread.
 //   RT4  A call is answered without waiting for I/O, but never keeps I/O waiting longer than a slice.
 //   RT3  After `stop` no handler and no listener is called again.
+// Long by what it makes: the engine that all tables share, and the public numbers of it.
 import { TimerWheel, type Clock, type Random, type Scheduler } from "@carillon/kernel";
 import { OpenCalls } from "./calls.ts";
 import {
@@ -20,9 +21,10 @@ import {
   type Engine,
   type TurnPulse,
 } from "./engine.ts";
+import { assertDrainMs } from "./drain.ts";
 import type { Exit } from "./exit.ts";
 import {
-  DEFAULT_RUNTIME_LIMITS,
+  checkedLimits,
   type RuntimeLimits,
   type RuntimeObserver,
   type RuntimeStats,
@@ -120,7 +122,7 @@ class Runtime implements ProcessRuntime {
   constructor(options: RuntimeOptions) {
     const { clock, random } = options;
     this.#scheduler = options.scheduler;
-    const limits = { ...DEFAULT_RUNTIME_LIMITS, ...options.limits };
+    const limits = checkedLimits(options.limits);
     const counters = createCounters();
     const wheel = new TimerWheel({ clock, onFire: (key) => this.#onTimer(key) });
     this.#engine = {
@@ -213,8 +215,13 @@ class Runtime implements ProcessRuntime {
     this.#longestTurnMs = 0;
   }
 
-  async drain(maxMs: number): Promise<DrainOutcome> {
+  drain(maxMs: number): Promise<DrainOutcome> {
+    assertDrainMs(maxMs);
     this.#isDraining = true;
+    return this.#drainTables(maxMs);
+  }
+
+  async #drainTables(maxMs: number): Promise<DrainOutcome> {
     const tables = [...this.#tables.values()];
     const outcomes = await Promise.all(tables.map((table) => table.drain(maxMs)));
     const late = outcomes.filter((outcome) => outcome.kind === "timeout");

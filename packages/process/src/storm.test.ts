@@ -1,4 +1,5 @@
 // Goal: a storm of crashes pauses its table, and a person can quarantine, reset and resume (S40, S41).
+// Long: a storm, and each thing that a person can do in it or after it.
 import { BugError } from "@carillon/kernel";
 import { expect, test } from "vitest";
 import { noteOutcomes, say, start, type StartOptions, type Step } from "./harness.ts";

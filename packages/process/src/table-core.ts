@@ -1,5 +1,6 @@
 // packages/process/src/table-core.ts
-// A table's inside: its rows, running turns, crash records and timers, and how they change.
+// A table's inside: its rows, running turns, crash records and timers, and how they change. Long, as
+// all that a process's turn, crash and end change together is here, so that they cannot disagree.
 import { assert } from "@carillon/kernel";
 import type { Behaviour, Down, Lane } from "./behaviour.ts";
 import { type AnyCall, CallMark } from "./calls.ts";

@@ -2,6 +2,7 @@
 // The hot loop of a table: one turn of one process, up to `turnMessagesMax` messages.
 //   P1  Order of acceptance per process and lane. P2  One turn of a process at a time: while a
 //   handler's promise has not settled, the process is in no queue.
+// Long, since it is one loop: its steps are plain functions in one file for the sake of speed.
 import { IGNORE, NO_REPLY } from "./behaviour.ts";
 import type { AnyCall, CallMark } from "./calls.ts";
 import { crashTurn, noteSuccess } from "./crashes.ts";

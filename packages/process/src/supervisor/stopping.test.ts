@@ -3,6 +3,7 @@
 // The cases of OTP's supervisor_SUITE that are kept here, by what they check:
 //   stop with infinity, a time-out and brutal kill; a child that ends while it is stopped; a stop
 //   that ends with another reason; a faulty shutdown; a child that detached itself (unlinked).
+// Long, as OTP's suite is.
 import { describe, expect, test } from "vitest";
 import { KILLED, NORMAL, SHUTDOWN } from "../exit.ts";
 import { CRASH, never, Nursery, statuses } from "./harness.ts";

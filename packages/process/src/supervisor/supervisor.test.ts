@@ -7,6 +7,7 @@
 //   transient and temporary with normal, shutdown and abnormal exits; a temporary bystander;
 //   children's order; counts with stopped, restarting and supervisor children; start's extra return
 //   value; the spec of a temporary child is not saved.
+// Long, as OTP's suite is.
 import { describe, expect, test } from "vitest";
 import { NORMAL, SHUTDOWN, type Exit } from "../exit.ts";
 import type { ChildSpec } from "./child.ts";
