@@ -115,12 +115,12 @@ const INFORMATION: readonly (readonly [what: string, name: string])[] = [
   ["messages of the flood per second", "floodedPerSecond"],
   ["1 M resident in columns: messages per second", "columns.messagesPerSecond"],
   ["… longest stall, ms (bar: 30)", "columns.longestStallMs"],
-  ["… major collections; longest of them, ms", "columns.majorCount"],
-  ["", "columns.longestMajorMs"],
+  ["… major collections", "columns.majorCount"],
+  ["… longest of them, ms", "columns.longestMajorMs"],
   ["1 M resident with an object each: messages per second", "state.messagesPerSecond"],
   ["… longest stall, ms (bar: 30)", "state.longestStallMs"],
-  ["… major collections; longest of them, ms", "state.majorCount"],
-  ["", "state.longestMajorMs"],
+  ["… major collections", "state.majorCount"],
+  ["… longest of them, ms", "state.longestMajorMs"],
 ];
 
 async function measureOurs(): Promise<Record<string, number>> {

@@ -1,6 +1,7 @@
 // packages/process/bench/sections.ts
 // What is measured of our runtime, one section a process: `node --expose-gc sections.ts <name>` prints
 // one JSON line. Freed memory stays in RSS and code keeps its optimizations, so sections do not share.
+// Long: all sections measure the same tables and behaviours, which stand here once.
 import { PerformanceObserver } from "node:perf_hooks";
 import { systemClock, systemRandom, systemScheduler } from "@carillon/kernel";
 import {

@@ -35,6 +35,7 @@ export interface From<Reply> {
 /** A monitored process has ended. */
 export interface Down {
   readonly table: string;
+  /** -1: of a name that nobody has. */
   readonly slot: number;
   /** Of the incarnation that ended. */
   readonly generation: number;
@@ -52,7 +53,7 @@ export interface ProcessContext<State, Message extends object, Reply = unknown> 
   readonly table: ProcessTable<State, Message, Reply>;
   /**
    * Undefined: the process may be forgotten at once. It then costs nothing but its row, its timer
-   * is cancelled, and the next message rebuilds it by `init`. After an abandoned turn (P11) reads
+   * and the monitors it holds are gone, and the next message rebuilds it by `init`. After an abandoned turn (P11) reads
    * give undefined and writes are refused and counted.
    */
   state: State | undefined;
@@ -70,7 +71,7 @@ export interface ProcessContext<State, Message extends object, Reply = unknown> 
    * one that is activated on demand begins anew with it, unless it ended before its first message.
    */
   stop(exit?: QuietExit): void;
-  /** `onDown` will tell of its end; goes with this process. */
+  /** `onDown` will tell of its end; goes with this process, also when that is forgotten. */
   monitor(table: Monitorable, slot: number): Monitor;
   /** As the other table's `call`, not longer than the caller of this one waits (P4). */
   call<OtherMessage extends object, OtherReply>(

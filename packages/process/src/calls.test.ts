@@ -1,5 +1,6 @@
 // Goal: a call gets exactly one outcome, in time, whatever becomes of the callee (CA1, CA2).
-// Method: messages script the callee, the test moves the clock.
+// Method: messages script the callee, the test moves the clock. Long, since outcomes are many: each
+// way a call can end stands here once.
 import { BugError } from "@carillon/kernel";
 import { expect, test } from "vitest";
 import { type From, NO_REPLY } from "./behaviour.ts";

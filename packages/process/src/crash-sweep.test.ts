@@ -93,6 +93,27 @@ test("CR1, RS4 — a message that crashed its process and was dropped since hold
   expect(crashedCount({ table })).toBe(0);
 });
 
+test("CR1, RG2 — the names of those whose message was dead-lettered are free after an hour, without traffic", async () => {
+  const clock = new FakeClock();
+  const random = createSeededRandom(1);
+  const runtime = createRuntime({ clock, scheduler: clock, random });
+  const registry = new Registry<object, { kind: "x" }>(runtime, {
+    name: "names",
+    behaviour: () => ({
+      init: () => undefined,
+      onCast: () => {
+        throw new Error("poison");
+      },
+    }),
+  });
+  for (let n = 0; n < 15; n++) registry.cast(`key-${n}`, { kind: "x" });
+  await clock.advance(60_000);
+  expect([runtime.stats().deadLetteredTotal, registry.size]).toEqual([15, 15]);
+  await clock.advance(3_600_000 + 60_000);
+  expect([registry.size, crashedCount(registry), registry.table.active(9)]).toEqual([0, 0, []]);
+  expect(clock.timersCount).toBe(0);
+});
+
 test("CR1, RG2 — the name of one that crashed and has no traffic is free again", async () => {
   const clock = new FakeClock();
   const random = createSeededRandom(1);

@@ -1,5 +1,6 @@
 // Goal: crash, back-off, dead letter, quarantine (P10, P11, S40, S41 and RS1–RS3 of restart.ts).
-// Method: messages crash the handler on demand, the test moves the clock.
+// Method: messages crash the handler on demand, the test moves the clock. Long, as the rows of the
+// README's table of crashes are: one place says what follows a crash.
 import { expect, test } from "vitest";
 import { say, start } from "./harness.ts";
 
@@ -217,6 +218,59 @@ test("S40 — an operator's reset ends quarantine and back-off at once", async (
   expect(runtime.stats()).toMatchObject({ quarantinedCount: 0, timersCount: 0 });
 });
 
+test("S40 — a reset whose onRelease quarantines again leaves a quarantine that is listed and ends", async () => {
+  let isBad = true;
+  const { clock, runtime, table } = start({
+    behaviour: {
+      onRelease: (slot) => {
+        if (isBad) table.quarantine(slot, new Error("still bad"));
+        isBad = false;
+      },
+    },
+  });
+  table.quarantine(1, new Error("bad"));
+  expect(table.reset(1)).toBe(true);
+  expect(table.inspect(1)).toMatchObject({ phase: "quarantined", retryInMs: 300_000 });
+  expect(table.quarantined(9).map(({ slot }) => slot)).toEqual([1]);
+  expect(runtime.stats().quarantinedCount).toBe(1);
+  await clock.advance(300_020);
+  expect([table.cast(1, say("x")), runtime.stats().quarantinedCount]).toEqual(["accepted", 0]);
+});
+
+test("S40 — a reset begins a new generation: what was begun before it counts no more", async () => {
+  const { table, crashFourTimes } = startFragile();
+  await crashFourTimes(1);
+  const generation = table.generationOf(1);
+  table.reset(1);
+  expect(table.generationOf(1)).toBe(generation + 1);
+});
+
+test("S40 — quarantines by hand count as the automatic ones: each in a row is twice as long", async () => {
+  const { clock, table, crashes, crashFourTimes } = startFragile();
+  for (const minutes of [5, 10]) {
+    table.quarantine(1, "by hand");
+    expect(crashes.at(-1)!.delayMs).toBe(minutes * 60_000);
+    await clock.advance(minutes * 60_000 + 20);
+  }
+  await crashFourTimes(1);
+  const { delayMs, reason } = crashes.at(-1)!;
+  expect(reason).toBe("error");
+  expect(delayMs).toBeGreaterThanOrEqual(20 * 60_000);
+  expect(delayMs).toBeLessThanOrEqual(22 * 60_000);
+});
+
+test("S40 — processes that were quarantined together are released apart, over up to a tenth of the time", async () => {
+  const { clock, table, crashes } = start({ limits: { systemicMax: 100, crashMax: 0 } });
+  for (let slot = 0; slot < 50; slot++) table.cast(slot, say("bad", { crash: true }));
+  await clock.settle();
+  expect(crashes.map(({ next }) => next)).toEqual(Array.from({ length: 50 }, () => "quarantine"));
+  const delaysMs = crashes.map(({ delayMs }) => delayMs);
+  expect(new Set(delaysMs).size).toBe(50);
+  expect(Math.min(...delaysMs)).toBeGreaterThanOrEqual(300_000);
+  expect(Math.max(...delaysMs)).toBeLessThanOrEqual(330_000);
+  expect(Math.max(...delaysMs) - Math.min(...delaysMs)).toBeGreaterThan(20_000);
+});
+
 test("S40 — three crashes in 60 s are survived again and again; old ones are forgiven", async () => {
   const { clock, table, crashes, handled } = startFragile();
   for (let round = 0; round < 5; round++) {
@@ -259,6 +313,47 @@ test("S40, S41 — when every message is poison, the process is at fault: quaran
   await clock.advance(30_000);
   expect(spilled).toEqual(["m4", "m5", "m6"]);
   expect(runtime.stats()).toMatchObject({ deadLetteredTotal: 3, quarantinedCount: 1 });
+});
+
+test("S41, RS1 — dead letters count in a row only: with a success between them the process is not at fault", async () => {
+  let wasOnce = false;
+  const { clock, runtime, table, handled } = start({
+    behaviour: {
+      onCast: (_context, { say: text }) => {
+        if (text.startsWith("poison")) throw new Error(text);
+        if (text === "once" && !wasOnce) {
+          wasOnce = true;
+          throw new Error(text);
+        }
+        handled.push(text);
+      },
+    },
+  });
+  table.cast(0, say("once")); // its crash is remembered for a minute, beyond every success
+  for (let n = 1; n <= 4; n++) for (const text of ["poison", "fine"]) table.cast(0, say(text + n));
+  await clock.advance(30_000);
+  expect(handled).toEqual(["once", "fine1", "fine2", "fine3", "fine4"]);
+  expect(runtime.stats()).toMatchObject({ deadLetteredTotal: 4, quarantinedCount: 0 });
+});
+
+test("S41, RS1 — a message that went through has no crash any more: sent again it is not poison", async () => {
+  const { clock, table, crashes, handled } = start({
+    behaviour: {
+      onCast: (_context, { say: text }) => {
+        tries++;
+        if (tries % 2 === 1) throw new Error(text);
+        handled.push(text);
+      },
+    },
+  });
+  let tries = 0;
+  const shared = say("shared");
+  for (let round = 0; round < 3; round++) {
+    table.cast(0, shared);
+    await clock.advance(10_000);
+  }
+  expect(crashes.map(({ next }) => next)).toEqual(["retry", "retry", "retry"]);
+  expect(handled).toEqual(["shared", "shared", "shared"]);
 });
 
 test("S40 — a crash in onTimer rebuilds the process, and onContinue arms what it needs", async () => {

@@ -1,9 +1,10 @@
 // packages/process/src/crashes.ts
 // Crash, back-off, dead letter, quarantine and failed load of a process of a table (P10, S40, S41).
+// Its length is that of what may follow a crash: each is decided and undone here, in one place.
 import { LoadError } from "./behaviour.ts";
 import { endIncarnation, endProcess, forgetCrashes, kindOf, takeWaiting } from "./endings.ts";
 import { HOLD_TIMER, timerKey } from "./engine.ts";
-import type { Exit } from "./exit.ts";
+import { causeText, type Exit } from "./exit.ts";
 import type { CrashReason, CrashReport } from "./limits.ts";
 import {
   type CrashRecord,
@@ -45,7 +46,7 @@ export function crashTurn<State, Message extends object, Reply>(
   engine.counters.crashes++;
   const decision = decideCrash(record, message, nowMs, engine.limits, engine.random);
   const recentCount = recentCrashCount(record, nowMs, engine.limits);
-  record.lastError = textOf(cause);
+  record.lastError = causeText(cause);
   record.lastPhase = turn.during;
   record.lastKind = kindOf(turn.callMark?.message ?? message);
   let waiting: Message[] = [];
@@ -104,7 +105,7 @@ export function quarantineProcess<State, Message extends object, Reply>(
   engine.counters.quarantined++;
   record.keptState = state;
   record.loadFailure = undefined;
-  record.lastError = textOf(cause);
+  record.lastError = causeText(cause);
   record.quarantinesInRow++;
   const delayMs = forMs ?? quarantineMsOf(record, engine.limits);
   hold(core, slot, record, delayMs);
@@ -131,28 +132,10 @@ export function endHold<State, Message extends object, Reply>(
   core: Core<State, Message, Reply>,
   slot: number,
 ): void {
-  const { engine, rows } = core;
   const record = core.crashes.get(slot);
   if (record === undefined) return;
-  record.holdHandle = 0;
-  const wasQuarantined = rows.hasBits(slot, QUARANTINED);
-  const wasLoad = record.loadFailure !== undefined;
-  rows.clearBits(slot, HELD | QUARANTINED);
-  record.loadFailure = undefined;
-  if (wasLoad) {
-    if (record.crashes.length === 0) forgetCrashes(core, slot);
-    core.queueIfNeeded(slot); // loads again when something waits for it
-    return;
-  }
-  engine.counters.restarts++;
-  if (wasQuarantined) {
-    engine.counters.quarantined--;
-    record.crashes = [];
-    record.deadLettersInRow = 0;
-    record.keptState = undefined;
-  }
-  rebuild(core, slot);
-  if (wasQuarantined) engine.guard("onRelease", () => core.behaviour.onRelease?.(slot));
+  const isOnlyLoad = record.loadFailure !== undefined && record.crashes.length === 0;
+  release(core, slot, { record, isForgiven: isOnlyLoad });
 }
 
 /** An operator's reset: all crashes are forgiven (S40). False: it was in no hold. */
@@ -164,9 +147,33 @@ export function resetProcess<State, Message extends object, Reply>(
   if (record === undefined || record.holdHandle === 0) return false;
   core.engine.wheel.cancel(record.holdHandle);
   core.rows.generation[slot] = (core.rows.generation[slot] ?? 0) + 1;
-  endHold(core, slot);
-  forgetCrashes(core, slot);
+  release(core, slot, { record, isForgiven: true });
   return true;
+}
+
+/** `onRelease` comes last, when all has changed: it may quarantine the process again. */
+function release<State, Message extends object, Reply>(
+  core: Core<State, Message, Reply>,
+  slot: number,
+  { record, isForgiven }: { readonly record: CrashRecord<State>; readonly isForgiven: boolean },
+): void {
+  const { engine, rows } = core;
+  record.holdHandle = 0;
+  const wasQuarantined = rows.hasBits(slot, QUARANTINED);
+  const wasLoad = record.loadFailure !== undefined;
+  rows.clearBits(slot, HELD | QUARANTINED);
+  record.loadFailure = undefined;
+  if (wasQuarantined) {
+    engine.counters.quarantined--;
+    record.crashes = [];
+    record.deadLettersInRow = 0;
+    record.keptState = undefined;
+  }
+  if (isForgiven) forgetCrashes(core, slot);
+  if (wasLoad) return core.queueIfNeeded(slot); // loads again when something waits for it
+  engine.counters.restarts++;
+  rebuild(core, slot);
+  if (wasQuarantined) engine.guard("onRelease", () => core.behaviour.onRelease?.(slot));
 }
 
 /** The process has handled something although it crashed lately. */
@@ -299,12 +306,4 @@ function hold<State, Message extends object, Reply>(
   const { clock, wheel } = core.engine;
   record.holdUntilMs = clock.monotonicMs() + delayMs;
   record.holdHandle = wheel.arm(delayMs, timerKey(core.id, slot, HOLD_TIMER));
-}
-
-function textOf(cause: unknown): string {
-  try {
-    return cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
-  } catch {
-    return "an object without a text"; // anything can be thrown
-  }
 }

@@ -4,6 +4,10 @@ import { assert, type Timer } from "@carillon/kernel";
 import type { DrainOutcome } from "./table-api.ts";
 import type { TableCore } from "./table-core.ts";
 
+export function assertDrainMs(maxMs: number): void {
+  assert(maxMs >= 0 && maxMs < Infinity, "P25 a drain's limit is a number of milliseconds");
+}
+
 export class Drain<State, Message extends object, Reply> {
   readonly #core: TableCore<State, Message, Reply>;
   /** From its beginning on, also when it is over. */
@@ -17,7 +21,7 @@ export class Drain<State, Message extends object, Reply> {
 
   begin(maxMs: number): Promise<DrainOutcome> {
     const { engine, isStopped } = this.#core;
-    assert(maxMs >= 0 && maxMs < Infinity, "P25 a drain's limit is a number of milliseconds");
+    assertDrainMs(maxMs);
     if (isStopped) return this.#drained ?? Promise.resolve({ kind: "drained" });
     this.isBegun = true;
     this.#drained ??= new Promise((resolve) => {

@@ -155,8 +155,12 @@ export function forgetCrashes<State, Message extends object, Reply>(
 }
 
 export function kindOf(message: object | undefined): string | undefined {
-  if (message === undefined || !("kind" in message)) return undefined;
-  return typeof message.kind === "string" ? message.kind : undefined;
+  try {
+    const kind = message !== undefined && "kind" in message ? message.kind : undefined;
+    return typeof kind === "string" ? kind : undefined;
+  } catch {
+    return undefined; // a getter may throw, and the crash has to be told all the same (P10)
+  }
 }
 
 /** Empties the mailbox: the messages are the caller's to hand back, calls get `outcome`. */

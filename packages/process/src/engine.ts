@@ -6,6 +6,7 @@ import type { OpenCalls } from "./calls.ts";
 import type { RuntimeLimits, RuntimeObserver } from "./limits.ts";
 import type { LoadGate } from "./load-gate.ts";
 import type { MonitorRef } from "./monitors.ts";
+import type { Pace } from "./pace.ts";
 import type { ReadyQueue } from "./ready-queue.ts";
 
 /** What a timer of the wheel is for. */
@@ -110,6 +111,7 @@ export interface Engine {
   readonly loads: LoadGate;
   readonly calls: OpenCalls;
   readonly downs: { readonly ref: MonitorRef; readonly down: Down }[];
+  readonly pace: Pace;
   readonly counters: Counters;
   readonly pulse: TurnPulse;
   /** Tables that want `afterSlice`, by id; each is in it once. */

@@ -20,6 +20,15 @@ export const KILLED: Exit = { kind: "killed" };
 export const NOPROC: Exit = { kind: "noproc" };
 export const NOCONNECTION: Exit = { kind: "noconnection" };
 
+/** Of anything that was thrown: "TypeError: x is no function". Never throws itself. */
+export function causeText(cause: unknown): string {
+  try {
+    return String(cause);
+  } catch {
+    return "an object without a text";
+  }
+}
+
 export function isQuiet(exit: Exit): exit is QuietExit {
   return exit.kind === "normal" || exit.kind === "shutdown";
 }

@@ -221,3 +221,51 @@ test("P15, FO2 — others have their turns while a message goes to 100,000", asy
   expect(allCount).toBe(100_000);
   expect(handledAt[0]).toBeLessThanOrEqual(128); // two chunks
 });
+
+test("P15, FO2, RT1 — slow handlers of a fan-out keep I/O waiting no longer than three slices", async () => {
+  let isSlow = false;
+  const { clock, runtime, table } = await startFanOut(() => undefined, {
+    slotsCount: 1_000,
+    behaviour: { onCast: () => clock.block(isSlow ? 1 : 0.001) },
+  });
+  table.castEach(range(1_000), say("quick ones before it"));
+  await clock.settle();
+  const slicesMs: number[] = [];
+  let sliceBeganAtMs = clock.monotonicMs();
+  runtime.onSliceEnd(() => {
+    slicesMs.push(clock.monotonicMs() - sliceBeganAtMs);
+    sliceBeganAtMs = clock.monotonicMs();
+  });
+  isSlow = true;
+  table.castEach(range(1_000), say("to all"));
+  await clock.settle();
+  expect(slicesMs.reduce((sum, one) => sum + one, 0)).toBeCloseTo(1_000, 6);
+  expect(Math.max(...slicesMs)).toBeLessThanOrEqual(9);
+});
+
+test.each([1, 2, 3])(
+  "P14, FO1 — an init that fills its own mailbox of %i drops the fan-out's message once, or handles it once",
+  async (mailboxMax) => {
+    const dropped: string[] = [];
+    const { clock, runtime, table, handled } = start({
+      limits: { mailboxMax },
+      behaviour: {
+        init: (slot) => {
+          for (const text of ["own 1", "own 2"]) table.cast(slot, say(text));
+          return { count: 0 };
+        },
+        overflow: () => "drop_oldest",
+        onDrop: (_slot, message) => void dropped.push(message.say),
+      },
+    });
+    table.cast(9, say("makes room")); // a fan-out goes to slots that are there
+    await clock.settle();
+    for (const list of [dropped, handled]) list.length = 0;
+    expect(table.castEach([1], say("to all"))).toBe(1);
+    await clock.settle();
+    const all = ["to all", "own 1", "own 2"];
+    expect(dropped).toEqual(all.slice(0, 3 - mailboxMax));
+    expect(handled.map((one) => one.slice(2).split("#")[0])).toEqual(all.slice(3 - mailboxMax));
+    expect([table.waitingCount, runtime.stats().waitingCount]).toEqual([0, 0]);
+  },
+);

@@ -5,13 +5,15 @@
 //   FO2  Everybody else has their turns between two chunks (P15).
 
 const FIRST_CAPACITY_COUNT = 64;
-const CHUNK_SLOTS = 64;
+const FIRST_CHUNK_SLOTS = 8; // nobody knows yet how long its message takes
+const CHUNK_SLOTS_MAX = 64;
 
 export class FanOut<Message extends object> {
   readonly message: Message;
   slots = new Int32Array(FIRST_CAPACITY_COUNT);
   next = 0;
   #length = 0;
+  #chunkSlots = FIRST_CHUNK_SLOTS;
 
   constructor(message: Message) {
     this.message = message;
@@ -40,8 +42,10 @@ export class FanOut<Message extends object> {
     return this.next >= this.#length;
   }
 
-  /** End of the next chunk. */
-  get chunkEnd(): number {
-    return Math.min(this.next + CHUNK_SLOTS, this.#length);
+  /** The next chunk of at most `slotsMax`; gives its end. The clock is read after each. */
+  beginChunk(slotsMax: number): number {
+    const end = Math.min(this.next + Math.min(this.#chunkSlots, slotsMax), this.#length);
+    this.#chunkSlots = Math.min(this.#chunkSlots * 2, CHUNK_SLOTS_MAX);
+    return end;
   }
 }

@@ -23,6 +23,18 @@ test("S43 — drain accepts nothing more and finishes what was accepted, async t
   expect(clock.timersCount).toBe(0);
 });
 
+test("S43 — drain waits for an async handler although nothing waits in any mailbox", async () => {
+  const { clock, runtime, table, handled } = start();
+  table.cast(1, say("slow", { asyncMs: 100 }));
+  await clock.settle();
+  let outcome: unknown;
+  void runtime.drain(60_000).then((result) => (outcome = result));
+  await clock.advance(99);
+  expect([table.waitingCount, outcome]).toEqual([0, undefined]);
+  await clock.advance(1);
+  expect([handled, outcome]).toEqual([["1:slow#0@100"], { kind: "drained" }]);
+});
+
 test("S43 — drain has a limit and says what is left", async () => {
   const { clock, runtime, table } = start();
   for (const text of ["slow", "behind", "behind"]) table.cast(1, say(text, { asyncMs: 10_000 }));

@@ -1,5 +1,6 @@
 // packages/process/src/limits.ts
 // Limits, reports and numbers of a runtime: the public types of the one who runs it.
+import { assert } from "@carillon/kernel";
 
 export type CrashReason = "error" | "killed" | "handler_timeout" | "quarantined";
 export type Phase = "init" | "continue" | "cast" | "call" | "timer" | "down";
@@ -50,7 +51,7 @@ export interface RuntimeLimits {
   readonly turnMessagesMax: number;
   /** Then I/O gets the thread. */
   readonly sliceMs: number;
-  /** The clock is read once in so many messages. */
+  /** The clock is read once in so many messages, more often where they are slow. */
   readonly sliceCheckCount: number;
   /** An async handler is abandoned after this; it counts as a crash. */
   readonly handlerMaxMs: number;
@@ -107,6 +108,49 @@ export const DEFAULT_RUNTIME_LIMITS: RuntimeLimits = {
   pauseMaxMs: 300_000,
   idleMs: 60_000,
 };
+
+/** Below it the runtime could not work: it would spin, refuse everything or never end a slice. */
+const LEAST: RuntimeLimits = {
+  mailboxMax: 1,
+  mailboxMaxBytes: 0,
+  controlMax: 0,
+  turnMessagesMax: 1,
+  sliceMs: 0.1,
+  sliceCheckCount: 1,
+  handlerMaxMs: 0,
+  callMs: 0,
+  loadsMax: 1,
+  loadRetryMs: 0,
+  crashMax: 0,
+  crashWindowMs: 1,
+  poisonMax: 1,
+  backoffBaseMs: 0,
+  backoffFactor: 1,
+  backoffJitterShare: 0,
+  quarantineMs: 0,
+  quarantineMaxMs: 0,
+  systemicMax: 0,
+  systemicShare: 0,
+  systemicWindowMs: 0,
+  pauseMs: 0,
+  pauseMaxMs: 0,
+  idleMs: 1,
+};
+const FRACTION = /(Ms|Share|Factor)$/u; // the others are counts
+
+/** The defaults where nothing is given. A limit that is none is a bug of the caller (P25). */
+export function checkedLimits(given: Partial<RuntimeLimits> = {}): RuntimeLimits {
+  const limits: RuntimeLimits = { ...DEFAULT_RUNTIME_LIMITS, ...given };
+  for (const [name, least] of Object.entries(LEAST) as [keyof RuntimeLimits, number][]) {
+    const value = limits[name];
+    const isNumber = FRACTION.test(name) ? Number.isFinite(value) : Number.isSafeInteger(value);
+    assert(
+      isNumber && value >= least,
+      `P25 the limit ${name} is ${value}, and must be ${least} or more`,
+    );
+  }
+  return limits;
+}
 
 export interface RuntimeStats {
   readonly residentCount: number; // processes with a state

@@ -1,4 +1,5 @@
 // Goal: who watches a process learns of its end once, after its name is free (P7 to P9, MO1, MO2).
+// Long: watchers outside and inside of processes, each with every way in which a process ends.
 import { BugError } from "@carillon/kernel";
 import { expect, test } from "vitest";
 import type { Down } from "./behaviour.ts";
@@ -246,10 +247,56 @@ test("P8, P14 — 1,000 DOWNs at once reach one watcher in the order of the ends
   expect([keptCount(), runtime.stats().waitingCount]).toEqual([0, 0]);
 });
 
+test("P8 — a watcher that forgets its state, or passivates, keeps no monitor and is told of nothing", async () => {
+  for (const isPassivated of [false, true]) {
+    const { clock, table, downs, keptCount } = startWatchers({
+      limits: { idleMs: 1_000 },
+      behaviour: {
+        mayPassivate: () => isPassivated,
+        onCast: (context, { say: text }) => {
+          if (text !== "watch") return;
+          context.monitor(context.table, 2);
+          if (!isPassivated) context.state = undefined;
+        },
+      },
+    });
+    table.cast(1, say("watch"));
+    await clock.advance(2_000);
+    expect([table.stateOf(1), keptCount()]).toEqual([undefined, 0]);
+    table.spawn(2);
+    table.kill(2);
+    await clock.settle();
+    expect([downs, table.residentCount]).toEqual([[], 0]);
+  }
+});
+
+test("P8 — a table that stops takes its processes' monitors of other tables with it", async () => {
+  const { clock, runtime, table, keptCount } = start();
+  const told: string[] = [];
+  const watchers = runtime.createTable<object, Step>({
+    name: "watchers",
+    behaviour: {
+      init: () => ({}),
+      onCast: (context) => void context.monitor(table, 7),
+      onDown: () => void told.push("down"),
+    },
+  });
+  watchers.cast(0, say("watch"));
+  await clock.settle();
+  expect(keptCount()).toBe(1);
+  watchers.stop();
+  expect(keptCount()).toBe(0);
+  table.spawn(7);
+  table.kill(7);
+  await clock.settle();
+  expect(told).toEqual([]);
+});
+
 test("P25 — a monitor of what is no slot is told as a bug, and nothing is kept", async () => {
   const { clock, table, crashes, keptCount } = startWatchers();
   for (const slot of [-1, 1.5, Number.NaN, 2 ** 24])
     expect(() => table.monitor(slot, () => undefined)).toThrow(BugError);
+  expect(() => table.monitor(1, undefined as never)).toThrow(BugError);
   table.cast(0, say("watch -1"));
   await clock.settle();
   expect([keptCount(), crashes.length]).toEqual([0, 1]);

@@ -2,6 +2,7 @@
 // Who wants to know when a process ends (P7 to P9).
 //   MO1  Each monitor tells once, after the name is free, in a later slice than the end.
 //   MO2  After `demonitor` it tells nothing, also when the end has come already.
+import { assert } from "@carillon/kernel";
 import type { Down } from "./behaviour.ts";
 import type { Engine } from "./engine.ts";
 import type { Monitor } from "./table-api.ts";
@@ -13,6 +14,7 @@ export class MonitorRef implements Monitor {
   #isActive = true;
 
   constructor(monitors: Monitors, slot: number, watcher: (down: Down) => void) {
+    assert(typeof watcher === "function", "P25 a monitor's watcher is a function");
     this.#monitors = monitors;
     this.slot = slot;
     this.#watcher = watcher;
@@ -71,6 +73,13 @@ export class Monitors {
     return ref;
   }
 
+  /** Nobody is there: the watcher is told so, soon (P8). */
+  addToNobody(down: Down, watcher: (down: Down) => void): MonitorRef {
+    const ref = new MonitorRef(this, down.slot, watcher);
+    this.#tellSoon(ref, down);
+    return ref;
+  }
+
   get slotsCount(): number {
     return this.#bySlot.size;
   }
@@ -92,14 +101,14 @@ export class Monitors {
     const refs = this.#bySlot.get(down.slot);
     if (refs === undefined) return;
     this.#bySlot.delete(down.slot);
-    for (const ref of refs) this.tellSoon(ref, down);
+    for (const ref of refs) this.#tellSoon(ref, down);
   }
 
   fireAll(downOf: (slot: number) => Down): void {
     for (const slot of this.#bySlot.keys()) this.fire(downOf(slot));
   }
 
-  tellSoon(ref: MonitorRef, down: Down): void {
+  #tellSoon(ref: MonitorRef, down: Down): void {
     this.#engine.downs.push({ ref, down });
     this.#engine.schedule();
   }

@@ -1,5 +1,6 @@
 // Goal: a mailbox has a limit in messages and in bytes, and a policy at it (P14, RW2).
 // Method: a process that is busy collects; for random operations a model knows what must wait.
+// Long: every policy at both limits, and the model beside them.
 import { BugError } from "@carillon/kernel";
 import fc from "fast-check";
 import { expect, test } from "vitest";
@@ -220,6 +221,23 @@ test("P25 — a size that is no number of bytes, or a policy that throws, change
   expect(await finish()).toEqual(["a"]);
   await clock.settle();
   expect(told).toEqual([]);
+});
+
+test("P14, P25 — a size that cannot be told when its message is taken is reported, and all are handled", async () => {
+  let isBroken = false;
+  const { runtime, table, finish, told } = await startBusy({
+    messageBytes: () => {
+      if (isBroken) throw new Error("size");
+      return 10;
+    },
+  });
+  for (const text of ["a", "b", "c"]) table.cast(0, say(text));
+  isBroken = true;
+  expect(await finish()).toEqual(["a", "b", "c"]);
+  expect(told).toEqual(Array.from({ length: 3 }, () => "messageBytes: Error: size"));
+  isBroken = false;
+  expect(table.inspect(0)).toMatchObject({ phase: "idle", waitingCount: 0, waitingBytes: 0 });
+  expect(runtime.stats().waitingCount).toBe(0);
 });
 
 test("P14, P21 — a timer that fires in an overfull mailbox is not lost", async () => {

@@ -64,6 +64,7 @@ export class IdleSweep<State, Message extends object, Reply> {
     });
     if (!mayPassivate || rows.states[slot] !== state) return;
     this.#core.setState(slot, undefined);
+    this.#core.unwatchAll(slot);
     engine.guard("onStop", () => behaviour.onStop?.(slot, state, PASSIVATED));
   }
 

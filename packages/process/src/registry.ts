@@ -5,9 +5,9 @@
 //   RG2  A slot is given away only when nothing of its process is left: no state, message, turn,
 //        timer or memory of a crash.
 import type { Behaviour, Down, Lane } from "./behaviour.ts";
+import { downOf } from "./endings.ts";
 import { NOPROC, type QuietExit } from "./exit.ts";
 import { KeyIndex } from "./key-index.ts";
-import { CRASHED } from "./rows.ts";
 import type { ProcessRuntime } from "./runtime.ts";
 import type {
   CallOptions,
@@ -20,6 +20,8 @@ import type {
   TableOptions,
 } from "./table-api.ts";
 import type { Table } from "./table.ts";
+
+const NO_SLOT = -1;
 
 export interface RegistryOptions<State, Message extends object, Reply> extends Omit<
   TableOptions<State, Message, Reply>,
@@ -102,10 +104,12 @@ export class Registry<State, Message extends object, Reply = unknown> {
       : Promise.resolve({ kind: "exit", exit: NOPROC }); // P3
   }
 
-  /** Undefined: there is nobody to watch (P8's `noproc`, told by the answer). */
-  monitor(key: string, watcher: (down: Down) => void): Monitor | undefined {
+  /** Of a name that nobody has, DOWN tells `noproc`, soon, with the slot -1 (P8). */
+  monitor(key: string, watcher: (down: Down) => void): Monitor {
     const slot = this.#slots.get(key);
-    return slot === undefined ? undefined : this.#table.monitor(slot, watcher);
+    if (slot !== undefined) return this.#table.monitor(slot, watcher);
+    const { core } = this.#table as Table<State, Message, Reply>;
+    return core.monitors.addToNobody(downOf(core, NO_SLOT, NOPROC), watcher);
   }
 
   exit(key: string, exit?: QuietExit): boolean {
@@ -156,9 +160,7 @@ export class Registry<State, Message extends object, Reply = unknown> {
   #releaseIfOver(slot: number): void {
     const { core } = this.#table as Table<State, Message, Reply>;
     const key = this.#keys[slot];
-    const isOver = core.rows.states[slot] === undefined && core.isIdle(slot);
-    if (key === undefined || !isOver || core.isSpawned(slot)) return; // RG2
-    if (core.rows.hasBits(slot, CRASHED) || core.monitors.has(slot)) return;
+    if (key === undefined || !core.isOver(slot)) return;
     this.#slots.delete(key);
     this.#keys[slot] = undefined;
     this.#free.push(slot);

@@ -5,6 +5,7 @@
 //   RW2  At most `mailboxMax` messages, of `mailboxMaxBytes` in all, wait in the normal lane and
 //        `controlMax` in the control lane; one that is put back after a crash has its place beyond
 //        that (P14).
+// Long, since the columns and the mailboxes are one data structure: nobody else knows its bits.
 import { assert, Ring } from "@carillon/kernel";
 import type { Lane } from "./behaviour.ts";
 import { type Item, Mailbox, Mark, messageOf, TIMER_MARK } from "./mailbox.ts";
@@ -27,12 +28,19 @@ export const LOAD_WAITING = 8_192; // until fewer loads are under way
 export const FANNED = 32_768; // a fan-out's message is its first one
 
 export const CANNOT_RUN_NOW = QUEUED | BUSY | HELD | QUARANTINED | LOAD_WAITING;
-const SLOT_MAX = 2 ** 24 - 1; // a bad slot must not take the machine's memory
+const SLOTS_MAX = 2 ** 24; // a bad slot must not take the machine's memory
 
 export interface MailboxLimits {
   readonly mailboxMax: number;
   readonly mailboxMaxBytes: number;
   readonly controlMax: number;
+}
+
+/** The behaviour's `messageBytes`. */
+export interface Sizes<Message> {
+  of(message: Message): number;
+  /** It threw for a message that waits: that one's size is 0, until the mailbox is empty (RW2). */
+  onError(cause: unknown): void;
 }
 
 export class Rows<State, Message extends object> {
@@ -45,17 +53,15 @@ export class Rows<State, Message extends object> {
   /** The one waiting item itself, or a Mailbox. */
   #boxes: (Item<Message> | undefined)[] = [];
   readonly #limits: MailboxLimits;
-  readonly #bytesOf: ((message: Message) => number) | undefined;
+  readonly #sizes: Sizes<Message> | undefined;
   /** Lane of the item that `take` gave. */
   takenLane: Lane = "normal";
 
-  constructor(
-    capacityCount: number,
-    limits: MailboxLimits,
-    bytesOf: ((message: Message) => number) | undefined,
-  ) {
+  constructor(capacityCount: number, limits: MailboxLimits, sizes: Sizes<Message> | undefined) {
+    const isCount = Number.isInteger(capacityCount) && capacityCount >= 0;
+    assert(isCount && capacityCount <= SLOTS_MAX, `P25 a table has 0 to ${SLOTS_MAX} slots`);
     this.#limits = limits;
-    this.#bytesOf = bytesOf;
+    this.#sizes = sizes;
     this.status = new Uint16Array(0);
     this.generation = new Uint32Array(0);
     this.bornTick = new Uint32Array(0);
@@ -65,8 +71,8 @@ export class Rows<State, Message extends object> {
   /** Makes room. A slot that is no slot is a bug of the caller (P25: nothing has changed then). */
   ensure(slot: number): void {
     if (slot < this.status.length && slot >= 0 && Number.isInteger(slot)) return;
-    const isSlot = Number.isInteger(slot) && slot >= 0 && slot <= SLOT_MAX;
-    assert(isSlot, `P25 a slot is a whole number from 0 to ${SLOT_MAX}, not ${String(slot)}`);
+    const isSlot = Number.isInteger(slot) && slot >= 0 && slot < SLOTS_MAX;
+    assert(isSlot, `P25 a slot is a whole number from 0 to ${SLOTS_MAX - 1}, not ${String(slot)}`);
     this.#grow(Math.max(slot + 1, this.status.length * 2, 64));
   }
 
@@ -93,7 +99,7 @@ export class Rows<State, Message extends object> {
 
   /** False: the lane is full. */
   put(slot: number, item: Item<Message>, lane: Lane): boolean {
-    if (lane === "normal" && this.#bytesOf !== undefined) return this.#putCounted(slot, item);
+    if (lane === "normal" && this.#sizes !== undefined) return this.#putCounted(slot, item);
     if (lane === "normal" && this.#boxes[slot] === undefined) {
       if (this.#limits.mailboxMax === 1 && this.hasBits(slot, FANNED)) return false;
       this.#boxes[slot] = item;
@@ -132,8 +138,8 @@ export class Rows<State, Message extends object> {
     const control = mailbox.control?.shift();
     this.takenLane = control === undefined ? "normal" : "control";
     const taken = control ?? mailbox.normal.shift();
-    if (control === undefined && taken !== undefined && this.#bytesOf !== undefined)
-      mailbox.bytes -= this.#sizeOf(taken);
+    if (control === undefined && taken !== undefined && this.#sizes !== undefined)
+      mailbox.bytes = Math.max(0, mailbox.bytes - this.#sizeOf(taken));
     this.#dropEmpty(slot, mailbox);
     return taken;
   }
@@ -194,7 +200,7 @@ export class Rows<State, Message extends object> {
     const first = mailbox.normal.shift();
     const taken = first === TIMER_MARK ? mailbox.normal.shift() : first;
     if (first === TIMER_MARK) mailbox.normal.unshift(TIMER_MARK);
-    if (taken !== undefined) mailbox.bytes -= this.#sizeOf(taken);
+    if (taken !== undefined) mailbox.bytes = Math.max(0, mailbox.bytes - this.#sizeOf(taken));
     this.#dropEmpty(slot, mailbox);
     return taken;
   }
@@ -254,8 +260,9 @@ export class Rows<State, Message extends object> {
   }
 
   #putCounted(slot: number, item: Item<Message>): boolean {
-    const sizeBytes = this.#sizeOf(item);
-    assert(sizeBytes >= 0, "P25 a message's size is a number of bytes");
+    const message = messageOf(item);
+    const sizeBytes = message === undefined ? 0 : this.#sizes?.of(message);
+    assert(sizeBytes !== undefined && sizeBytes >= 0, "P25 a message's size is a number of bytes");
     const { mailboxMaxBytes } = this.#limits;
     if (this.#boxes[slot] === undefined) {
       if (sizeBytes > mailboxMaxBytes) return false;
@@ -269,10 +276,16 @@ export class Rows<State, Message extends object> {
     return mailbox.normal.push(item);
   }
 
+  /** Of one that was accepted: its size was a number then, and must end no turn now. */
   #sizeOf(item: Item<Message>): number {
-    if (this.#bytesOf === undefined) return 0;
     const message = messageOf(item);
-    return message === undefined ? 0 : this.#bytesOf(message);
+    if (this.#sizes === undefined || message === undefined) return 0;
+    try {
+      return this.#sizes.of(message);
+    } catch (cause) {
+      this.#sizes.onError(cause);
+      return 0;
+    }
   }
 
   /** A fan-out's message has a place too, although it waits elsewhere. */

@@ -2,15 +2,18 @@
 // The process runtime of one thread: runs what is ready in slices, gives I/O the thread between
 // them, and owns the one timer wheel.
 //   RT1  A slice ends at the first look at the clock after `sliceMs`; looks are at most
-//        `sliceCheckCount` + `turnMessagesMax` messages apart (P15).
+//        `sliceCheckCount` + `turnMessagesMax` messages apart, and as few as the slice has time for
+//        where messages are slow (P15).
 //   RT2  Slice listeners are called after every slice, before I/O gets the thread.
 //   RT4  A call is answered without waiting for I/O, but never keeps I/O waiting longer than a slice.
 //   RT3  After `stop` no handler and no listener is called again.
+// Long by what it makes: the engine that all tables share, and the public numbers of it.
 import { TimerWheel, type Clock, type Random, type Scheduler } from "@carillon/kernel";
 import { OpenCalls } from "./calls.ts";
 import {
   CALL_TIMER,
   createCounters,
+  FAN_OUT,
   purposeOfKey,
   slotOfKey,
   tableIdOfKey,
@@ -18,14 +21,16 @@ import {
   type Engine,
   type TurnPulse,
 } from "./engine.ts";
+import { assertDrainMs } from "./drain.ts";
 import type { Exit } from "./exit.ts";
 import {
-  DEFAULT_RUNTIME_LIMITS,
+  checkedLimits,
   type RuntimeLimits,
   type RuntimeObserver,
   type RuntimeStats,
 } from "./limits.ts";
 import { LoadGate } from "./load-gate.ts";
+import { Pace } from "./pace.ts";
 import { ReadyQueue } from "./ready-queue.ts";
 import type { DrainOutcome, ProcessTable, TableOptions } from "./table-api.ts";
 import { Table } from "./table.ts";
@@ -117,21 +122,22 @@ class Runtime implements ProcessRuntime {
   constructor(options: RuntimeOptions) {
     const { clock, random } = options;
     this.#scheduler = options.scheduler;
+    const limits = checkedLimits(options.limits);
     const counters = createCounters();
     const wheel = new TimerWheel({ clock, onFire: (key) => this.#onTimer(key) });
     this.#engine = {
       clock,
       random,
-      limits: { ...DEFAULT_RUNTIME_LIMITS, ...options.limits },
+      limits,
       observer: options,
       wheel,
       ready: new ReadyQueue(),
-      loads: new LoadGate(
-        { ...DEFAULT_RUNTIME_LIMITS, ...options.limits }.loadsMax,
-        (tableId, slot) => this.#tables.get(tableId)?.runLoad(slot),
+      loads: new LoadGate(limits.loadsMax, (tableId, slot) =>
+        this.#tables.get(tableId)?.runLoad(slot),
       ),
       calls: new OpenCalls(clock, wheel),
       downs: [],
+      pace: new Pace(limits),
       counters,
       pulse: options.pulse ?? noPulse(),
       sliceEnds: [],
@@ -209,8 +215,13 @@ class Runtime implements ProcessRuntime {
     this.#longestTurnMs = 0;
   }
 
-  async drain(maxMs: number): Promise<DrainOutcome> {
+  drain(maxMs: number): Promise<DrainOutcome> {
+    assertDrainMs(maxMs);
     this.#isDraining = true;
+    return this.#drainTables(maxMs);
+  }
+
+  async #drainTables(maxMs: number): Promise<DrainOutcome> {
     const tables = [...this.#tables.values()];
     const outcomes = await Promise.all(tables.map((table) => table.drain(maxMs)));
     const late = outcomes.filter((outcome) => outcome.kind === "timeout");
@@ -290,21 +301,24 @@ class Runtime implements ProcessRuntime {
   }
 
   #runReady(): void {
-    const { clock, ready, limits } = this.#engine;
+    const { clock, ready, limits, pace } = this.#engine;
     const startMs = clock.monotonicMs();
     this.#engine.nowTick = Math.floor(startMs / TICK_MS);
     if (ready.length === 0) return;
     this.#engine.freshNowMs = startMs;
+    pace.beginSlice();
     let lookedAtMs = startMs;
     let sinceLookCount = 0;
     while (ready.shift()) {
       sinceLookCount += 1 + (this.#tables.get(ready.tableId)?.runTurn(ready.slot) ?? 0);
-      if (sinceLookCount < limits.sliceCheckCount) continue;
-      sinceLookCount = 0;
+      if (sinceLookCount < pace.lookCount && ready.slot !== FAN_OUT) continue;
       const nowMs = clock.monotonicMs();
+      const leftMs = limits.sliceMs - (nowMs - startMs);
       this.#longestTurnMs = Math.max(this.#longestTurnMs, nowMs - lookedAtMs);
+      pace.look(nowMs - lookedAtMs, sinceLookCount, leftMs);
+      sinceLookCount = 0;
       lookedAtMs = nowMs;
-      if (nowMs - startMs >= limits.sliceMs) break;
+      if (leftMs <= 0) break;
     }
     this.#engine.freshNowMs = Number.NaN;
     if (sinceLookCount > 0)

@@ -1,4 +1,5 @@
 // Goal: how processes begin and end: spawn, IGNORE, exit, context.stop, temporary tables (P3, P5 to P7).
+// Long: both kinds of activation, with every way to begin and to end.
 import { expect, test } from "vitest";
 import { IGNORE } from "./behaviour.ts";
 import { NORMAL } from "./exit.ts";

@@ -1,4 +1,5 @@
 // Goal: a storm of crashes pauses its table, and a person can quarantine, reset and resume (S40, S41).
+// Long: a storm, and each thing that a person can do in it or after it.
 import { BugError } from "@carillon/kernel";
 import { expect, test } from "vitest";
 import { noteOutcomes, say, start, type StartOptions, type Step } from "./harness.ts";
@@ -296,6 +297,9 @@ test("P25 — quarantine, reset, resume of what is not there", async () => {
     0,
     false,
   ]);
+  for (const badMs of [Number.NaN, -1, Infinity])
+    expect(() => table.quarantine(1, "x", badMs)).toThrow(BugError);
+  expect([table.inspect(1).phase, table.quarantined(9).length]).toEqual(["idle", 0]);
   runtime.stop();
   table.quarantine(1, "x");
   expect(runtime.stats().quarantinedCount).toBe(0);

@@ -82,7 +82,10 @@ export interface ProcessInspection<State> {
   readonly waitingCount: number;
   readonly waitingBytes: number;
   readonly isTimerArmed: boolean;
-  /** Crashes, kills and resets since the table was made. */
+  /**
+   * Its generation: how often it began anew since the table was made, after ends, crashes, kills,
+   * resets and failed loads; a registry's slot also when another name got it.
+   */
   readonly restartCount: number;
   readonly recentCrashCount: number;
   readonly lastError: string | undefined; // while it is remembered as crashing

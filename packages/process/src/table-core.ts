@@ -1,5 +1,6 @@
 // packages/process/src/table-core.ts
-// A table's inside: its rows, running turns, crash records and timers, and how they change.
+// A table's inside: its rows, running turns, crash records and timers, and how they change. Long, as
+// all that a process's turn, crash and end change together is here, so that they cannot disagree.
 import { assert } from "@carillon/kernel";
 import type { Behaviour, Down, Lane } from "./behaviour.ts";
 import { type AnyCall, CallMark } from "./calls.ts";
@@ -21,11 +22,13 @@ import type { CrashRecord } from "./restart.ts";
 import {
   ACTIVATE,
   CANNOT_RUN_NOW,
+  CRASHED,
   FANNED,
   IDLE_TIMER,
   LOAD_WAITING,
   QUEUED,
   Rows,
+  type Sizes,
   SPAWNED,
   TIMER_DUE,
 } from "./rows.ts";
@@ -49,6 +52,9 @@ export interface TableCoreOptions<State, Message extends object, Reply> extends 
   readonly id: number;
   readonly handle: ProcessTable<State, Message, Reply>;
 }
+
+/** Of the status of a slot: something of its process is left. */
+const IS_LEFT = (CANNOT_RUN_NOW & ~QUEUED) | ACTIVATE | FANNED | SPAWNED | CRASHED;
 
 /** Who monitors whom. */
 interface Watch {
@@ -111,8 +117,7 @@ export class TableCore<State, Message extends object, Reply> {
     this.isTemporary = options.restart === "temporary";
     this.handle = options.handle;
     this.#keyOf = options.keyOf;
-    const bytesOf = behaviour.messageBytes?.bind(behaviour);
-    this.rows = new Rows(options.capacityCount ?? 0, engine.limits, bytesOf);
+    this.rows = new Rows(options.capacityCount ?? 0, engine.limits, sizesOf(behaviour, engine));
     this.monitors = new Monitors(engine, (slot) => this.onForgotten?.(slot));
     this.loading = behaviour.onContinue === undefined ? "never" : "unknown";
     engine.pulse.nameTable(this.id, this.name);
@@ -400,6 +405,12 @@ export class TableCore<State, Message extends object, Reply> {
     return ((this.rows.status[slot] ?? 0) & CANNOT_RUN_NOW) === 0 && !this.rows.isWaiting(slot);
   }
 
+  /** RG2: nothing of its process is left, but perhaps an entry in the ready queue that finds nothing. */
+  isOver(slot: number): boolean {
+    if (this.rows.states[slot] !== undefined || this.rows.isWaiting(slot)) return false;
+    return !this.rows.hasBits(slot, IS_LEFT) && !this.monitors.has(slot);
+  }
+
   /** Known from here on, so that whoever ends meanwhile finds its message; runs when queued. */
   beginFanOut(message: Message): FanOut<Message> {
     const fanOut = new FanOut(message);
@@ -413,4 +424,17 @@ export class TableCore<State, Message extends object, Reply> {
     this.engine.ready.push(this.id, FAN_OUT);
     this.engine.schedule();
   }
+}
+
+function sizesOf<State, Message extends object, Reply>(
+  behaviour: Behaviour<State, Message, Reply>,
+  engine: Engine,
+): Sizes<Message> | undefined {
+  const of = behaviour.messageBytes?.bind(behaviour);
+  if (of === undefined) return undefined;
+  const onError = (cause: unknown): void =>
+    engine.guard("messageBytes", () => {
+      throw cause;
+    });
+  return { of, onError };
 }

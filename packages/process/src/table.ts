@@ -18,7 +18,6 @@ import {
 import { type Exit, NOPROC, type QuietExit, SHUTDOWN } from "./exit.ts";
 import type { FanOut } from "./fan-out.ts";
 import { activeOf, inspectProcess, quarantinedOf, sumsOf } from "./inspect.ts";
-import { MonitorRef } from "./monitors.ts";
 import { coalesce, putInFull } from "./overflow.ts";
 import { IdleSweep } from "./passivation.ts";
 import {
@@ -103,6 +102,7 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
   cast(slot: number, message: Message, lane: Lane = "normal"): CastOutcome {
     const core = this.#core;
     const { rows, engine } = core;
+    assertMessage(message);
     const refusal = this.#refusalOf(slot, lane);
     if (refusal !== undefined) return core.refuse(refusal);
     if (lane === "normal" && core.behaviour.coalesceKey !== undefined)
@@ -124,6 +124,7 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
   ): number {
     const core = this.#core;
     const { rows } = core;
+    assertMessage(message);
     const isOpen = this.#mayFan && !this.#drain.isBegun && !core.isStopped && !core.isPaused;
     const mask = CANNOT_RUN_NOW | ACTIVATE | SPAWNED;
     const wanted = core.isOnDemand ? 0 : SPAWNED;
@@ -155,6 +156,7 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
     const deadlineAtMs = options?.deadlineAtMs;
     let limitMs = options?.timeoutMs ?? engine.limits.callMs;
     assert(core.behaviour.onCall !== undefined, "P25 the behaviour of this table takes no calls");
+    assertMessage(message);
     const nowMs = engine.clock.monotonicMs();
     if (deadlineAtMs !== undefined) limitMs = Math.min(limitMs, deadlineAtMs - nowMs);
     assert(limitMs < Infinity, "P25 a call's time-out is a number of milliseconds");
@@ -188,10 +190,9 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
   monitor(slot: number, watcher: (down: Down) => void): Monitor {
     const core = this.#core;
     if (!core.isStopped) core.rows.ensure(slot);
-    if (!isAbsent(this.#core, slot)) return core.monitors.add(slot, watcher);
-    const ref = new MonitorRef(core.monitors, slot, watcher);
-    core.monitors.tellSoon(ref, downOf(core, slot, NOPROC));
-    return ref;
+    return isAbsent(core, slot)
+      ? core.monitors.addToNobody(downOf(core, slot, NOPROC), watcher)
+      : core.monitors.add(slot, watcher);
   }
 
   exit(slot: number, exit: QuietExit = SHUTDOWN): boolean {
@@ -250,6 +251,8 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
   }
 
   quarantine(slot: number, cause: unknown, forMs?: number): void {
+    const isTime = forMs === undefined || (forMs >= 0 && forMs < Infinity);
+    assert(isTime, "P25 a quarantine's time is a number of milliseconds");
     if (this.isStopped) return;
     this.#core.rows.ensure(slot);
     quarantineProcess(this.#core, slot, { cause, forMs });
@@ -320,4 +323,10 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
     if (!core.isOnDemand && !rows.hasBits(slot, SPAWNED)) return "noproc";
     return undefined;
   }
+}
+
+/** P25: an empty mailbox is told by `undefined`; what is no object at all is nobody's message. */
+function assertMessage(message: unknown): void {
+  const isObject = typeof message === "object" && message !== null;
+  if (!isObject) assert(typeof message === "function", "P25 a message is an object");
 }

@@ -2,6 +2,7 @@
 // The hot loop of a table: one turn of one process, up to `turnMessagesMax` messages.
 //   P1  Order of acceptance per process and lane. P2  One turn of a process at a time: while a
 //   handler's promise has not settled, the process is in no queue.
+// Long, since it is one loop: its steps are plain functions in one file for the sake of speed.
 import { IGNORE, NO_REPLY } from "./behaviour.ts";
 import type { AnyCall, CallMark } from "./calls.ts";
 import { crashTurn, noteSuccess } from "./crashes.ts";
@@ -42,7 +43,7 @@ export function runTurn<State, Message extends object, Reply>(
   rows.status[slot] = ((rows.status[slot] ?? 0) & ~(QUEUED | AGE_MASK)) | BUSY;
   engine.pulse.enter(core.id, slot);
   const turn = core.takeTurn(slot);
-  const messagesMax = engine.limits.turnMessagesMax;
+  const messagesMax = Math.min(engine.limits.turnMessagesMax, engine.pace.turnMax);
   let handledCount = 0;
   let isMine = true; // otherwise a promise, a crash or a kill has taken over
   while (isMine && handledCount < messagesMax && mayGoOn(core, slot)) {
@@ -65,7 +66,8 @@ function runFanOut<State, Message extends object, Reply>(
   const { rows, engine } = core;
   const fanOut = core.fanOuts[0];
   if (fanOut === undefined) return 0;
-  const { slots, message, next, chunkEnd } = fanOut;
+  const { slots, message, next } = fanOut;
+  const chunkEnd = fanOut.beginChunk(engine.pace.turnMax);
   let turn = core.takeTurn(0);
   for (; fanOut.next < chunkEnd && !core.isPaused && !core.isStopped;) {
     const slot = slots[fanOut.next] ?? 0;
@@ -101,7 +103,10 @@ function runFanOut<State, Message extends object, Reply>(
   return fanOut.next - next;
 }
 
-/** The message waits for it meanwhile: every end of the process finds it. */
+/**
+ * The message waits for it meanwhile: every end of the process finds it. False: there is no process
+ * for it now, or `init` has filled the mailbox, so that it waits or was dropped there.
+ */
 function beginInFanOut<State, Message extends object, Reply>(
   core: TableCore<State, Message, Reply>,
   turn: Turn<State, Message, Reply>,
@@ -109,12 +114,16 @@ function beginInFanOut<State, Message extends object, Reply>(
   turn.message = undefined;
   turn.callMark = undefined;
   try {
-    return initialize(core, turn);
+    if (!initialize(core, turn)) return false;
   } catch (cause) {
     core.moveFanned(turn.slot);
     if (turn.isCurrent) crashTurn(core, turn, { reason: "error", cause });
     return false;
   }
+  if (core.rows.hasBits(turn.slot, FANNED)) return true;
+  core.rows.clearBits(turn.slot, BUSY);
+  core.queueIfNeeded(turn.slot);
+  return false;
 }
 
 /** For a Registry: nothing may be left of the process. */
@@ -169,22 +178,24 @@ function activate<State, Message extends object, Reply>(
   turn.callMark = undefined;
   engine.freshNowMs = Number.NaN; // foreign code runs now
   let result: void | Promise<void>;
+  let isLoad: boolean;
   try {
     if (rows.states[slot] === undefined && !initialize(core, turn)) return false;
     if (rows.states[slot] === undefined || behaviour.onContinue === undefined)
       return endIfAsked(core, turn);
     turn.during = "continue";
     result = behaviour.onContinue(turn);
+    isLoad = isPromise(result);
   } catch (cause) {
     if (turn.isCurrent) crashTurn(core, turn, { reason: "error", cause });
     return false;
   }
-  if (!isPromise(result)) {
+  if (!isLoad) {
     if (core.loading === "unknown") core.loading = "never";
     return turn.isCurrent && endIfAsked(core, turn);
   }
   core.loading = "at times";
-  return wait(core, turn, result);
+  return wait(core, turn, result as Promise<void>);
 }
 
 /** Throws what `init` throws. False: the process is not to be started (P5). */
@@ -220,6 +231,7 @@ function handle<State, Message extends object, Reply>(
   turn.message = undefined;
   turn.callMark = undefined;
   let result: unknown;
+  let isAsync: boolean;
   try {
     if (!(item instanceof Mark)) {
       core.countWaiting(-1);
@@ -257,12 +269,13 @@ function handle<State, Message extends object, Reply>(
         else if (turn.isCurrent) replyOrOwe(core, call, answer);
       }
     }
+    isAsync = isPromise(result);
   } catch (cause) {
     if (turn.isCurrent) crashTurn(core, turn, { reason: "error", cause });
     else closeEnded(core, turn);
     return false;
   }
-  if (isPromise(result)) return wait(core, turn, result);
+  if (isAsync) return wait(core, turn, result as Promise<unknown>);
   if (!turn.isCurrent) return closeEnded(core, turn);
   engine.counters.handled++;
   return afterSuccess(core, turn);
@@ -354,15 +367,17 @@ function endIfAsked<State, Message extends object, Reply>(
   return false;
 }
 
-/** A process without a state is forgotten: no timer stays behind. */
+/** A process without a state is forgotten: no timer and no monitor of its own stays behind. */
 function forgetIfStateless<State, Message extends object, Reply>(
   core: TableCore<State, Message, Reply>,
   slot: number,
 ): void {
-  if (core.rows.states[slot] === undefined) core.clearTimer(slot);
+  if (core.rows.states[slot] !== undefined) return;
+  core.clearTimer(slot);
+  core.unwatchAll(slot);
 }
 
-/** P2, mechanics: never wait for what is no promise. */
+/** P2, mechanics: never wait for what is no promise. Throws what a getter of `then` throws. */
 function isPromise(result: unknown): result is Promise<unknown> {
   return (
     typeof result === "object" &&

@@ -30,8 +30,11 @@ export interface Started {
    * `exited`. After the shutdown time it is given up (SV9). A throw or rejection is reported.
    */
   stop(reason: Exit): void | Promise<void>;
-  /** Ends it at once, without being asked; must not wait. Without it `stop` is called instead. */
-  kill?(): void;
+  /**
+   * Ends it at once, without being asked; nobody waits for it. Without it `stop` is called instead. A
+   * throw or rejection is reported (SV9).
+   */
+  kill?(): void | Promise<void>;
   /** Of a child that is a supervisor. */
   tree?(): TreeNode;
 }

@@ -6,6 +6,7 @@
 //   SV7   Between two restart attempts everything else has its turn.
 //   SV8   Escalation stops the children, then ends the supervisor with `shutdown`, told once.
 //   SV18  A supervisor that has ended has no running child and no timer, and answers `stopped`.
+// Long: start, restart, escalation and end are one state machine, and share its turns.
 import { assert, type Clock } from "@carillon/kernel";
 import { KILLED, SHUTDOWN, type Exit } from "../exit.ts";
 import type { Shutdown, Started } from "./child.ts";

@@ -109,6 +109,20 @@ describe("a supervisor below another", () => {
     expect(nursery.clock.timersCount).toBe(0);
   });
 
+  test("SV20 SV18 — its parent is killed while it starts: it is killed with what it has started", async () => {
+    const nursery = new Nursery();
+    const canKill = { shutdown: 60_000, onStop: () => never, canKill: true };
+    const hanging = nursery.child("c", { onStart: () => never, shutdown: 60_000 });
+    const sub = below(nursery, [nursery.child("b", canKill), hanging]);
+    const top = nursery.create({ children: [sub] });
+    void top.start();
+    await nursery.clock.settle();
+    top.kill();
+    await nursery.clock.settle();
+    expect(nursery.news()).toBe("+b !b"); // b is not asked
+    expect([nursery.running.size, nursery.clock.timersCount]).toEqual([0, 0]);
+  });
+
   test("SV20 SV9 — with a shutdown time its children that hang are killed with it", async () => {
     const nursery = new Nursery();
     const hangs = { shutdown: 60_000, onStop: () => never, canKill: true };

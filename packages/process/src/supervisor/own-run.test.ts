@@ -24,6 +24,7 @@ async function start(part: (begun: Begun) => Partial<OwnPart> = () => ({})) {
       if (report.kind === "child_exited") log.push(`exited ${exitText(report.exit)}`);
       if (report.kind === "child_started") log.push("started");
       if (report.kind === "child_killed") log.push("killed");
+      if (report.kind === "stop_failed") log.push(`failed ${String(report.error)}`);
     },
     children: [
       ownChild({
@@ -116,7 +117,7 @@ test("OR3 — a stop that comes while it is abandoned waits for that, and stops 
   expect(isStopped).toBe(false);
   gone.resolve();
   await clock.settle();
-  expect([isStopped, log]).toEqual([true, ["started", "over"]]);
+  expect([isStopped, log]).toEqual([true, ["started", "over", "failed Error: bug"]]);
 });
 
 test("OR2, OR3 — timers live while it stops; when that takes too long it is abandoned", async () => {
@@ -163,4 +164,30 @@ test("OR3 — a start that throws, or crashes before it has settled, leaves noth
     log.push(answer.kind === "start_failed" ? String(answer.error) : answer.kind);
   }
   expect(log).toEqual(["over", "Error: no port", "over", "abandoned", "Error: at once"]);
+});
+
+test("SV9, OR3 — an abandon that fails after a late stop is reported, and ends nothing else", async () => {
+  const { clock, log, top } = await start(() => ({
+    stop: () => new Promise<void>(() => {}),
+    abandon: () => Promise.reject(new Error("cannot close")),
+  }));
+  const stopped = top.stop();
+  await clock.advance(1_000);
+  expect((await stopped).kind).toBe("shutdown");
+  expect(log).toEqual(["started", "killed", "over", "failed Error: cannot close"]);
+});
+
+test("OR3 — a run that crashed with what has no text is told to its supervisor, and restarted", async () => {
+  const bare: unknown = Object.create(null);
+  const { clock, log, runs, top } = await start(() => ({ stop: () => Promise.reject(bare) }));
+  runs[0]!.run.crashed(bare);
+  await clock.settle();
+  const text = "an object without a text";
+  expect(log).toEqual([
+    "started",
+    "over",
+    `exited error: ${text}; abandoning it: ${text}`,
+    "started",
+  ]);
+  expect(top.countChildren().active).toBe(1);
 });

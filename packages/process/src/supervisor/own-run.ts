@@ -7,7 +7,7 @@
 //   OR3  A run that crashed has been abandoned, within `abandonMaxMs`, before its supervisor hears of
 //        it: the next run finds ports, leases and subjects free.
 import { Fault, type Clock } from "@carillon/kernel";
-import type { Exit } from "../exit.ts";
+import { causeText, type Exit } from "../exit.ts";
 import type { ChildContext, ChildSpec, Started } from "./child.ts";
 import type { TreeNode } from "./tree.ts";
 
@@ -134,7 +134,7 @@ class Run implements OwnRun {
       await Promise.race([this.#abandon(), late.promise]);
       return { kind: "error", error: cause };
     } catch (failure) {
-      const message = `${String(cause)}; abandoning it: ${String(failure)}`;
+      const message = `${causeText(cause)}; abandoning it: ${causeText(failure)}`;
       return { kind: "error", error: new AggregateError([cause, failure], message) };
     } finally {
       timer.cancel();
@@ -155,10 +155,10 @@ class Run implements OwnRun {
     }
   }
 
-  /** What it could not give back in time is no longer waited for. */
-  #kill(): void {
+  /** What it could not give back in time is no longer waited for; that it failed is reported. */
+  async #kill(): Promise<void> {
     this.#end();
-    if (this.#ending === undefined) void this.#abandon();
+    if (this.#ending === undefined) await this.#abandon();
   }
 
   #end(): void {

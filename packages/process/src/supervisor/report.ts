@@ -1,7 +1,7 @@
 // packages/process/src/supervisor/report.ts
 // What supervisors tell their observer. Reports carry no child and no arguments, so that they may
 // be logged.
-import type { Exit } from "../exit.ts";
+import { causeText, type Exit } from "../exit.ts";
 
 export type SupervisorReport = { readonly supervisor: string } & (
   | { readonly kind: "child_started"; readonly id: string; readonly restartsCount: number }
@@ -46,13 +46,14 @@ export type ChildReport = SupervisorReport extends infer Report
 
 const ERROR_TEXT_MAX = 200; // characters: one line on a terminal or in a log
 
-/** "normal", "shutdown: reached_max_restart_intensity", "error: connection refused" … */
+/** Whatever was thrown: "normal", "shutdown: reached_max_restart_intensity", "error: connection refused" … */
 export function exitText(exit: Exit): string {
   switch (exit.kind) {
     case "shutdown":
       return exit.detail === undefined ? "shutdown" : `shutdown: ${exit.detail}`;
     case "error": {
-      const text = exit.error instanceof Error ? exit.error.message : String(exit.error);
+      const { error } = exit;
+      const text = causeText(error instanceof Error ? error.message : error);
       return `error: ${text.slice(0, ERROR_TEXT_MAX)}`;
     }
     default:

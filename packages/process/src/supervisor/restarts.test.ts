@@ -5,6 +5,7 @@
 //   group restart; multiple restarts; a restart loop that must not hang terminate, delete, restart
 //   or shutdown; the same with rest_for_one; non-significant, significant temporary and transient
 //   children; significant bystanders; significant with escalation; order of children in a group.
+// Long, as OTP's suite is.
 import { describe, expect, test } from "vitest";
 import { NORMAL, SHUTDOWN } from "../exit.ts";
 import { AUTO_SHUTDOWN, CRASH, ESCALATED, Nursery, statuses, type Script } from "./harness.ts";

@@ -200,9 +200,9 @@ export class ChildRun<Child extends Started> implements ChildContext {
     const onError = (error: unknown): void => {
       this.#owner.report({ kind: "stop_failed", id: this.id, error });
     };
+    const stopUnasked = (): void | Promise<void> => (isAsked ? undefined : child.stop(KILLED));
     try {
-      if (child.kill !== undefined) return child.kill();
-      const waiting = isAsked ? undefined : child.stop(KILLED);
+      const waiting = child.kill === undefined ? stopUnasked() : child.kill();
       if (isThenable(waiting)) waiting.then(undefined, onError);
     } catch (error) {
       onError(error);

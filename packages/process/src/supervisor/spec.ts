@@ -71,8 +71,9 @@ const RESTARTS = ["permanent", "transient", "temporary"];
 const TYPES = ["worker", "supervisor"];
 
 export function checkedSpec<Args extends readonly unknown[], Child extends Started>(
-  spec: ChildSpec<Args, Child>,
+  given: ChildSpec<Args, Child>,
 ): CheckedChildSpec<Args, Child> {
+  const spec = Object(given) as ChildSpec<Args, Child>; // what is none at all is named at the start
   const isSupervisor = spec.type === "supervisor";
   return {
     id: spec.id,
@@ -90,13 +91,19 @@ export function childProblems(
   specs: readonly ChildSpec<never>[],
   autoShutdown: AutoShutdown = "never",
 ): SpecProblem[] {
+  if (!Array.isArray(specs)) return [childrenProblem("must be an array of specs")];
   const seen = new Set<string>();
   return specs.flatMap((spec) => {
+    if (!isObject(spec)) return [childrenProblem("every spec must be an object")];
     const problems = problemsOf(spec, autoShutdown);
     if (seen.has(spec.id)) problems.push(["id", "is there twice"]);
     seen.add(spec.id);
     return problems.map(([field, problem]) => ({ childId: spec.id, field, problem }));
   });
+}
+
+function childrenProblem(problem: string): SpecProblem {
+  return { childId: undefined, field: "children", problem };
 }
 
 type FieldProblem = [field: string, problem: string];
@@ -159,6 +166,7 @@ export function optionProblems(
     .map(([, field, problem]) => ({ childId: undefined, field, problem }));
 }
 
+const isObject = (value: unknown): boolean => typeof value === "object" && value !== null;
 const isName = (value: unknown): boolean => typeof value === "string" && value !== "";
 const isOneOf = (known: readonly string[], value: string | undefined): boolean =>
   value === undefined || known.includes(value);

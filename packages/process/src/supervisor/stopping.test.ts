@@ -3,6 +3,7 @@
 // The cases of OTP's supervisor_SUITE that are kept here, by what they check:
 //   stop with infinity, a time-out and brutal kill; a child that ends while it is stopped; a stop
 //   that ends with another reason; a faulty shutdown; a child that detached itself (unlinked).
+// Long, as OTP's suite is.
 import { describe, expect, test } from "vitest";
 import { KILLED, NORMAL, SHUTDOWN } from "../exit.ts";
 import { CRASH, never, Nursery, statuses } from "./harness.ts";
@@ -287,6 +288,20 @@ describe("exits", () => {
 });
 
 describe("kill of a supervisor", () => {
+  test("SV8 — a kill during a stop ends it once: the exit is told once, when the stop's own end comes too", async () => {
+    const nursery = new Nursery();
+    const slow = nursery.child("a", { onStop: () => nursery.clock.sleep(100) });
+    const top = await nursery.start({ children: [slow] });
+    const stopped = top.stop();
+    await nursery.clock.advance(50);
+    top.kill();
+    top.kill();
+    expect(nursery.exits).toEqual([KILLED]);
+    await nursery.clock.advance(1_000);
+    expect([await stopped, nursery.exits]).toEqual([KILLED, [KILLED]]);
+    expect(nursery.kinds().filter((kind) => kind === "supervisor_exited").length).toBe(1);
+  });
+
   test("SV18 — ends all children at once, in reverse, whatever is under way", async () => {
     const nursery = new Nursery();
     const children = [

@@ -7,10 +7,12 @@
 //   transient and temporary with normal, shutdown and abnormal exits; a temporary bystander;
 //   children's order; counts with stopped, restarting and supervisor children; start's extra return
 //   value; the spec of a temporary child is not saved.
+// Long, as OTP's suite is.
 import { describe, expect, test } from "vitest";
 import { NORMAL, SHUTDOWN, type Exit } from "../exit.ts";
 import type { ChildSpec } from "./child.ts";
 import { CRASH, never, Nursery, statuses } from "./harness.ts";
+import { DynamicSupervisor } from "./dynamic-supervisor.ts";
 import type { SupervisorOptions } from "./spec.ts";
 
 function raise(error: Error): never {
@@ -114,6 +116,25 @@ describe("specs", () => {
     });
     expect(nursery.startsOf("a")).toBe(0);
   });
+
+  test.each([undefined, null, 7, "text"])(
+    "SV3, SV12 — a spec that is %s is rejected, and the supervisor lives with its children",
+    async (bad) => {
+      const nursery = new Nursery();
+      const rejected = { kind: "rejected", problems: [{ childId: undefined, field: "children" }] };
+      const top = nursery.create({ children: [nursery.child("a"), bad as never] });
+      expect(await top.start()).toMatchObject(rejected);
+      expect(await nursery.create({ children: bad as never }).start()).toMatchObject(
+        bad === undefined ? { kind: "started" } : rejected,
+      );
+      expect(nursery.startsOf("a")).toBe(0);
+      const running = await nursery.start({ children: [nursery.child("a")] });
+      expect(await running.startChild(bad as never)).toMatchObject(rejected);
+      expect([statuses(running), nursery.exits]).toEqual(["a running", []]);
+      const dynamic = new DynamicSupervisor({ ...nursery.observed, id: "d", child: bad as never });
+      expect(await dynamic.start()).toMatchObject(rejected);
+    },
+  );
 
   test.each<[string, Partial<ChildSpec>]>([
     ["id", { id: "" }],
@@ -394,6 +415,24 @@ describe("inspection", () => {
     expect(top.countChildren()).toMatchObject({ specs: 1, active: 0 });
     expect(top.tree()).toMatchObject({ status: "stopped", lastExit: "shutdown" });
     expect(structuredClone(top.tree())).toEqual(top.tree()); // plain data
+  });
+
+  test("SV17 — whatever a child has ended with: the tree shows it", async () => {
+    const nursery = new Nursery();
+    const top = await nursery.start({ intensity: 9, children: [nursery.child("a")] });
+    const odd = Object.assign(new Error("x"), { message: { code: 7 } });
+    const texts: (string | undefined)[] = [];
+    for (const error of [Object.create(null), odd, Symbol("s"), undefined, null]) {
+      await nursery.exit("a", { kind: "error", error });
+      texts.push(top.tree().children[0]?.lastExit);
+    }
+    expect(texts).toEqual([
+      "error: an object without a text",
+      "error: [object Object]",
+      "error: Symbol(s)",
+      "error: undefined",
+      "error: null",
+    ]);
   });
 
   test("SV17 — children are listed in the order of their start, new ones last", async () => {
