@@ -43,6 +43,30 @@ test("TW3 — cancelled never fires; old handles do nothing to their successors"
   expect([fired, wheel.cancel(second)]).toEqual([["2@20"], false]);
 });
 
+test("TW4 — a wake at a time that is no whole number finds its tick, and does not wake again for nothing", () => {
+  for (let n = 1; n <= 20_000; n++) {
+    let nowMs = n * Math.PI * 100;
+    let wake: { delayMs: number; callback: () => void } | undefined;
+    let wakesCount = 0;
+    const fired: number[] = [];
+    const setTimer = (delayMs: number, callback: () => void) => {
+      wake = { delayMs, callback };
+      return { cancel: () => void (wake = undefined) };
+    };
+    const clock = { ...new SteppedClock(), monotonicMs: () => nowMs, setTimer };
+    const wheel = new TimerWheel({ clock: clock as never, onFire: (key) => fired.push(key) });
+    wheel.arm(20 * (n % 50), 1);
+    while (wake !== undefined && wakesCount < 5) {
+      const { delayMs, callback } = wake;
+      wake = undefined;
+      nowMs += delayMs; // a simulated clock is never late, and adds as floating-point numbers do
+      wakesCount++;
+      callback();
+    }
+    expect([n, fired, wakesCount <= 2]).toEqual([n, [1], true]); // a second for an ulp
+  }
+});
+
 test("TW4 — the clock's timer is armed only while something waits, and only for a filled tick", () => {
   const { clock, wheel } = start();
   expect(clock.timersCount).toBe(0);

@@ -3,7 +3,8 @@
 //   TW1  A timer fires once, never early, and at the first tick after it is due.
 //   TW2  Timers of one tick fire in the order they were armed; earlier ticks come first.
 //   TW3  A cancelled timer never fires; a handle that has fired or was cancelled does nothing.
-//   TW4  The clock's timer is armed only while something is armed here, for the next filled tick.
+//   TW4  The clock's timer is armed only while something is armed here, for the next filled tick; at
+//        times that are no whole numbers, too, it is not armed for a tick that has come.
 // A timer carries a number, `key`, instead of a closure: 28 bytes each, nothing on the heap.
 import { assert } from "./assert.ts";
 import type { Clock, Timer } from "./clock.ts";
@@ -111,7 +112,14 @@ export class TimerWheel {
   }
 
   #nowTick(): number {
-    return Math.floor((this.#clock.monotonicMs() - this.#originMs) / this.#tickMs);
+    const nowMs = this.#clock.monotonicMs();
+    const tick = Math.floor((nowMs - this.#originMs) / this.#tickMs);
+    // The difference may round to just below the tick that the clock was asked to wake us at.
+    return this.#startMsOf(tick + 1) <= nowMs ? tick + 1 : tick;
+  }
+
+  #startMsOf(tick: number): number {
+    return this.#originMs + tick * this.#tickMs;
   }
 
   #fireTick(tick: number): void {
@@ -144,7 +152,7 @@ export class TimerWheel {
   #wakeAt(tick: number, nowMs: number): void {
     this.#timer?.cancel();
     this.#wakeTick = tick;
-    const delayMs = Math.max(0, this.#originMs + tick * this.#tickMs - nowMs);
+    const delayMs = Math.max(0, this.#startMsOf(tick) - nowMs);
     this.#timer = this.#clock.setTimer(delayMs, () => this.#onWake());
   }
 
