@@ -288,6 +288,24 @@ test("FO5 — nothing arrives at the copy, over a link that is not closed: refus
   expect(await run()).toMatchObject({ kind: "done", isPlanned: true });
 });
 
+test("FO5 — --max-lag 0: the silence between two refreshes of leases is no lag", async () => {
+  const { run, par } = world();
+  par.silentMs = 5_001;
+  expect(await run({ lagMaxMs: 0 })).toMatchObject({ kind: "refused", code: "copy_behind" });
+  par.silentMs = 2_900;
+  expect(await run({ lagMaxMs: 0 })).toMatchObject({ kind: "done", isPlanned: true });
+});
+
+test("FO1 — the copy has a fence of before, and the host another one: not promoted as planned", async () => {
+  const { run, writes, par, fra } = world();
+  expect(await run({}, 2)).toEqual({ kind: "died" });
+  par.isStreaming = false; // it has the first fence
+  const claim = { epoch: 2, host: "fra" };
+  fra.row = { claim, state: "fenced", movingTo: "par", fenceLsn: "0/4000060" };
+  expect(await run()).toMatchObject({ kind: "refused", code: "not_replayed" });
+  expect(writes).toEqual(["drain", "fence"]);
+});
+
 test("FO1 — a copy that does not follow, or is far behind: refused before anything is changed", async () => {
   const { run, writes, par } = world();
   par.lagMs = 30_001;

@@ -60,6 +60,8 @@ export type FailoverRefusal =
 /** A host that is being restarted answers within this; whoever says --force has looked already. */
 const SILENCE_MAX_MS = 4_000;
 const SILENCE_FORCED_MAX_MS = 1_500;
+/** A home that is served writes its leases every 3 s: so long a copy hears nothing as a rule, and more. */
+const SILENCE_USUAL_MS = 5_000;
 const STEP_AGAIN_MS = 250;
 const STEP_UNANSWERED_MAX_MS = 20_000;
 const DRAIN_MAX_MS = 20_000;
@@ -176,9 +178,9 @@ class Failover {
       throw new Refusal("copy_behind", `the copy in ${to} does not follow ${old.place}`);
     if (!isFenced && (replica?.lagMs ?? Infinity) > lagMaxMs)
       throw new Refusal("copy_behind", `the copy in ${to} is ${replica?.lagMs ?? "?"} ms behind`);
-    // A home that is served writes its leases every 3 s. Once it is drained, silence says nothing.
+    // Once the home is drained, silence says nothing.
     const silentMs = replica?.silentMs ?? 0;
-    if (old.standing === "serving" && silentMs > lagMaxMs)
+    if (old.standing === "serving" && silentMs > Math.max(lagMaxMs, SILENCE_USUAL_MS))
       throw new Refusal(
         "copy_behind",
         `the copy in ${to} has heard nothing of ${old.place} for ${Math.round(silentMs)} ms, over a ` +
