@@ -1,5 +1,6 @@
-// Three workers in one region, under traffic: planned handovers (C20), one killed (C18), one that
-// loses NATS (C14), and what `carillon members` tells of them (C12). Real processes and signals.
+// Three workers in one region, under traffic: planned handovers (C20), one killed (C18), some that flap
+// (C21), one that loses NATS (C14), and what `carillon members` tells of them (C12). Real processes and
+// signals.
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import type { AdminNode } from "@carillon/contracts";
@@ -139,6 +140,48 @@ test("C12 — carillon members: everybody with state, phi, load and partitions",
   }
   expect(await ask()).toContain(second.memberId);
 });
+
+test("C21 — one member stops and wakes, another comes and is killed, again and again: no partition moves twice in 10 s", async () => {
+  const epochs = new Map<number, number>();
+  const movesAtMs = new Map<number, number[]>();
+  const look = async (): Promise<void> => {
+    for (const { partition, epoch } of await store.leases.list("fra")) {
+      const known = epochs.get(partition);
+      epochs.set(partition, epoch);
+      if (known === undefined || known === epoch) continue;
+      movesAtMs.set(partition, [...(movesAtMs.get(partition) ?? []), performance.now()]);
+    }
+  };
+  await look();
+  const state = { isOver: false };
+  const watch = (async () => {
+    for (; !state.isOver; await new Promise((resolve) => setTimeout(resolve, 100))) await look();
+  })();
+  const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+  const flap = async (): Promise<void> => {
+    for (let round = 0; round < 3; round++) {
+      third.kill("SIGSTOP");
+      await pause(6_000); // suspect after 4.6 s; its leases run for 10 s
+      third.kill("SIGCONT");
+      await pause(3_000);
+    }
+  };
+  const comeAndGo = async (): Promise<void> => {
+    for (let round = 0; round < 3; round++) {
+      const guest = await system.cluster.addWorker("fra");
+      await pause(2_000);
+      guest.kill("SIGKILL");
+      await guest.exited;
+    }
+  };
+  await Promise.all([flap(), comeAndGo()]);
+  state.isOver = true;
+  await watch;
+  const gapsMs = [...movesAtMs.values()].flatMap((at) => at.slice(1).map((ms, n) => ms - at[n]!));
+  expect(gapsMs.filter((ms) => ms < 10_000)).toEqual([]);
+  console.log(`C21: ${movesAtMs.size} partitions moved during 3 stops and 3 guests`);
+  await settled([second.memberId, third.memberId]);
+}, 120_000);
 
 test("C18 — kill -9 of one of three: all 256 are owned by exactly one of the others within 12 s", async () => {
   const before = await store.leases.list("fra");
