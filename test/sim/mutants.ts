@@ -277,6 +277,18 @@ export const MUTANTS: readonly Mutant[] = [
     seed: 1,
     scenario: "crowded",
   }),
+  simulated("own-overtaken", "a critical row overtakes an earlier one of the same recipient", {
+    file: "packages/delivery/src/pacer.ts",
+    from: "if (those !== undefined) give(partition, earlier.entry, those);",
+    to: "if (those !== undefined && partition.isLost) give(partition, earlier.entry, those);",
+    seed: 1,
+  }),
+  simulated("held-session", "a session begins above a row that is held back from its recipient", {
+    file: DESK,
+    from: "const handedOffset = partition.handedUpTo(index);",
+    to: "const { handedOffset } = partition;",
+    seed: 50,
+  }),
   {
     id: "sql-fence",
     what: "the flush writes whatever the epoch is",

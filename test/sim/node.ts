@@ -64,6 +64,8 @@ export interface Identity {
 }
 
 const TOKEN_MS = 1e12;
+/** So few that rows are held back and overtake each other, with a handful of people (PC1–PC4). */
+const HAND_OUT = { turnsMax: 2, quantumCount: 1 };
 
 export class SimNode {
   readonly machine: Machine;
@@ -112,7 +114,7 @@ export class SimNode {
       roles.includes("gateway") && roles.length === 1 ? undefined : deps.storeFor(machine);
     if (roles.includes("worker") && store !== undefined)
       this.worker = createWorker(
-        { home: region, memberId: name },
+        { home: region, memberId: name, limits: HAND_OUT },
         {
           bus,
           store: { ledger: store.ledger, leases: store.leases },

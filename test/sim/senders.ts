@@ -2,7 +2,7 @@
 // The HR application: posts until it hears 202, each notification under one Idempotency-Key, as a
 // caller must that wants it sent once.
 import type { NotificationRequest } from "@carillon/contracts";
-import { LIMITS } from "@carillon/contracts";
+import { LIMITS, PRIORITIES } from "@carillon/contracts";
 import type { SimNode } from "./node.ts";
 import type { Dice, World } from "./world.ts";
 
@@ -77,7 +77,7 @@ export class Senders {
         audience: audience.audience,
         ...(excluded.length > 0 && { exclude: excluded }),
         content: { en: { title: `Notification ${number}` } },
-        priority: "normal",
+        priority: PRIORITIES[number % PRIORITIES.length] ?? "normal",
         ttlSeconds: ttlSeconds > 0 ? ttlSeconds : LIMITS.ttlDefaultSeconds,
       },
       expected: audience.of.filter(({ recipientId }) => !excluded.includes(recipientId)),

@@ -55,6 +55,7 @@ export function publishStats(deps: {
     metrics.recipients.set(stats.recipientCount);
     metrics.openEntries.set(stats.openEntryCount);
     metrics.incomingEntries.set(stats.incomingCount);
+    metrics.heldEntries.set(stats.heldRowsCount);
     metrics.dirtyEntries.set(stats.dirtyEntryCount);
     const now = totalsOf(stats);
     metrics.deliverMessages.inc({ outcome: "sent" }, now.sent - before.sent);

@@ -8,7 +8,7 @@ import { DeliveryNode } from "../src/delivery-node.ts";
 import { FakeLedgerStore, notificationOf } from "../src/fake-ledger-store.ts";
 
 const PARTITIONS = 64;
-const RECIPIENTS_PER_PARTITION = Number(process.argv[2] ?? 4_000);
+const RECIPIENTS_PER_PARTITION = Number(process.argv[2] ?? 15_600);
 const COUNTRIES = ["de", "fr", "gb", "ie"];
 
 const store = new FakeLedgerStore();

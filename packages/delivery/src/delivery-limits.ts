@@ -20,6 +20,8 @@ export interface DeliveryLimits {
   readonly directoryRowsPerRead: number;
   readonly loadGroupMax: number;
   readonly reorderMaxMs: number;
+  readonly turnsMax: number;
+  readonly quantumCount: number;
   readonly recoveryScanMax: number;
   readonly retry: BackoffOptions;
 }
@@ -43,5 +45,7 @@ export const DELIVERY_DEFAULTS: DeliveryLimits = {
   loadGroupMax: 32, // partitions; an eighth of a home serves while the rest loads
   reorderMaxMs: 25, // two commit groups finish within some milliseconds of each other
   recoveryScanMax: 10_000,
+  turnsMax: 1_024, // at 5 to 20 µs each a critical row waits up to 40 ms for twice as many (PC1)
+  quantumCount: 256, // a fan-out of fewer costs more a head (bench/RESULTS.md)
   retry: { baseMs: 100, factor: 2, maxMs: 2_000, jitterShare: 0.5 },
 };

@@ -22,6 +22,7 @@ import { Intake } from "./intake.ts";
 import type { LedgerEntry, Outcome, Receipt } from "./ledger-entry.ts";
 import { LedgerFlusher, refusedOf } from "./ledger-flusher.ts";
 import { loadPartitions } from "./load-partitions.ts";
+import { Pacer } from "./pacer.ts";
 import { Partition } from "./partition.ts";
 import type { GatewayPort, HeldPartition, LedgerStore, LedgerUpdate } from "./ports.ts";
 import { createRecipientBehaviour } from "./recipient.ts";
@@ -71,6 +72,7 @@ export interface DeliveryStats {
   readonly openEntryCount: number;
   readonly dirtyEntryCount: number;
   readonly incomingCount: number;
+  readonly heldRowsCount: number; // open, and not handed to everybody (PC1)
   readonly recipientCount: number;
   readonly deliverMessagesTotal: number;
   readonly deliverFailedTotal: number;
@@ -84,6 +86,7 @@ export class DeliveryNode {
   readonly #partitions = new Map<number, Partition>();
   readonly #outbox: GatewayOutbox;
   readonly #intake: Intake;
+  readonly #pacer: Pacer;
   readonly #desk: SessionDesk;
   readonly #flusher: LedgerFlusher;
   readonly #expansions: Batcher<LedgerUpdate, boolean>;
@@ -123,7 +126,13 @@ export class DeliveryNode {
       },
       clock,
     );
+    this.#pacer = new Pacer({
+      scheduler: deps.scheduler,
+      limits,
+      runnableCount: () => deps.runtime.runnableCount(),
+    });
     this.#intake = new Intake({
+      pacer: this.#pacer,
       store,
       clock,
       random,
@@ -170,7 +179,10 @@ export class DeliveryNode {
   }
 
   start(): void {
-    this.#removeSliceListener = this.#deps.runtime.onSliceEnd(() => this.#outbox.flush());
+    this.#removeSliceListener = this.#deps.runtime.onSliceEnd(() => {
+      this.#pacer.onSliceEnd();
+      this.#outbox.flush();
+    });
     const sweep = (): void => {
       if (this.#isStopped) return;
       const sweeping = this.#sweep().finally(() => {
@@ -341,6 +353,7 @@ export class DeliveryNode {
       openEntryCount: sum((partition) => partition.openCount),
       dirtyEntryCount: sum((partition) => partition.dirtyCount),
       incomingCount: sum((partition) => partition.incoming.length),
+      heldRowsCount: this.#pacer.rowsCount,
       recipientCount: sum((partition) => partition.directory.recipientCount),
       deliverMessagesTotal: this.#outbox.sentCount,
       deliverFailedTotal: this.#outbox.failedCount,

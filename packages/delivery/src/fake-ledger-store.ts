@@ -35,9 +35,11 @@ export function entryOf(options: {
   offset: number;
   members: number[];
   expiresAtMs?: number;
+  priority?: Notification["priority"];
+  tenantId?: string;
 }): LedgerEntry {
-  const { offset, members, expiresAtMs = 1e13 } = options;
-  const notification = notificationOf({ expiresAtMs });
+  const { offset, members, expiresAtMs = 1e13, priority = "normal", tenantId = "acme" } = options;
+  const notification = notificationOf({ expiresAtMs, priority, tenantId });
   const row: LedgerRow = {
     partition: 0,
     offset,

@@ -16,6 +16,7 @@ import {
 } from "@carillon/kernel";
 import type { Envelope, EnvelopeCache } from "./envelope.ts";
 import { LedgerEntry } from "./ledger-entry.ts";
+import type { Pacer } from "./pacer.ts";
 import type { Partition } from "./partition.ts";
 import { EMPTY_SETS, type LedgerRow, type LedgerStore } from "./ports.ts";
 
@@ -36,6 +37,7 @@ export interface IntakeDeps {
   readonly home: string;
   readonly envelopes: EnvelopeCache;
   readonly limits: IntakeLimits;
+  readonly pacer: Pick<Pacer, "offer">;
   /** Commits what planned entries came to, grouped over partitions; false: fenced. */
   commitExpansion(partition: Partition, entry: LedgerEntry): Promise<boolean>;
   onFault(cause: unknown): void;
@@ -143,9 +145,16 @@ export class Intake {
       );
       if (partition.isLost || committed.includes(false)) return;
       incoming.splice(0, batch.length);
-      for (const entry of batch) hand(partition, entry); // IN2: after the commit
+      for (const entry of batch) this.#hand(partition, entry); // IN2: after the commit
     }
     if (incoming.length < limits.incomingMax / 2 && !partition.isLost) this.#takeEarly(partition);
+  }
+
+  /** To everybody in it without an outcome, when it is their turn (PC1–PC4). */
+  #hand(partition: Partition, entry: LedgerEntry): void {
+    partition.adopt(entry);
+    partition.handedOffset = Math.max(partition.handedOffset, entry.offset);
+    if (entry.state !== "closed") this.#deps.pacer.offer(partition, entry);
   }
 
   #take(partition: Partition, row: PokeEntry, envelope: Envelope): void {
@@ -267,18 +276,6 @@ export class Intake {
       }
     }
   }
-}
-
-/** Gives an entry to everybody in it without an outcome. */
-function hand(partition: Partition, entry: LedgerEntry): void {
-  partition.adopt(entry);
-  partition.handedOffset = Math.max(partition.handedOffset, entry.offset);
-  if (entry.state === "closed") return;
-  const waiting = entry.pending();
-  const { spilled } = partition;
-  const event = { kind: "entry", entry } as const;
-  if (!spilled.isEmpty) waiting.andNot(spilled); // PA4
-  partition.table.castEach(waiting, event, (index) => void spilled.add(index));
 }
 
 function expand(partition: Partition, entry: LedgerEntry): void {

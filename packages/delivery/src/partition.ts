@@ -1,11 +1,13 @@
 // packages/delivery/src/partition.ts
 // One owned partition in memory: directory, ledger entries, sessions, what waits. No I/O.
 //   PA1  `knownOffset`: every row up to it is here or closed; rows are taken in offset order (D3).
-//   PA2  `handedOffset`: every entry up to it has been handed to its recipients' processes.
+//   PA2  `handedUpTo(index)`: every entry up to it that targets `index` has been handed to its process;
+//        nothing above it has.
 //   PA3  Closed entries stay as a tail for recovery, within `tailMax` entries and `tailMaxBytes`.
 //   PA4  A recipient that was refused an entry gets no later one before it has been given that one.
 import type { ProcessTable } from "@carillon/process";
 import { Bitset } from "@carillon/kernel";
+import { HeldRow } from "./held-row.ts";
 import type { LedgerEntry } from "./ledger-entry.ts";
 import { PartitionDirectory } from "./partition-directory.ts";
 import type { RecipientEvent, RecipientState } from "./recipient-decision.ts";
@@ -36,6 +38,7 @@ export class Partition {
   /** Waiting to be expanded and handed, ascending by offset without a hole. */
   readonly incoming: LedgerEntry[] = [];
   knownOffset: number;
+  /** Every entry up to it is ready to be handed; the pacer may hold some of them back. */
   handedOffset: number;
   /** The directory is known to have reached this version in the database. */
   wantedDirectoryVersion = 0;
@@ -49,6 +52,8 @@ export class Partition {
   readonly #entries = new Map<number, LedgerEntry>(); // by offset, insertion ascending but for pins
   readonly #sizes = new Map<number, number>();
   readonly #dirty = new Set<LedgerEntry>();
+  /** Ready, and not handed to everybody; ascending by offset. */
+  #held: HeldRow[] = [];
   #openCount = 0;
   #tailBytes = 0;
   #pinCount = 0;
@@ -83,6 +88,33 @@ export class Partition {
 
   entry(offset: number): LedgerEntry | undefined {
     return this.#entries.get(offset);
+  }
+
+  /** PA2. Cost O(rows that are held back). */
+  handedUpTo(index: number): number {
+    for (const row of this.#held) if (row.isLeft(index)) return row.entry.offset - 1;
+    return this.handedOffset;
+  }
+
+  /** The entry is ready: until `letGo` finds it done it counts as not handed. In order of offset. */
+  hold(entry: LedgerEntry): HeldRow {
+    const row = new HeldRow(entry);
+    this.#held.push(row);
+    return row;
+  }
+
+  /** Ascending by offset. */
+  *heldBefore(row: HeldRow): Generator<HeldRow> {
+    for (const earlier of this.#held) {
+      if (earlier === row) return;
+      if (!earlier.isDone) yield earlier;
+    }
+  }
+
+  /** Forgets the rows that are handed to everybody, up to the first that is not. */
+  letGo(): void {
+    const first = this.#held.findIndex((row) => !row.isDone);
+    if (first !== 0) this.#held = first < 0 ? [] : this.#held.slice(first);
   }
 
   /** Takes an entry into memory; the one already there wins. */
@@ -120,7 +152,7 @@ export class Partition {
   /** Handed to the process of `index` and not terminal; ascending. */
   openEntriesOf(index: number): LedgerEntry[] {
     if (this.#openCount === 0) return [];
-    return this.entriesOf(index, { afterOffset: 0, upToOffset: this.handedOffset }).filter(
+    return this.entriesOf(index, { afterOffset: 0, upToOffset: this.handedUpTo(index) }).filter(
       (entry) => entry.isPending(index),
     );
   }

@@ -123,7 +123,7 @@ export class SessionDesk {
       return lost;
     if (position.offset >= partition.tailFloor)
       return { wanted, index, fromStore: [], afterOffset: position.offset };
-    const upToOffset = partition.handedOffset;
+    const upToOffset = partition.handedUpTo(index);
     const tail = await this.#deps.store.readTailOf(this.#deps.home, partition.partition, {
       index,
       afterOffset: position.offset,
@@ -149,7 +149,7 @@ export class SessionDesk {
     if (!partition.sessions.mayOpen(index, gatewayId, wanted.sid))
       return { kind: "refused", code: "too_many_sessions" };
     const missed = missedOf(partition, prepared);
-    const { handedOffset } = partition;
+    const handedOffset = partition.handedUpTo(index);
     const entries = missed ?? unsettledOf(partition, index);
     const firstOffset = entries[0]?.offset ?? handedOffset + 1;
     const position = missed === undefined ? null : wanted.position;
@@ -271,14 +271,14 @@ function missedOf(partition: Partition, prepared: Prepared): LedgerEntry[] | und
   const { wanted, index, fromStore, afterOffset } = prepared;
   if (wanted.position === null) return unsettledOf(partition, index);
   if (fromStore === undefined || afterOffset < partition.tailFloor) return undefined;
-  const range = { afterOffset, upToOffset: partition.handedOffset };
+  const range = { afterOffset, upToOffset: partition.handedUpTo(index) };
   const entries = [...fromStore, ...partition.entriesOf(index, range)];
   return entries.length > LIMITS.recoveryMax ? undefined : entries;
 }
 
 /** From the first on that is open, or whose outcome may be unwritten: terminal or not (SD5). */
 function unsettledOf(partition: Partition, index: number): LedgerEntry[] {
-  const range = { afterOffset: 0, upToOffset: partition.handedOffset };
+  const range = { afterOffset: 0, upToOffset: partition.handedUpTo(index) };
   const entries = partition.entriesOf(index, range);
   const first = entries.findIndex((entry) => entry.isPending(index) || entry.isUnwritten(index));
   return first < 0 ? [] : entries.slice(first);

@@ -44,6 +44,17 @@ test("BS2 — or, and, andNot are union, intersection and difference, whatever t
   );
 });
 
+test("takeLowest moves the lowest members, as many as asked for, and leaves the rest", () => {
+  fc.assert(
+    fc.property(members, fc.nat(250), (ours, countMax) => {
+      const set = Bitset.of(ours);
+      const all = sorted(ours);
+      expect(set.takeLowest(countMax).toArray()).toEqual(all.slice(0, countMax));
+      expect(set.toArray()).toEqual(all.slice(countMax));
+    }),
+  );
+});
+
 test("BS1 — bytes: number n is bit n mod 8 of byte n/8, no zero byte at the end, and back", () => {
   fc.assert(
     fc.property(members, (ours) => {

@@ -104,6 +104,22 @@ export class Bitset {
     return this;
   }
 
+  /** Removes the `countMax` lowest members, or all there are, and returns them. */
+  takeLowest(countMax: number): Bitset {
+    const taken = new Bitset();
+    taken.#words = new Uint32Array(this.#words.length);
+    let leftCount = countMax;
+    for (let index = 0; index < this.#words.length && leftCount > 0; index++) {
+      const word = this.#words[index] ?? 0;
+      if (word === 0) continue;
+      const part = lowestBits(word, leftCount);
+      taken.#words[index] = part;
+      this.#words[index] = (word ^ part) >>> 0;
+      leftCount -= popcount(part);
+    }
+    return taken;
+  }
+
   /** Members in ascending order, without an object per member. */
   forEach(visit: (member: number) => void): void {
     for (let index = 0; index < this.#words.length; index++) {
@@ -138,6 +154,19 @@ export class Bitset {
     grown.set(this.#words);
     this.#words = grown;
   }
+}
+
+/** The `countMax` lowest ones of its bits. */
+function lowestBits(word: number, countMax: number): number {
+  if (popcount(word) <= countMax) return word;
+  let part = 0;
+  let rest = word;
+  for (let count = 0; count < countMax; count++) {
+    const lowest = rest & -rest;
+    part |= lowest;
+    rest ^= lowest;
+  }
+  return part >>> 0;
 }
 
 function popcount(word: number): number {

@@ -269,3 +269,18 @@ test.each([1, 2, 3])(
     expect([table.waitingCount, runtime.stats().waitingCount]).toEqual([0, 0]);
   },
 );
+
+test("FO2 — runnableCount has the queued and those that a fan-out has not reached, none of a stopped table", async () => {
+  const { clock, runtime, table } = await startFanOut(() => undefined);
+  expect(runtime.runnableCount()).toBe(0);
+  table.castEach(range(150), say("all"));
+  table.cast(199, say("one"));
+  expect(runtime.runnableCount()).toBe(151);
+  await clock.settle();
+  expect(runtime.runnableCount()).toBe(0);
+  table.castEach(range(150), say("stopped"));
+  table.stop();
+  expect(runtime.runnableCount()).toBeLessThanOrEqual(1); // its entry finds nothing
+  await clock.settle();
+  expect(runtime.runnableCount()).toBe(0);
+});

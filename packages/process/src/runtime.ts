@@ -48,6 +48,11 @@ export interface ProcessRuntime {
    */
   onSliceEnd(listener: () => void): () => void;
   stats(): RuntimeStats;
+  /**
+   * Turns that are to come now: processes that are queued, and those that a fan-out has not reached.
+   * For whoever paces what it sends. Cost O(tables).
+   */
+  runnableCount(): number;
   /** For whoever publishes it: the longest turn counts anew from now on. */
   resetLongestTurn(): void;
   /** Accepts nothing more and finishes what was accepted in all tables. Safe to call twice. */
@@ -101,7 +106,14 @@ const RESOLVED = Promise.resolve();
 type AnyTable = InspectableTable &
   Pick<
     Table<unknown, object, unknown>,
-    "runTurn" | "onTimer" | "beforeDowns" | "afterSlice" | "drain" | "stop" | "runLoad"
+    | "runTurn"
+    | "onTimer"
+    | "beforeDowns"
+    | "afterSlice"
+    | "drain"
+    | "stop"
+    | "runLoad"
+    | "fanWaitingCount"
   >;
 
 class Runtime implements ProcessRuntime {
@@ -209,6 +221,12 @@ class Runtime implements ProcessRuntime {
       callbackErrorsTotal: counters.callbackErrors,
       longestTurnMs: this.#longestTurnMs,
     };
+  }
+
+  runnableCount(): number {
+    let count = this.#engine.ready.length;
+    for (const table of this.#tables.values()) count += table.fanWaitingCount;
+    return count;
   }
 
   resetLongestTurn(): void {

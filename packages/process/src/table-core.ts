@@ -418,6 +418,12 @@ export class TableCore<State, Message extends object, Reply> {
     return fanOut;
   }
 
+  /** Beyond the one turn that each fan-out has in the ready queue. */
+  get fanWaitingCount(): number {
+    if (this.fanOuts.length === 0 || this.isPaused) return 0;
+    return this.fanOuts.reduce((total, { length, next }) => total + length - next - 1, 0);
+  }
+
   queueFanOut(fanOut: FanOut<Message>): void {
     if (this.isStopped) return; // by a callback of castEach
     this.countWaiting(fanOut.length);

@@ -300,6 +300,11 @@ export class Table<State, Message extends object, Reply> implements ProcessTable
     if (this.#core.releaseLoad(slot)) runTurn(this.#core, slot);
   }
 
+  /** For the runtime: whom its fan-outs have not reached, beyond their places in the ready queue. */
+  get fanWaitingCount(): number {
+    return this.#core.fanWaitingCount;
+  }
+
   /** For the runtime: names of processes that have ended are free before that is told (P7). */
   beforeDowns(): void {
     this.#core.onSlice?.();

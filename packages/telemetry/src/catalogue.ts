@@ -84,6 +84,10 @@ export const CATALOGUE = {
   recipients: gauge("carillon_worker_recipients_count", "Recipients in the indexes"),
   openEntries: gauge("carillon_worker_open_entries_count", "Ledger rows with somebody pending"),
   incomingEntries: gauge("carillon_worker_incoming_entries_count", "Ledger rows that wait"),
+  heldEntries: gauge(
+    "carillon_worker_held_entries_count",
+    "Ledger rows not handed to all of their recipients yet",
+  ),
   dirtyEntries: gauge("carillon_worker_dirty_entries_count", "Ledger rows not written yet"),
   outcomes: counter("carillon_worker_outcomes_total", "Terminal outcomes", ["outcome"]),
   receipts: counter("carillon_worker_receipts_total", "Receipts", ["receipt"]),

@@ -1,0 +1,47 @@
+// packages/delivery/src/held-row.ts
+// A committed row that has not been handed to all of its recipients' processes yet.
+//   HR1  Nobody is taken from it twice, and nobody who has an outcome already.
+import type { Bitset } from "@carillon/kernel";
+import type { LedgerEntry } from "./ledger-entry.ts";
+
+export class HeldRow {
+  readonly entry: LedgerEntry;
+  /** By index; undefined: everybody who is pending. Most rows are taken whole, and need no copy. */
+  #left: Bitset | undefined;
+  #isDone = false;
+
+  constructor(entry: LedgerEntry) {
+    this.entry = entry;
+  }
+
+  /** Nobody is left in it. */
+  get isDone(): boolean {
+    return this.#isDone;
+  }
+
+  /** The process of `index` has not been handed it. */
+  isLeft(index: number): boolean {
+    if (this.#isDone) return false;
+    return this.entry.isPending(index) && this.#left?.has(index) !== false;
+  }
+
+  /** Up to `countMax` of those that are left, by index. */
+  take(countMax: number): Bitset {
+    this.#left ??= this.entry.pending();
+    const taken = this.#left.takeLowest(countMax);
+    this.#isDone = this.#left.isEmpty;
+    return taken;
+  }
+
+  /** Those of `slots` that are left in it; undefined: nobody. */
+  takeThose(slots: Bitset): Bitset | undefined {
+    const { members } = this.entry;
+    if (this.#isDone || members?.some((index) => slots.has(index)) === false) return undefined;
+    this.#left ??= this.entry.pending();
+    const taken = this.#left.clone().and(slots);
+    if (taken.isEmpty) return undefined;
+    this.#left.andNot(taken);
+    this.#isDone = this.#left.isEmpty;
+    return taken;
+  }
+}
