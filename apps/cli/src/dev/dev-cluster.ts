@@ -209,6 +209,15 @@ export class DevCluster {
     this.#servers.postgres.running?.kill(signal);
   }
 
+  /** For all regions: they share one server. Kept down until `startPostgres`. */
+  stopPostgres(): Promise<void> {
+    return this.#servers.postgres.stop();
+  }
+
+  startPostgres(): Promise<void> {
+    return this.#servers.postgres.start();
+  }
+
   /** One more process in the region, with the role worker only unless told. It is not restarted. */
   addWorker(
     region: string,
