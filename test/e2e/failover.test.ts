@@ -46,7 +46,7 @@ describe.skipIf(missing !== undefined)("declared failover", { timeout: 300_000 }
     const allowed = await world.region(["residency", "demo", "--failover-to", "par"]);
     expect([allowed.code, allowed.json["homes"]]).toEqual([
       0,
-      ["fra", "lon", "par"].map((home) => ({ home, isChanged: true, reason: null })),
+      ["fra", "lon", "par"].map((home) => ({ home, isChanged: true, error: null })),
     ]);
     await world.lon.api.register("ann", "fra");
     await world.lon.api.register("bob", "fra");
@@ -155,7 +155,10 @@ describe.skipIf(missing !== undefined)("declared failover", { timeout: 300_000 }
     );
     const waitingStrict = await strict.lon.post({ recipients: ["sue"] }, "for sue");
     const unforced = await world.region(["failover", "fra", "--to", "par"]);
-    expect([unforced.code, unforced.json]).toMatchObject([1, { code: "old_host_silent" }]);
+    expect([unforced.code, unforced.json]).toMatchObject([
+      1,
+      { error: { code: "old_host_silent" } },
+    ]);
     const startedAtMs = performance.now();
     const forced = await world.region(["failover", "fra", "--to", "par", "--force"]);
     expect([forced.code, forced.json]).toMatchObject([

@@ -108,6 +108,7 @@ describe.skipIf(missing !== undefined)("a copy of a home", { timeout: 180_000 },
       return (replica?.silentMs ?? 0) > 3_000 ? replica : undefined;
     });
     expect([stalled?.isStreaming, stalled?.lagMs]).toEqual([true, 0]);
+    expect(Number.isInteger(stalled?.silentMs)).toBe(true); // as it is printed
     link.mend();
     await until("it is heard again", 60_000, near);
   });

@@ -2,24 +2,36 @@
 // The admin API as commands for operators use it: where it is, its key, and answers as values.
 import { resolve } from "node:path";
 import { type Clock, systemClock } from "@carillon/kernel";
+import type { Command } from "commander";
+import { httpUrl } from "./arguments.ts";
 import { ApiClient, type ApiRequest } from "./clients/api-client.ts";
 import { dataFolderAt } from "./dev/data-folder.ts";
 import { readDevState } from "./dev/dev-state.ts";
+import { type Refusal, USAGE_EXIT_CODE, UsageError } from "./refusal.ts";
 import type { Terminal } from "./terminal.ts";
 
 export interface OperatorContext {
   readonly terminal: Terminal;
   readonly defaultDataFolder: string;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Ends the process. */
+  readonly exit: (exitCode: number) => void;
 }
 
-export type Asked =
-  | { readonly kind: "body"; readonly body: unknown }
-  | { readonly kind: "failed"; readonly reason: string; readonly status: number | undefined };
+export interface OperatorOptions {
+  readonly url?: string;
+  readonly data: string;
+  readonly json: boolean;
+}
 
-/** The command is not to be run so: exit code 64. */
-export class UsageError extends Error {}
-export const USAGE_EXIT_CODE = 64;
+export interface AskFailed {
+  readonly kind: "failed";
+  readonly refusal: Refusal;
+  readonly status: number | undefined;
+}
+
+export type Asked = { readonly kind: "body"; readonly body: unknown } | AskFailed;
+
 export const UNREACHABLE_EXIT_CODE = 2;
 const NOT_FOUND_EXIT_CODE = 1;
 
@@ -35,25 +47,40 @@ export interface AdminApi {
   close(): void;
 }
 
-export const KEY_VARIABLE = "CARILLON_OPERATOR_KEY";
+const KEY_VARIABLE = "CARILLON_OPERATOR_KEY";
 const REQUEST_MAX_MS = 15_000;
+
+/** What every command for operators takes. */
+export function addOperatorOptions(
+  command: Command,
+  { defaultDataFolder }: Pick<OperatorContext, "defaultDataFolder">,
+): Command {
+  const about = `HTTP API of any region, with the operator key in ${KEY_VARIABLE}`;
+  return command
+    .option("--url <url>", about, httpUrl("http://host:8080"))
+    .option("--data <folder>", "without --url: of carillon dev", defaultDataFolder)
+    .option("--json", "print JSON", false);
+}
 
 /** Throws UsageError. Without `url`: the `carillon dev` that runs in the folder. */
 export function adminApiOf(
-  { url, data }: { readonly url?: string; readonly data: string },
+  { url, data }: Pick<OperatorOptions, "url" | "data">,
   { env }: Pick<OperatorContext, "env">,
 ): AdminApi {
   const state = url === undefined ? readDevState(dataFolderAt(resolve(data))) : undefined;
   const baseUrl = url ?? state?.regions[0]?.ingestUrl;
   if (baseUrl === undefined)
-    throw new UsageError(`no carillon dev is up in ${resolve(data)}; name a node with --url`);
-  if (!/^https?:\/\//u.test(baseUrl) || !URL.canParse(baseUrl))
-    throw new UsageError(`--url must be an address such as http://host:8080, not ${baseUrl}`);
+    throw new UsageError("--url", `is missing, and no carillon dev is up in ${resolve(data)}`, [
+      "the HTTP API of any region",
+      "instead --data, the folder of a carillon dev that is up",
+    ]);
   const operatorKey = state?.operatorKey ?? env[KEY_VARIABLE];
   if (operatorKey === undefined || operatorKey === "")
-    throw new UsageError(`the operator key is expected in ${KEY_VARIABLE}`);
+    throw new UsageError(KEY_VARIABLE, "is missing", ["the operator key that the nodes have"]);
   if (!/^[\x21-\x7e]+$/u.test(operatorKey))
-    throw new UsageError(`${KEY_VARIABLE} holds characters that no key has`);
+    throw new UsageError(KEY_VARIABLE, "holds characters that no key has", [
+      "visible ASCII characters, no spaces",
+    ]);
   const client = new ApiClient({ baseUrl, apiKey: operatorKey, connectionsMax: 4 }, systemClock);
   return {
     clock: systemClock,
@@ -61,19 +88,23 @@ export function adminApiOf(
     async ask(request) {
       const outcome = await client.send({ timeoutMs: REQUEST_MAX_MS, ...request });
       if (outcome.kind === "failed")
-        return { kind: "failed", reason: `${baseUrl}: ${outcome.reason}`, status: undefined };
+        return failed("unreachable", `${baseUrl}: ${outcome.reason}`, undefined);
       const { status } = outcome;
       const body = parsedJson(outcome.text);
       if (body === undefined)
-        return {
-          kind: "failed",
-          reason: `${baseUrl}: answered ${status}, and not as Carillon does`,
+        return failed(
+          "not_carillon",
+          `${baseUrl}: answered ${status}, and not as Carillon does`,
           status,
-        };
+        );
       if (status < 300) return { kind: "body", body };
-      return { kind: "failed", reason: reasonOf(status, body), status };
+      return { kind: "failed", refusal: refusalOf(status, body), status };
     },
   };
+}
+
+function failed(code: string, message: string, status: number | undefined): AskFailed {
+  return { kind: "failed", refusal: { code, message }, status };
 }
 
 function parsedJson(text: string): object | undefined {
@@ -85,12 +116,20 @@ function parsedJson(text: string): object | undefined {
   }
 }
 
-function reasonOf(status: number, body: unknown): string {
-  const { title, detail, errors } = body as {
+function refusalOf(status: number, body: object): Refusal {
+  const { code, title, detail, errors } = body as {
+    code?: string;
     title?: string;
     detail?: string;
     errors?: { field: string; message: string }[];
   };
   const fields = errors?.map(({ field, message }) => `${field} ${message}`).join("; ");
-  return [`${status} ${title ?? ""}`, detail, fields].filter(Boolean).join(". ");
+  const first = errors?.[0];
+  const rule = /^must be (.+)$/u.exec(first?.message ?? "")?.[1];
+  return {
+    code: code ?? `http_${status}`,
+    message: [`${status} ${title ?? ""}`, detail, fields].filter(Boolean).join(". "),
+    ...(first && { field: first.field }),
+    ...(rule !== undefined && { valid: [rule] }),
+  };
 }

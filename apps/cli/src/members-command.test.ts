@@ -10,14 +10,18 @@ const main = new URL("main.ts", import.meta.url).pathname;
 
 async function carillon(words: readonly string[], env: Record<string, string> = {}) {
   try {
-    const { stdout } = await promisify(execFile)(process.execPath, [main, "members", ...words], {
-      env: { PATH: process.env["PATH"] ?? "", ...env },
-      timeout: 30_000,
-    });
-    return { code: 0, stdout };
+    const { stdout, stderr } = await promisify(execFile)(
+      process.execPath,
+      [main, "members", ...words],
+      {
+        env: { PATH: process.env["PATH"] ?? "", ...env },
+        timeout: 30_000,
+      },
+    );
+    return { code: 0, stdout, stderr };
   } catch (cause) {
-    const { code, stdout } = cause as { code: number; stdout: string };
-    return { code, stdout };
+    const { code, stdout, stderr } = cause as { code: number; stdout: string; stderr: string };
+    return { code, stdout, stderr };
   }
 }
 
@@ -58,10 +62,16 @@ test("PC1, PC2 — no key: 64; a silent address: 2; with --json refusals are JSO
   const url = `http://127.0.0.1:${port}`;
   expect(await carillon(["--url", url])).toEqual({
     code: 64,
-    stdout: "carillon members: the operator key is expected in CARILLON_OPERATOR_KEY\n",
+    stdout: "",
+    stderr:
+      "carillon members: CARILLON_OPERATOR_KEY is missing; valid: the operator key that the nodes have\n",
   });
   const env = { CARILLON_OPERATOR_KEY: "operator-key-of-the-tests-1" };
-  const { code, stdout } = await carillon(["--url", url, "--json"], env);
-  expect([code, (JSON.parse(stdout) as { error: string }).error.includes(url)]).toEqual([2, true]);
+  const { code, stdout, stderr } = await carillon(["--url", url, "--json"], env);
+  expect([code, JSON.parse(stdout), stderr]).toEqual([
+    2,
+    { error: { code: "unreachable", message: `${url}: connect ECONNREFUSED 127.0.0.1:${port}` } },
+    "",
+  ]);
   expect((await carillon(["--bogus"], env)).code).toBe(64);
 });

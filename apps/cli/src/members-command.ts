@@ -3,41 +3,35 @@
 import type { AdminNode } from "@carillon/contracts";
 import { Command } from "commander";
 import { countText, textTable } from "./clients/text-table.ts";
-import { exitCodeOf, type OperatorContext, USAGE_EXIT_CODE, UsageError } from "./admin-api.ts";
+import {
+  addOperatorOptions,
+  exitCodeOf,
+  type OperatorContext,
+  type OperatorOptions,
+} from "./admin-api.ts";
 import { apiOf } from "./process-command.ts";
-
-interface MembersOptions {
-  readonly url?: string;
-  readonly data: string;
-  readonly json: boolean;
-}
+import { refuse } from "./refusal.ts";
 
 export function membersCommand(context: OperatorContext): Command {
-  return new Command("members")
-    .description("show who is there, as one node sees it: state, phi, load, partitions")
-    .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : USAGE_EXIT_CODE))
-    .option("--url <url>", "HTTP API of any region, with the operator key in CARILLON_OPERATOR_KEY")
-    .option("--data <folder>", "without --url: of carillon dev", context.defaultDataFolder)
-    .option("--json", "print JSON", false)
-    .action(async (options: MembersOptions) => process.exit(await run(options, context)));
+  const command = new Command("members").description(
+    "show who is there, as one node sees it: state, phi, load, partitions",
+  );
+  return addOperatorOptions(command, context).action(async (options: OperatorOptions) =>
+    context.exit(await run(options, context)),
+  );
 }
 
-async function run(options: MembersOptions, context: OperatorContext): Promise<number> {
+/** Throws UsageError. */
+async function run(options: OperatorOptions, context: OperatorContext): Promise<number> {
   const { terminal } = context;
-  const refuse = (reason: string, exitCode: number): number => {
-    terminal.line(options.json ? JSON.stringify({ error: reason }) : `carillon members: ${reason}`);
-    return exitCode;
-  };
-  try {
-    const answer = await apiOf(options, context).ask({ method: "GET", path: "/v1/admin/nodes" });
-    if (answer.kind === "failed") return refuse(answer.reason, exitCodeOf(answer));
-    const { nodes } = answer.body as { nodes: AdminNode[] };
-    terminal.line(options.json ? JSON.stringify(nodes, null, 2) : membersTable(nodes));
-    return 0;
-  } catch (cause) {
-    if (!(cause instanceof UsageError)) throw cause;
-    return refuse(cause.message, USAGE_EXIT_CODE);
+  const answer = await apiOf(options, context).ask({ method: "GET", path: "/v1/admin/nodes" });
+  if (answer.kind === "failed") {
+    refuse({ terminal, isJson: options.json, command: "members" }, answer.refusal);
+    return exitCodeOf(answer);
   }
+  const { nodes } = answer.body as { nodes: AdminNode[] };
+  terminal.line(options.json ? JSON.stringify(nodes, null, 2) : membersTable(nodes));
+  return 0;
 }
 
 const HEAD = [

@@ -38,7 +38,9 @@ test("KC1 — a file of something else stays as it is; a place that is not there
   expect(run(other)).toEqual({ exitCode: 1, told: "", failed: refused });
   expect(readFileSync(other, "utf8")).toBe("geheim");
   const nowhere = join(folder, "no", "worker.seed");
-  const failed = `carillon nats-key: ${nowhere} cannot be written (ENOENT)\n`;
+  const failed =
+    `carillon nats-key: --seed-file ${nowhere} cannot be written (ENOENT); valid: a new file in a ` +
+    "folder that is there and that you may write to\n";
   expect(run(nowhere)).toEqual({ exitCode: 1, told: "", failed });
 });
 

@@ -27,7 +27,10 @@ export function runNatsKeyCommand(seedFile: string, { out, err }: NatsKeyTermina
   } catch (cause) {
     const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
     if (code !== "EEXIST") {
-      err(`carillon nats-key: ${seedFile} cannot be written (${code})\n`);
+      err(
+        `carillon nats-key: --seed-file ${seedFile} cannot be written (${code}); valid: a new file in ` +
+          "a folder that is there and that you may write to\n",
+      );
       return FAILED_EXIT_CODE;
     }
   }

@@ -8,12 +8,10 @@ import { type ConnectBusOptions, natsPublicKeyOf } from "@carillon/bus";
 import { natsInboxPrefixOf } from "@carillon/cluster";
 import { type Field, list, type Parsed, Secret, text } from "@carillon/config";
 import type { Role } from "@carillon/contracts";
+import { NATS_ADDRESS } from "./addresses.ts";
 
 export const NATS_FIELDS = {
-  CARILLON_NODE_NATS_URLS: list("the region's nats-servers", {
-    pattern: /^(nats|tls):\/\/[^\s,]+$/,
-    expected: "addresses such as nats://127.0.0.1:4222",
-  }),
+  CARILLON_NODE_NATS_URLS: list("the region's nats-servers", NATS_ADDRESS),
   CARILLON_NODE_NATS_SEED: userSeed("of the NATS user of this node's roles; none: no login"),
   CARILLON_NODE_NATS_CA_PATH: certificates("who signs the nats-servers; read at each dial"),
   CARILLON_NODE_NATS_SERVER_NAME: text("DNS name in the certificates of all nats-servers", {

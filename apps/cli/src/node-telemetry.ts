@@ -204,15 +204,20 @@ function eventOf(name: (typeof COUNTED)[number]): string {
 
 const OUTBOX_EVERY_MS = 5_000;
 
-/** Age of the oldest outbox row every 5 s; a store that is away leaves the last one. */
+/**
+ * Age of the oldest outbox row every 5 s; a store that is away leaves the last one. An empty database has
+ * no outbox (HD1): nothing waits in it, and nothing has failed.
+ */
 export function publishOutboxAge(deps: {
   readonly outbox: { oldestAgeMs(): Promise<number | null> };
+  readonly isEmpty: () => boolean;
   readonly metrics: Metrics;
   readonly clock: Clock;
 }): () => void {
-  const { outbox, metrics, clock } = deps;
+  const { outbox, isEmpty, metrics, clock } = deps;
   const publish = (): void => {
-    outbox.oldestAgeMs().then(
+    const asked = isEmpty() ? Promise.resolve(null) : outbox.oldestAgeMs();
+    asked.then(
       (ageMs) => metrics.outboxAge.set((ageMs ?? 0) / 1_000),
       () => metrics.failures.inc({ component: "outbox_age" }),
     );

@@ -16,36 +16,41 @@ const main = new URL("main.ts", import.meta.url).pathname;
 
 async function carillon(words: readonly string[], env: Record<string, string> = {}) {
   try {
-    const { stdout } = await run(process.execPath, [main, "process", ...words], {
+    const { stdout, stderr } = await run(process.execPath, [main, "process", ...words], {
       env: { PATH: process.env["PATH"] ?? "", ...env },
       timeout: 30_000,
     });
-    return { code: 0, stdout };
+    return { code: 0, stdout, stderr };
   } catch (cause) {
-    const { code, stdout } = cause as { code: number; stdout: string };
-    return { code, stdout };
+    const { code, stdout, stderr } = cause as { code: number; stdout: string; stderr: string };
+    return { code, stdout, stderr };
   }
 }
 
 test("PC1 — without a cluster or a key it says what it needs (64); a silent address is 2", async () => {
   const folder = mkdtempSync(join(tmpdir(), "carillon-process-"));
   const nothing = await carillon(["tree", "--data", folder]);
-  expect([nothing.code, nothing.stdout]).toEqual([
-    64,
-    `carillon process: no carillon dev is up in ${folder}; name a node with --url\n`,
-  ]);
+  expect(nothing).toEqual({
+    code: 64,
+    stdout: "",
+    stderr:
+      `carillon process: --url is missing, and no carillon dev is up in ${folder}; valid: the HTTP ` +
+      "API of any region, instead --data, the folder of a carillon dev that is up\n",
+  });
   const [port] = await freePorts(1);
   const url = `http://127.0.0.1:${port}`;
   expect(await carillon(["list", "--url", url])).toEqual({
     code: 64,
-    stdout: "carillon process: the operator key is expected in CARILLON_OPERATOR_KEY\n",
+    stdout: "",
+    stderr:
+      "carillon process: CARILLON_OPERATOR_KEY is missing; valid: the operator key that the nodes have\n",
   });
   const silent = await carillon(["inspect", "acme/ada", "--url", url], {
     CARILLON_OPERATOR_KEY: "operator-key-of-the-tests-1",
   });
   expect(silent.code).toBe(2);
-  expect(silent.stdout).toContain(url);
-  expect(silent.stdout).not.toContain("operator-key");
+  expect(silent.stderr).toContain(url);
+  expect(silent.stdout + silent.stderr).not.toContain("operator-key");
   const key = { CARILLON_OPERATOR_KEY: "operator-key-of-the-tests-1" };
   for (const words of [
     ["tree", "--url", "nonsense"],
@@ -59,7 +64,7 @@ test("PC1 — without a cluster or a key it says what it needs (64); a silent ad
   ])
     expect((await carillon(words, key)).code).toBe(64);
   const strange = await carillon(["tree", "--url", url], { CARILLON_OPERATOR_KEY: "ключ" });
-  expect([strange.code, strange.stdout.includes("ключ")]).toEqual([64, false]);
+  expect([strange.code, (strange.stdout + strange.stderr).includes("ключ")]).toEqual([64, false]);
   rmSync(folder, { recursive: true });
 });
 
@@ -72,7 +77,37 @@ test("PC2 — with --json refusals are JSON, and what is not Carillon is told wi
   const { code, stdout } = await carillon(["resume", "fra/1", "--json", "--url", url], env);
   expect([code, JSON.parse(stdout)]).toEqual([
     2,
-    { error: `${url}: answered 200, and not as Carillon does` },
+    { error: { code: "not_carillon", message: `${url}: answered 200, and not as Carillon does` } },
+  ]);
+  server.close();
+});
+
+test("PC2, UE2 — what the API says of a field, its code too, is in the refusal", async () => {
+  const problem = {
+    code: "invalid_field",
+    title: "A field is not valid",
+    errors: [{ field: "limit", message: "must be a whole number from 1 to 10" }],
+  };
+  const server = createServer((_request, answer) =>
+    answer.writeHead(422).end(JSON.stringify(problem)),
+  );
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  const env = { CARILLON_OPERATOR_KEY: "operator-key-of-the-tests-1" };
+  const { code, stdout } = await carillon(
+    ["list", "--json", "--url", `http://127.0.0.1:${port}`],
+    env,
+  );
+  expect([code, JSON.parse(stdout)]).toEqual([
+    64,
+    {
+      error: {
+        code: "invalid_field",
+        message: "422 A field is not valid. limit must be a whole number from 1 to 10",
+        field: "limit",
+        valid: ["a whole number from 1 to 10"],
+      },
+    },
   ]);
   server.close();
 });
@@ -91,7 +126,8 @@ test.each([
   const words = ["inspect", "acme/ada", "--url", `http://127.0.0.1:${port}`];
   expect(await carillon(words, env)).toEqual({
     code: exitCode,
-    stdout: `carillon process: ${status} x\n`,
+    stdout: "",
+    stderr: `carillon process: ${status} x\n`,
   });
   server.close();
 });

@@ -8,28 +8,27 @@ import {
   type AdminProcesses,
   adminReplySchema,
   type ProcessAddress,
+  processAddressSchema,
 } from "@carillon/contracts";
 import { Command } from "commander";
 import {
+  addOperatorOptions,
   adminApiOf,
+  type AskFailed,
   type Asked,
   exitCodeOf,
-  KEY_VARIABLE,
   type OperatorContext,
-  USAGE_EXIT_CODE,
+  type OperatorOptions,
   UNREACHABLE_EXIT_CODE,
-  UsageError,
 } from "./admin-api.ts";
 import { showAgentTree } from "./agent/agent-tree.ts";
-import { count } from "./arguments.ts";
+import { count, httpUrl } from "./arguments.ts";
 import type { ApiRequest } from "./clients/api-client.ts";
 import { processLines, processTable, treeLines } from "./process-view.ts";
+import { bodyOf, refuse, UsageError } from "./refusal.ts";
 import type { Terminal } from "./terminal.ts";
 
-interface CommonOptions {
-  readonly url?: string;
-  readonly data: string;
-  readonly json: boolean;
+interface CommonOptions extends OperatorOptions {
   readonly node?: string;
   readonly agent?: string;
   readonly table?: string;
@@ -40,31 +39,25 @@ interface CommonOptions {
 const LIST_MAX = 1_000;
 
 export function processCommand(context: OperatorContext): Command {
-  const command = new Command("process")
-    .description(
-      "look at the processes of running nodes, and let those that were stopped run again",
-    )
-    .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : USAGE_EXIT_CODE));
+  const command = new Command("process").description(
+    "look at the processes of running nodes, and let those that were stopped run again",
+  );
   const add = (
-    usage: string,
+    name: string,
     description: string,
     act: (api: ProcessApi, options: CommonOptions, argument: string) => Promise<number>,
   ): Command =>
-    command
-      .command(usage)
-      .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : USAGE_EXIT_CODE))
-      .description(description)
-      .option("--url <url>", `HTTP API of any region, with the operator key in ${KEY_VARIABLE}`)
-      .option("--data <folder>", "without --url: of carillon dev", context.defaultDataFolder)
-      .option("--json", "print JSON", false)
-      .action(async (...given: unknown[]) => {
+    addOperatorOptions(command.command(name).description(description), context).action(
+      async (...given: unknown[]) => {
         const argument = typeof given[0] === "string" ? given[0] : "";
         const self = given.at(-1) as Command;
-        process.exit(await run(act, self.opts<CommonOptions>(), argument, context));
-      });
+        context.exit(await run(act, self.opts<CommonOptions>(), argument, context));
+      },
+    );
+  const agent = "instead: of a discovery agent, where its metrics are; needs no key";
   add("tree", "supervisors, tables and their sums, of every node", tree)
     .option("--node <name>", "only this node")
-    .option("--agent <url>", "instead: of a discovery agent, where its metrics are; needs no key");
+    .option("--agent <url>", agent, httpUrl("http://host:8082"));
   add("list", "processes that are not idle", (api, options) => list(api, options, false))
     .option("--node <name>", "only of this node")
     .option("--table <name>", "only of this table, such as fra/17 or gateway.sessions")
@@ -73,46 +66,37 @@ export function processCommand(context: OperatorContext): Command {
   add("quarantine", "processes in quarantine, with their reason", (api, options) =>
     list(api, options, true),
   ).option("--limit <count>", "so many at most", count(1, LIST_MAX), 100);
-  add("inspect <process>", "one process: tenant/recipient, or a key with --table", inspect)
-    .option("--table <name>", "the table in which <process> is the key")
-    .option("--node <name>", "needed for a table of no partition");
-  for (const [name, what] of [
-    ["reset <process>", "end its back-off or quarantine, and forgive its crashes"],
-    ["unquarantine <process>", "the same: let a process in quarantine run again"],
+  for (const [name, what, act] of [
+    ["inspect", "one process: tenant/recipient, or a key with --table", inspect],
+    ["reset", "end its back-off or quarantine, and forgive its crashes", reset],
+    ["unquarantine", "the same: let a process in quarantine run again", reset],
   ] as const)
-    add(name, what, reset)
+    add(name, what, act)
+      .argument("<process>", "tenant/recipient, or a key with --table")
       .option("--table <name>", "the table in which <process> is the key")
       .option("--node <name>", "needed for a table of no partition");
-  add("resume <table>", "end the pause of a table, such as fra/17", resume).option(
-    "--node <name>",
-    "needed for a table of no partition",
-  );
+  add("resume", "end the pause of a table, such as fra/17", resume)
+    .argument("<table>", "a table, such as fra/17")
+    .option("--node <name>", "needed for a table of no partition");
   return command;
 }
 
+/** Throws UsageError. */
 async function run(
   act: (api: ProcessApi, options: CommonOptions, argument: string) => Promise<number>,
   options: CommonOptions,
   argument: string,
   context: OperatorContext,
 ): Promise<number> {
-  try {
-    const { agent } = options;
-    if (agent !== undefined) {
-      if ((options.url ?? options.node) !== undefined)
-        throw new UsageError("--agent stands alone: an agent is none of a region's nodes");
-      return await showAgentTree(agent, { terminal: context.terminal, isJson: options.json });
-    }
-    return await act(apiOf(options, context), options, argument);
-  } catch (cause) {
-    if (!(cause instanceof UsageError)) throw cause;
-    context.terminal.line(
-      options.json
-        ? JSON.stringify({ error: cause.message })
-        : `carillon process: ${cause.message}`,
-    );
-    return USAGE_EXIT_CODE;
-  }
+  const { agent } = options;
+  if (agent === undefined) return act(apiOf(options, context), options, argument);
+  const other = options.url === undefined ? "--node" : "--url";
+  if ((options.url ?? options.node) !== undefined)
+    throw new UsageError(other, "contradicts --agent: an agent is none of a region's nodes", [
+      "--agent alone",
+      `${other} alone`,
+    ]);
+  return showAgentTree(agent, { terminal: context.terminal, isJson: options.json });
 }
 
 interface ProcessApi {
@@ -121,10 +105,7 @@ interface ProcessApi {
   ask(request: ApiRequest): Promise<Asked>;
 }
 
-export function apiOf(
-  options: Pick<CommonOptions, "url" | "data" | "json">,
-  context: OperatorContext,
-): ProcessApi {
+export function apiOf(options: OperatorOptions, context: OperatorContext): ProcessApi {
   const api = adminApiOf(options, context);
   return { terminal: context.terminal, isJson: options.json, ask: (request) => api.ask(request) };
 }
@@ -134,10 +115,7 @@ async function tree(api: ProcessApi, options: CommonOptions): Promise<number> {
   if (nodes.kind === "failed") return failed(api, nodes);
   const all = (nodes.body as { nodes: AdminNode[] }).nodes;
   const wanted = all.filter(({ memberId }) => (options.node ?? memberId) === memberId);
-  if (wanted.length === 0) {
-    const reason = `there is no node ${options.node ?? ""}`;
-    return failed(api, { reason, status: 404 });
-  }
+  if (wanted.length === 0) return failed(api, unknownNode(options.node ?? "", all));
   const answers = await Promise.all(
     wanted.map(async (node) => {
       const path = `/v1/admin/nodes/${encodeURIComponent(node.memberId)}/tree`;
@@ -148,7 +126,9 @@ async function tree(api: ProcessApi, options: CommonOptions): Promise<number> {
     api.terminal.line(
       JSON.stringify(
         answers.map(({ node, answer }) =>
-          answer.kind === "body" ? answer.body : { node: node.memberId, error: answer.reason },
+          answer.kind === "body"
+            ? answer.body
+            : { node: node.memberId, error: bodyOf(answer.refusal) },
         ),
         null,
         2,
@@ -156,7 +136,7 @@ async function tree(api: ProcessApi, options: CommonOptions): Promise<number> {
     );
   for (const { node, answer } of options.json ? [] : answers) {
     api.terminal.line(`${node.memberId} (${node.region}: ${node.roles.join(", ")})`);
-    if (answer.kind === "failed") api.terminal.line(`  ${answer.reason}`);
+    if (answer.kind === "failed") api.terminal.line(`  ${answer.refusal.message}`);
     else {
       const reply = adminReplySchema.parse({ kind: "tree", ...(answer.body as object) });
       if (reply.kind === "tree") for (const line of treeLines(reply)) api.terminal.line(line);
@@ -222,20 +202,32 @@ function tell(
   return isChanged ? 0 : 1;
 }
 
+/** Throws UsageError. */
 function addressOf(
   key: string,
   { table, node }: CommonOptions,
 ): ProcessAddress & { node?: string } {
   if (table === undefined && node !== undefined)
-    throw new UsageError("--node needs --table: a recipient is where its owner is");
-  if (table === undefined) return { recipient: key };
-  return node === undefined ? { table, key } : { table, key, node };
+    throw new UsageError("--node", "contradicts <process>: a recipient is where its owner is", [
+      "--node with --table",
+    ]);
+  if (table !== undefined) return node === undefined ? { table, key } : { table, key, node };
+  if (!processAddressSchema.safeParse({ recipient: key }).success)
+    throw new UsageError("<process>", "is no recipient", [
+      "tenant/recipient",
+      "any key of a table that --table names",
+    ]);
+  return { recipient: key };
 }
 
-function failed(
-  api: ProcessApi,
-  { reason, status }: { readonly reason: string; readonly status: number | undefined },
-): number {
-  api.terminal.line(api.isJson ? JSON.stringify({ error: reason }) : `carillon process: ${reason}`);
-  return exitCodeOf({ status });
+function unknownNode(node: string, all: readonly AdminNode[]): AskFailed {
+  const valid = all.map(({ memberId }) => memberId);
+  const message = `there is no node ${node}; there are ${valid.join(", ")}`;
+  const refusal = { code: "not_found", message, field: "--node", valid };
+  return { kind: "failed", refusal, status: 404 };
+}
+
+function failed({ terminal, isJson }: ProcessApi, asked: AskFailed): number {
+  refuse({ terminal, isJson, command: "process" }, asked.refusal);
+  return exitCodeOf(asked);
 }

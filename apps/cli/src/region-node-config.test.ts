@@ -144,14 +144,21 @@ test("--check-config says in one line that all is fine, and starts nothing", asy
 });
 
 test("RN1, RN6 — --check-config looks at what a secret is, and does not show it", async () => {
-  for (const url of ["http://u:geheim@127.0.0.1/fra", "u:geheim@127.0.0.1/fra", "postgres://"]) {
+  for (const url of [
+    "http://u:geheim@127.0.0.1/fra",
+    "u:geheim@127.0.0.1/fra",
+    "postgres://",
+    "postgres://u:geheim@127.0.0.1:99999/fra",
+  ]) {
     const told: string[] = [];
     const tell = (text: string): void => void told.push(text);
     const env = { ...ALL, CARILLON_NODE_STORE_URL: url };
     const options = { env, build: "test", out: tell, err: tell };
     expect(await runNodeCommand({ ...options, mode: "check-config" })).toBe(78);
     expect(told).toEqual([
-      "carillon node: CARILLON_NODE_STORE_URL must be an address such as postgres://user:password@host:port/name\n",
+      "carillon node: CARILLON_NODE_STORE_URL must be an address such as " +
+        "postgres://user:password@host:port/name, a port from 1 to 65535, and / ? # @ in the password " +
+        "as %2F %3F %23 %40\n",
     ]);
   }
 });

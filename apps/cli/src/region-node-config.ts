@@ -19,6 +19,7 @@ import { MEMBERSHIP_DEFAULTS } from "@carillon/cluster";
 import { DEFAULT_REGIONS, type Role, ROLES } from "@carillon/contracts";
 import { GATEWAY_LIMITS, parseKeySet } from "@carillon/gateway";
 import type { TokenKeys } from "@carillon/ingest";
+import { POSTGRES_ADDRESS } from "./addresses.ts";
 import { NATS_FIELDS } from "./node-nats.ts";
 import { isOfOthers } from "./other-settings.ts";
 
@@ -51,10 +52,7 @@ export const REGION_NODE_TABLE = {
   }),
   ...NATS_FIELDS,
   CARILLON_NODE_STORE_URL: optional(
-    secret("the region's database (ingest, worker)", {
-      pattern: /^postgres(ql)?:\/\/\S+$/,
-      expected: "an address such as postgres://user:password@host:port/name",
-    }),
+    secret("the region's database (ingest, worker)", POSTGRES_ADDRESS),
   ),
   CARILLON_NODE_STORE_POOL_MAX: int("connections to the database", {
     min: 4,

@@ -353,8 +353,11 @@ export class Roles {
         run.onOver(publishProcessStats({ runtimes: () => this.#runtimesByRole(), metrics, clock }));
         if (rolesOf(config).includes("gateway"))
           run.onOver(publishGatewayStats({ gateway: () => this.#gateway, metrics, clock }));
-        if (rolesOf(config).includes("ingest"))
-          run.onOver(publishOutboxAge({ outbox: this.#foundation.store.outbox, metrics, clock }));
+        if (rolesOf(config).includes("ingest")) {
+          const { store, home } = this.#foundation;
+          const isEmpty = (): boolean => home?.isEmpty ?? false;
+          run.onOver(publishOutboxAge({ outbox: store.outbox, isEmpty, metrics, clock }));
+        }
         return { stop: () => undefined };
       },
     });

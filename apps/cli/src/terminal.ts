@@ -6,6 +6,8 @@ export interface Terminal {
   line(text: string): void;
   /** On a terminal it replaces the progress line before it; it ends with the next `line`. */
   progress(text: string): void;
+  /** A line beside the answer: on stderr. */
+  error(text: string): void;
 }
 
 export interface Output {
@@ -16,14 +18,18 @@ export interface Output {
 
 const CLEAR_LINE = "\r\u001b[2K";
 
-export function createTerminal(output: Output): Terminal {
+export function createTerminal(output: Output, errors: Output): Terminal {
   const isTty = output.isTTY === true;
   let isProgressShown = false;
+  const endProgress = (): void => {
+    if (isProgressShown) output.write(CLEAR_LINE);
+    isProgressShown = false;
+  };
   return {
     isTty,
     line(text) {
-      output.write(`${isProgressShown ? CLEAR_LINE : ""}${text}\n`);
-      isProgressShown = false;
+      endProgress();
+      output.write(`${text}\n`);
     },
     progress(text) {
       if (!isTty) {
@@ -32,6 +38,10 @@ export function createTerminal(output: Output): Terminal {
       }
       output.write(CLEAR_LINE + text.slice(0, Math.max(20, (output.columns ?? 80) - 1)));
       isProgressShown = true;
+    },
+    error(text) {
+      endProgress();
+      errors.write(`${text}\n`);
     },
   };
 }

@@ -52,6 +52,7 @@ export interface AdminDeps {
 const NOBODY_YET = "Nobody is known to own the partition now; after a failure that takes seconds.";
 const LIST_MAX = 1_000;
 const LIST_DEFAULT = 100;
+const NAMES_SHOWN_MAX = 20;
 const TABLE_OF_PARTITION = /^([a-z][a-z0-9]{1,15})\/(\d{1,3})$/;
 
 type OnNode = { readonly kind: "node"; readonly node: string } | ProblemAnswer;
@@ -210,7 +211,7 @@ async function targetOf(address: ProcessAddress, deps: AdminDeps): Promise<Targe
   if (home === undefined)
     return isPartial
       ? problem("region_unreachable")
-      : problem("not_found", { detail: "No region knows that recipient." });
+      : problem("not_found", { detail: `No region knows the recipient ${address.recipient}.` });
   return { kind: "recipient", key: { home, tenantId, recipientId } };
 }
 
@@ -218,16 +219,25 @@ async function targetOf(address: ProcessAddress, deps: AdminDeps): Promise<Targe
 function nodeOfTable(table: string, node: string | undefined, deps: AdminDeps): OnNode {
   if (node !== undefined) return unknownNode(node, deps) ?? { kind: "node", node };
   const [, home, number] = TABLE_OF_PARTITION.exec(table) ?? [];
-  if (home === undefined) return invalidField("node", "is needed for a table of no partition");
+  if (home === undefined)
+    return invalidField("node", `is needed for a table of no partition. ${tablesText(deps)}`);
   if (!deps.regions.includes(home) || Number(number) >= LIMITS.partitionCount)
-    return problem("not_found", { detail: "There is no such partition." });
+    return problem("not_found", {
+      detail: `There is no partition ${table}. ${tablesText(deps)}`,
+    });
   const owner = deps.owners.ownerOf(home, Number(number));
   return owner === undefined ? ownerless() : { kind: "node", node: owner };
 }
 
 function unknownNode(node: string, deps: AdminDeps): ProblemAnswer | undefined {
   if (deps.members().some(({ memberId }) => memberId === node)) return undefined;
-  return problem("not_found", { detail: "There is no node of that name; see /v1/admin/nodes." });
+  const names = deps
+    .members()
+    .map(({ memberId }) => memberId)
+    .toSorted();
+  const more = names.length > NAMES_SHOWN_MAX ? " …" : "";
+  const there = names.slice(0, NAMES_SHOWN_MAX).join(", ");
+  return problem("not_found", { detail: `There is no node ${node}. There are ${there}${more}.` });
 }
 
 function doneBy(reply: AdminReply | null, node: string): Answer {
@@ -254,16 +264,24 @@ function noProcess(): ProblemAnswer {
 }
 
 /** A partition may have no owner for some seconds; what is no table anywhere stays so. */
-function noTable(table: string, node: string | undefined, { regions }: AdminDeps): ProblemAnswer {
+function noTable(table: string, node: string | undefined, deps: AdminDeps): ProblemAnswer {
+  const { regions } = deps;
   const [, home = "", number] = TABLE_OF_PARTITION.exec(table) ?? [];
   const isPartition = regions.includes(home) && Number(number) < LIMITS.partitionCount;
   if (isPartition && node === undefined) return ownerless();
   return problem("not_found", {
     detail:
-      `${node ?? "No node"} has ${node === undefined ? "the" : "no"} table ${table}. Recipients are in ` +
-      `${regions.map((region) => `${region}/0`).join(", ")} … to /${LIMITS.partitionCount - 1}, ` +
-      "sessions and sockets in gateway.sessions and gateway.connections of a node with the role gateway.",
+      `${node ?? "No node"} has ${node === undefined ? "the" : "no"} table ${table}. ` +
+      tablesText(deps),
   });
+}
+
+function tablesText({ regions }: AdminDeps): string {
+  return (
+    `Recipients are in ${regions.map((region) => `${region}/0`).join(", ")} … to ` +
+    `/${LIMITS.partitionCount - 1}, sessions and sockets in gateway.sessions and ` +
+    "gateway.connections of a node with the role gateway."
+  );
 }
 
 function badAddress(): ProblemAnswer {

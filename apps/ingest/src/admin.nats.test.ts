@@ -260,6 +260,28 @@ test("A13 — bad addresses are named, absent things are 404, silent nodes 503",
   }
 });
 
+test("A13 — a node, a partition or a node's table that is none: what there is, is told", async () => {
+  const members = [LON_WORKER, ...Array.from({ length: 25 }, (_, at) => `fra-node-${at}`)];
+  const many = await regions.startNode("fra", {
+    operatorKey: OPERATOR_KEY,
+    members: () => members.map((memberId) => beat(memberId, {})),
+  });
+  const read = (path: string) => ask(`${many.url}/v1/admin${path}`, { token: OPERATOR_KEY });
+  const tables =
+    "Recipients are in fra/0, lon/0 … to /255, sessions and sockets in gateway.sessions and " +
+    "gateway.connections of a node with the role gateway.";
+  const node = await read("/nodes/nobody/tree");
+  const shown = members.toSorted().slice(0, 20).join(", ");
+  expect(node.body["detail"]).toBe(`There is no node nobody. There are ${shown} ….`);
+  const partition = await read("/process?table=fra/256&key=7");
+  expect(partition.body["detail"]).toBe(`There is no partition fra/256. ${tables}`);
+  const placeless = await read("/process?table=sessions&key=7");
+  expect(placeless.body["errors"]).toEqual([
+    { field: "node", message: `is needed for a table of no partition. ${tables}` },
+  ]);
+  await many.stop();
+});
+
 test("A13 — a table that is nowhere is 404, with what would be; one whose owner nobody knows is 503", async () => {
   const only = await regions.startNode("fra", {
     operatorKey: OPERATOR_KEY,

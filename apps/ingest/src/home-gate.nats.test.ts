@@ -180,7 +180,14 @@ test("IN37 — steps go to the place named; refusals are 409 with the reason, si
     status: 503,
     body: { code: "node_unreachable" },
   });
-  expect((await step("ber", take)).status).toBe(404);
+  expect(await step("ber", take)).toMatchObject({
+    status: 404,
+    body: { detail: "There is no home region ber. There are fra, lon." },
+  });
+  expect(await step("fra", { ...take, place: "ber" })).toMatchObject({
+    status: 422, // not a silence, which would be waited for
+    body: { errors: [{ field: "place", message: "must be one of fra, lon" }] },
+  });
   expect(
     await step("fra", { place: "lon", request: { kind: "take", fenceLsn: "here" } }),
   ).toMatchObject({

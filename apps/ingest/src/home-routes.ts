@@ -18,7 +18,7 @@ import {
   homeSubjects,
 } from "@carillon/contracts";
 import { type AdminDeps, type Operator, operatorAuth } from "./admin-routes.ts";
-import { type Answer, ok, problem } from "./answer.ts";
+import { type Answer, invalidField, ok, problem } from "./answer.ts";
 import type { Call, Route } from "./http-server.ts";
 
 /** Promotion and a fence that waits for writers take seconds; anything else answers at once. */
@@ -75,7 +75,11 @@ async function step({ params, body }: Call<Operator>, deps: AdminDeps): Promise<
   const { place, request } = parsed.data;
   const home = params["home"] ?? "";
   if (!deps.regions.includes(home))
-    return problem("not_found", { detail: "There is no such home region." });
+    return problem("not_found", {
+      detail: `There is no home region ${home}. There are ${deps.regions.join(", ")}.`,
+    });
+  if (!deps.regions.includes(place))
+    return invalidField("place", `must be one of ${deps.regions.join(", ")}`);
   const reply = await ask({ home, place }, request, deps);
   if (reply === null)
     return problem("node_unreachable", {

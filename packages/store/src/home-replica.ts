@@ -48,12 +48,17 @@ export async function replicaOf(sql: Statements): Promise<NonNullable<HomeLook["
     receivedLsn: row.received_lsn,
     replayedLsn: row.replayed_lsn,
     replayedAt: row.replayed_at,
-    lagMs: row.lag_ms,
-    silentMs: row.silent_ms,
+    lagMs: wholeMs(row.lag_ms),
+    silentMs: wholeMs(row.silent_ms),
     rights: {
       user: row.user_name,
       mayPromote: row.may_promote,
       maySeeStreaming: row.may_see_streaming,
     },
   };
+}
+
+/** Rounded up: what is behind at all is never told as 0, which means that everything is here. */
+function wholeMs(ms: number | null): number | null {
+  return ms === null ? null : Math.ceil(ms);
 }

@@ -3,28 +3,24 @@
 // where its metrics are. Exit codes are those of `carillon process` (PC1, PC2); no key is needed.
 import { supervisorNodeSchema } from "@carillon/contracts";
 import { z } from "zod";
-import { exitCodeOf, UsageError } from "../admin-api.ts";
+import { type AskFailed, exitCodeOf } from "../admin-api.ts";
 import { supervisorLines } from "../process-view.ts";
+import { refuse } from "../refusal.ts";
 import type { Terminal } from "../terminal.ts";
 
 const REQUEST_MAX_MS = 15_000;
 const answerSchema = z.object({ node: z.string(), tree: supervisorNodeSchema });
 
-type Asked =
-  | { readonly kind: "tree"; readonly answer: z.infer<typeof answerSchema> }
-  | { readonly kind: "failed"; readonly reason: string; readonly status: number | undefined };
+type Asked = { readonly kind: "tree"; readonly answer: z.infer<typeof answerSchema> } | AskFailed;
 
-/** Resolves with the exit code. Throws UsageError. */
+/** Resolves with the exit code. */
 export async function showAgentTree(
   url: string,
   { terminal, isJson }: { readonly terminal: Terminal; readonly isJson: boolean },
 ): Promise<number> {
-  if (!/^https?:\/\//u.test(url) || !URL.canParse(url))
-    throw new UsageError(`--agent must be an address such as http://host:8082, not ${url}`);
   const asked = await ask(url);
   if (asked.kind === "failed") {
-    const { reason } = asked;
-    terminal.line(isJson ? JSON.stringify({ error: reason }) : `carillon process: ${reason}`);
+    refuse({ terminal, isJson, command: "process" }, asked.refusal);
     return exitCodeOf(asked);
   }
   const { node, tree } = asked.answer;
@@ -41,15 +37,13 @@ async function ask(url: string): Promise<Asked> {
     const text = await response.text();
     const parsed = answerSchema.safeParse(parsedJson(text));
     if (parsed.success) return { kind: "tree", answer: parsed.data };
-    return {
-      kind: "failed",
-      reason: `${url}: answered ${status}, and not as an agent does`,
-      status,
-    };
+    const message = `${url}: answered ${status}, and not as an agent does`;
+    return { kind: "failed", refusal: { code: "not_carillon", message }, status };
   } catch (cause) {
     if (!(cause instanceof Error)) throw cause;
-    const { code = cause.name } = (cause.cause ?? {}) as { code?: string };
-    return { kind: "failed", reason: `${url}: ${code}`, status: undefined };
+    const inner = (cause.cause ?? {}) as { code?: string; message?: string };
+    const message = `${url}: ${inner.code ?? inner.message ?? cause.name}`;
+    return { kind: "failed", refusal: { code: "unreachable", message }, status: undefined };
   }
 }
 

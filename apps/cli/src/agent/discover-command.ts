@@ -10,14 +10,16 @@ import { CONFIG_EXIT_CODE, ConfigError, type Environment } from "@carillon/confi
 import { systemClock } from "@carillon/kernel";
 import { Command } from "commander";
 import { type AgentConfig, readDiscoverConfig } from "./agent-config.ts";
+import { refuse, UsageError } from "../refusal.ts";
+import type { Terminal } from "../terminal.ts";
 import { sourceOf } from "./agent-sources.ts";
 import { discoverText } from "./discover-view.ts";
 import { discover, type Discovered } from "./discover.ts";
 
 export interface DiscoverContext {
   readonly env: Environment;
-  readonly out: (text: string) => void;
-  readonly err: (text: string) => void;
+  readonly terminal: Terminal;
+  readonly exit: (exitCode: number) => void;
 }
 
 interface DiscoverOptions {
@@ -27,45 +29,47 @@ interface DiscoverOptions {
   readonly region?: string;
 }
 
-const USAGE_EXIT_CODE = 64;
 const UNUSABLE_EXIT_CODE = 3;
 
 export function discoverCommand(context: DiscoverContext): Command {
   return new Command("discover")
     .description("show the candidates of each region, and why a peer is held or dropped")
-    .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : USAGE_EXIT_CODE))
     .option("--json", "print JSON", false)
     .option("--no-poll", "only what the agent has on disk")
     .option("--region <name>", "only this region")
     .option("--settings <path>", "settings as in the agent's EnvironmentFile")
     .action(async (options: DiscoverOptions) => {
-      process.exit(await runDiscover(options, context));
+      context.exit(await runDiscover(options, context));
     });
 }
 
-/** Resolves with the exit code (DI3). */
+/** Resolves with the exit code (DI3). Throws UsageError. */
 export async function runDiscover(
   options: DiscoverOptions,
-  { env, out, err }: DiscoverContext,
+  { env, terminal }: Omit<DiscoverContext, "exit">,
 ): Promise<number> {
-  const refuse = (exitCode: number, problems: readonly string[]): number => {
-    if (options.json) out(`${JSON.stringify({ error: problems })}\n`);
-    else err(problems.map((problem) => `carillon discover: ${problem}\n`).join(""));
-    return exitCode;
-  };
   let config: AgentConfig;
   try {
     config = readDiscoverConfig({ ...env, ...fileEnv(options.settings) });
   } catch (cause) {
-    if (cause instanceof ConfigError) return refuse(CONFIG_EXIT_CODE, cause.problems);
-    throw cause;
+    if (!(cause instanceof ConfigError)) throw cause;
+    const { problems } = cause;
+    // One document holds them all (UE2); people get a line each.
+    for (const message of options.json ? [problems.join("; ")] : problems)
+      refuse(
+        { terminal, isJson: options.json, command: "discover" },
+        { code: "settings", message },
+      );
+    return CONFIG_EXIT_CODE;
   }
   const only = options.region;
   const regions = config.regions.filter(({ region }) => only === undefined || region === only);
-  if (regions.length === 0) {
-    const names = config.regions.map(({ region }) => region).join(", ");
-    return refuse(USAGE_EXIT_CODE, [`--region must be one of ${names}`]);
-  }
+  if (regions.length === 0)
+    throw new UsageError(
+      "--region",
+      "names no region of CARILLON_AGENT_REGIONS",
+      config.regions.map(({ region }) => region),
+    );
   const discovered = await discover({
     config,
     regions,
@@ -76,10 +80,10 @@ export async function runDiscover(
   if (options.json) {
     const cluster = config.settings.CARILLON_AGENT_CLUSTER;
     const body = { cluster, stateProblem: stateProblem ?? null, regions: views };
-    out(`${JSON.stringify(body, null, 2)}\n`);
+    terminal.line(JSON.stringify(body, null, 2));
   } else {
-    if (stateProblem !== undefined) err(`carillon discover: ${stateProblem}\n`);
-    out(`${discoverText(views)}\n`);
+    if (stateProblem !== undefined) terminal.error(`carillon discover: ${stateProblem}`);
+    terminal.line(discoverText(views));
   }
   return exitCodeOf(discovered);
 }

@@ -8,6 +8,8 @@ import { CandidatesBook, recordAfter } from "@carillon/cluster";
 import { systemClock } from "@carillon/kernel";
 import { expect, onTestFinished, test } from "vitest";
 import { secondsText } from "./discover-view.ts";
+import { UsageError } from "../refusal.ts";
+import { createTerminal } from "../terminal.ts";
 import { runDiscover } from "./discover-command.ts";
 
 function setUp() {
@@ -55,10 +57,11 @@ function setUp() {
   };
   const run = async (options: Partial<Parameters<typeof runDiscover>[0]> = {}, own = env) => {
     let [out, err] = ["", ""];
-    const code = await runDiscover(
-      { json: false, poll: true, ...options },
-      { env: own, out: (text) => (out += text), err: (text) => (err += text) },
+    const terminal = createTerminal(
+      { write: (text) => (out += text) },
+      { write: (text) => (err += text) },
     );
+    const code = await runDiscover({ json: false, poll: true, ...options }, { env: own, terminal });
     const lines = out
       .replaceAll(/answered in \d+\.\d s/g, "answered in ? s")
       .trimEnd()
@@ -226,13 +229,11 @@ test("DI3 — wrong settings 78, a region that is none 64; settings from the age
   const wrong = await run({ json: true }, { ...env, CARILLON_AGENT_FILE: "" });
   expect([wrong.code, JSON.parse(wrong.out)]).toEqual([
     78,
-    { error: ["CARILLON_AGENT_FILE is required by the source file"] },
+    { error: { code: "settings", message: "CARILLON_AGENT_FILE is required by the source file" } },
   ]);
-  const strange = await run({ region: "rom" });
-  expect([strange.code, strange.err]).toEqual([
-    64,
-    "carillon discover: --region must be one of fra, lon\n",
-  ]);
+  await expect(run({ region: "rom" })).rejects.toThrow(
+    new UsageError("--region", "names no region of CARILLON_AGENT_REGIONS", ["fra", "lon"]),
+  );
   const path = join(folder, "agent.env");
   const none = await run({ settings: path });
   expect([none.code, none.err]).toEqual([

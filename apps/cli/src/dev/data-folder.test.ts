@@ -17,16 +17,16 @@ writeFileSync(file, "");
 test.each(["/proc/nope", "/proc/nope/deeper", join(file, "below"), file])(
   "DV13 — carillon dev --data %s is refused at once, and says what would be valid",
   (path) => {
-    const { status, stdout } = spawnSync(process.execPath, [MAIN, "dev", "--data", path], {
+    const { status, stderr } = spawnSync(process.execPath, [MAIN, "dev", "--data", path], {
       encoding: "utf8",
       timeout: SPIN_MAX_MS,
       killSignal: "SIGKILL",
     });
-    expect({ status, lastLine: stdout.trim().split("\n").at(-1) }).toEqual({
+    expect({ status, lastLine: stderr.trim().split("\n").at(-1) }).toEqual({
       status: 1,
       lastLine: expect.stringMatching(
         new RegExp(
-          `^carillon: --data ${path} cannot be used: \\w+: .+\\. Name a folder on a disk that you ` +
+          `^carillon dev: --data ${path} cannot be used: \\w+: .+\\. Name a folder on a disk that you ` +
             "may write to; it is made when it does not exist\\.$",
         ),
       ) as string,

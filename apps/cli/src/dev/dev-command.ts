@@ -4,6 +4,7 @@
 //   DV12 SIGINT, SIGTERM and SIGHUP at any moment: everything is stopped in order, exit 0.
 import { type Clock, Fault, systemClock } from "@carillon/kernel";
 import { runDemo } from "../demo/demo.ts";
+import { refuse } from "../refusal.ts";
 import type { Terminal } from "../terminal.ts";
 import { curlLines } from "./curl-lines.ts";
 import { DevCluster } from "./dev-cluster.ts";
@@ -80,7 +81,9 @@ async function start(
       terminal.line("stopped.");
       return 0;
     }
-    terminal.line(`carillon: ${cause instanceof Error ? cause.message : String(cause)}`);
+    const message = cause instanceof Error ? cause.message : String(cause);
+    const code = cause instanceof Fault ? cause.code : "failed";
+    refuse({ terminal, isJson: false, command: "dev" }, { code, message });
     return 1;
   }
 }

@@ -71,7 +71,7 @@ describe("one data folder over its lives", { timeout: TEST_MAX_MS }, () => {
     const second = dev(folder.path);
     expect(await second.exited).toBe(1);
     expect(second.output()).toContain(
-      `carillon: another carillon dev (process ${first.pid}) runs in ${folder.path}. ` +
+      `carillon dev: another carillon dev (process ${first.pid}) runs in ${folder.path}. ` +
         "Stop it, or give this one a folder of its own with --data.",
     );
     expect(second.seen()).toEqual([]);

@@ -79,6 +79,7 @@ export class HomeKeeper {
   #sleepsSettled = 0;
   #withheld: ReadonlySet<string> = new Set();
   #told = "";
+  #toldEmpty = "";
   #looking: Promise<StoredHome> | undefined;
 
   constructor(options: HomeKeeperOptions, deps: HomeKeeperDeps, run: OwnRun) {
@@ -217,6 +218,7 @@ export class HomeKeeper {
     this.#standing = standing; // requests are refused from here on
     if (isFenceDue(stored, standing, this.#options.place)) stored = await this.#fence(stored);
     this.#tell(stored);
+    this.#tellEmpty();
     return stored;
   }
 
@@ -278,11 +280,16 @@ export class HomeKeeper {
       host: stored.claim?.host ?? null,
       withheldCount: withheld.length,
     });
-    if (this.#isEmpty) {
-      const { epoch, host } = this.claim ?? { epoch: null, host: null };
-      log.error("home.database_empty", { home, place, epoch, host });
-    }
     for (const listener of this.#listeners) this.#run.guarded(listener)();
+  }
+
+  /** HD1. Once; and once more when it is heard who hosts the home, of which it is to be made a copy. */
+  #tellEmpty(): void {
+    const { home, place } = this.#options;
+    const told = this.#isEmpty ? JSON.stringify([this.claim]) : "";
+    if (told === this.#toldEmpty) return;
+    this.#toldEmpty = told;
+    if (this.#isEmpty) this.#deps.log.error("home.database_empty", { home, place, ...this.claim });
   }
 
   async #ask(other: string): Promise<boolean> {

@@ -67,8 +67,14 @@ test("HD1, HP1 — away from home an empty database stays empty, and is not take
   away.answerFromLon({ fra: { epoch: 1, host: "fra" } });
   await prepareUnlessKept(away.store, "fra");
   await away.start();
+  const told = () => away.lines.filter(({ event }) => event === "home.database_empty");
+  const unknown = told();
+  expect(unknown).toMatchObject([{ home: "fra", place: "par", level: "error" }]);
+  expect("epoch" in unknown[0]! || "host" in unknown[0]!).toBe(false); // nobody has said it yet
   expect(codeOf(await away.step({ kind: "take", fenceLsn: null }))).toBe("not_standby");
   expect([away.keeper.standing, away.keeper.isEmpty, away.calls]).toEqual(["undeclared", true, []]);
+  for (let count = 0; count < 50; count++) await away.clock.advance(100);
+  expect(told().slice(1)).toMatchObject([{ epoch: 1, host: "fra" }]); // asked for the step; once
   const promoted = homeAt("par");
   await prepareUnlessKept(promoted.store, "fra");
   expect(promoted.calls).toEqual(["migrate"]);

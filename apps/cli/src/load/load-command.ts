@@ -3,7 +3,8 @@
 //   LD4  Bounded in count and time, whatever is asked for.
 import { Fault, systemClock, systemRandom } from "@carillon/kernel";
 import { Command, Option } from "commander";
-import { count } from "../arguments.ts";
+import { count, InvalidValue } from "../arguments.ts";
+import { refuse } from "../refusal.ts";
 import type { Terminal } from "../terminal.ts";
 import { runBroadcast } from "./broadcast.ts";
 import { runIngest } from "./ingest.ts";
@@ -36,6 +37,7 @@ const RECIPIENTS = 4_000;
 export function loadCommand(context: {
   readonly terminal: Terminal;
   readonly defaultDataFolder: string;
+  readonly exit: (exitCode: number) => void;
 }): Command {
   return new Command("load")
     .description("measure a running cluster on this machine")
@@ -48,24 +50,20 @@ export function loadCommand(context: {
     .option("--data <folder>", "its data folder", context.defaultDataFolder)
     .option("--ingest <urls>", "HTTP API of each region, separated by commas", urls)
     .option("--socket <urls>", "socket endpoint of each region, in the same order", urls)
-    .option("--key <key>", "API key with the scope admin")
+    .option("--key <key>", "API key with the scope admin", apiKey)
     .option("--rate <count>", "single: notifications per second", count(1, 5_000), 200)
     .option("--seconds <count>", "single, ingest: how long", count(1, 300), 10)
     .option("--sockets <count>", "broadcast, single: sessions", count(1, 50_000), 10_000)
     .option("--connections <count>", "ingest: callers at once", count(1, 512), 64)
     .option("--json", "print JSON", false)
     .action(async (options: LoadOptions) => {
-      process.exit(await runLoad(options, context.terminal));
+      context.exit(await runLoad(options, context.terminal));
     });
 }
 
-/** 0: everything did what it should. 1: something did not. 64: it cannot be run like this. */
+/** 0: everything did what it should. 1: something did not. Throws UsageError: it cannot be run like this. */
 async function runLoad(options: LoadOptions, terminal: Terminal): Promise<number> {
   const found = targetsOf(options);
-  if (found.kind === "refused") {
-    terminal.line(`carillon load: ${found.reason}`);
-    return 64;
-  }
   const progress = options.json ? { ...terminal, progress: () => undefined } : terminal;
   const wanted = options.scenario === "all" ? SCENARIOS : [options.scenario];
   const results: LoadResult[] = [];
@@ -78,7 +76,8 @@ async function runLoad(options: LoadOptions, terminal: Terminal): Promise<number
     }
   } catch (cause) {
     if (!(cause instanceof Fault)) throw cause;
-    terminal.line(`carillon load: ${cause.message}`);
+    const refusal = { code: cause.code, message: cause.message };
+    refuse({ terminal, isJson: options.json, command: "load" }, refusal);
     return 1;
   }
   if (options.json) terminal.line(JSON.stringify(results, null, 2));
@@ -118,4 +117,9 @@ async function runScenario(
 
 function urls(text: string): string[] {
   return text.split(",").map((url) => url.trim());
+}
+
+function apiKey(text: string): string {
+  if (/^[\x21-\x7e]+$/u.test(text)) return text;
+  throw new InvalidValue("holds characters that no key has", "visible ASCII characters, no spaces");
 }

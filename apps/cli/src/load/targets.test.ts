@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { UsageError } from "../refusal.ts";
 import { targetsOf } from "./targets.ts";
 
 const given = (ingest: string, socket: string) =>
@@ -16,7 +17,6 @@ test.each([
 ])("LD1 — %s is this machine", (ingest, socket) => {
   const ingestUrl = ingest.replace(/\/$/, "");
   expect(given(ingest, socket)).toEqual({
-    kind: "targets",
     apiKey: "crl_k",
     targets: [{ ingestUrl, socketUrl: socket, name: "region 1" }],
   });
@@ -29,19 +29,32 @@ test.each([
   ["http://127.0.0.1@example.com", "ws://127.0.0.1:8081/socket"],
   ["https://127.0.0.1:8080", "ws://127.0.0.1:8081/socket"],
   ["not an address", "ws://127.0.0.1:8081/socket"],
-])("LD1 — %s, %s is refused", (ingest, socket) => {
-  const outcome = given(ingest, socket);
-  expect(outcome.kind === "refused" ? outcome.reason : outcome).toMatch(/not a loopback address/);
+  ["http://127.0.0.1:8080", "http://127.0.0.1:8081/socket"], // no socket
+])("LD1, UE1 — %s, %s is refused, and the option is named", (ingest, socket) => {
+  const isIngestGood = ingest === "http://127.0.0.1:8080";
+  const [field, scheme] = isIngestGood ? ["--socket", "ws"] : ["--ingest", "http"];
+  expect(() => given(ingest, socket)).toThrow(
+    new UsageError(field, "is no address of this machine, where alone load goes", [
+      `an address such as ${scheme}://127.0.0.1:8080`,
+    ]),
+  );
 });
 
-test("LD1 — says what is missing", () => {
+test("LD1, UE1 — says what is missing, or too much", () => {
   const folder = mkdtempSync(join(tmpdir(), "carillon-cli-"));
-  expect(targetsOf({ dev: true, data: folder })).toEqual({
-    kind: "refused",
-    reason: `no carillon dev is up in ${folder}; start one, or name it with --data`,
-  });
+  expect(() => targetsOf({ dev: true, data: folder })).toThrow(
+    `--data names ${folder}, where no carillon dev is up; valid: the folder of a carillon dev that is up`,
+  );
   rmSync(folder, { recursive: true });
-  expect(targetsOf({ dev: false, data: "" }).kind).toBe("refused");
-  const uneven = { dev: false, data: "", key: "k", ingest: ["http://127.0.0.1"], socket: [] };
-  expect(targetsOf(uneven).kind).toBe("refused");
+  const ingest = ["http://127.0.0.1"];
+  for (const [options, refusal] of [
+    [{}, "--ingest is missing; valid: --dev, instead --ingest, --socket and --key"],
+    [{ ingest }, "--key is missing; valid: --dev, instead --ingest, --socket and --key"],
+    [
+      { key: "k", ingest, socket: [] },
+      "--socket names not as many regions as --ingest; valid: the same regions, in the same order",
+    ],
+    [{ dev: true, ingest }, "--ingest contradicts --dev, which knows it; valid: --dev alone"],
+  ] as const)
+    expect(() => targetsOf({ dev: false, data: "", ...options })).toThrow(refusal);
 });

@@ -3,6 +3,7 @@
 //   LD1  Only loopback addresses: a load generator pointed at somebody else's servers is a weapon.
 import { readDevState } from "../dev/dev-state.ts";
 import { dataFolderAt } from "../dev/data-folder.ts";
+import { UsageError } from "../refusal.ts";
 
 export interface LoadTarget {
   readonly ingestUrl: string;
@@ -16,10 +17,6 @@ export interface LoadTargets {
   readonly targets: readonly LoadTarget[];
 }
 
-export type TargetsOutcome =
-  | ({ readonly kind: "targets" } & LoadTargets)
-  | { readonly kind: "refused"; readonly reason: string };
-
 export interface TargetOptions {
   readonly dev: boolean;
   readonly data: string;
@@ -28,46 +25,57 @@ export interface TargetOptions {
   readonly key?: string;
 }
 
-/** LD1. Never throws. */
-export function targetsOf(options: TargetOptions): TargetsOutcome {
-  const found = options.dev ? ofDevCluster(options.data) : ofAddresses(options);
-  if (found.kind === "refused") return found;
-  for (const { ingestUrl, socketUrl } of found.targets) {
-    const foreign = [ingestUrl, socketUrl].find((url) => !isLoopback(url));
-    if (foreign !== undefined)
-      return refused(`${foreign} is not a loopback address: load goes to this machine only`);
-  }
+const SCHEMES = { "--ingest": "http", "--socket": "ws" } as const;
+
+/** LD1. Throws UsageError. */
+export function targetsOf(options: TargetOptions): LoadTargets {
+  const found = options.dev ? ofDevCluster(options) : ofAddresses(options);
+  for (const { ingestUrl, socketUrl } of found.targets)
+    for (const [field, url] of [
+      ["--ingest", ingestUrl],
+      ["--socket", socketUrl],
+    ] as const)
+      if (!isLoopback(url, SCHEMES[field]))
+        throw new UsageError(field, "is no address of this machine, where alone load goes", [
+          `an address such as ${SCHEMES[field]}://127.0.0.1:8080`,
+        ]);
   return found;
 }
 
-function ofDevCluster(dataFolder: string): TargetsOutcome {
-  const state = readDevState(dataFolderAt(dataFolder));
+function ofDevCluster({ data, ...others }: TargetOptions): LoadTargets {
+  for (const name of ["ingest", "socket", "key"] as const)
+    if (others[name] !== undefined)
+      throw new UsageError(`--${name}`, "contradicts --dev, which knows it", ["--dev alone"]);
+  const state = readDevState(dataFolderAt(data));
   if (state === undefined)
-    return refused(`no carillon dev is up in ${dataFolder}; start one, or name it with --data`);
+    throw new UsageError("--data", `names ${data}, where no carillon dev is up`, [
+      "the folder of a carillon dev that is up",
+    ]);
   const targets = state.regions.map((one) => ({ ...one, name: one.region }));
-  return { kind: "targets", apiKey: state.apiKey, targets };
+  return { apiKey: state.apiKey, targets };
 }
 
-function ofAddresses({ ingest = [], socket = [], key }: TargetOptions): TargetsOutcome {
+function ofAddresses({ ingest = [], socket = [], key }: TargetOptions): LoadTargets {
   if (ingest.length === 0 || key === undefined)
-    return refused("--dev, or --ingest, --socket and --key are needed");
+    throw new UsageError(ingest.length === 0 ? "--ingest" : "--key", "is missing", [
+      "--dev",
+      "instead --ingest, --socket and --key",
+    ]);
   if (ingest.length !== socket.length)
-    return refused("--ingest and --socket must name the same regions, in the same order");
+    throw new UsageError("--socket", "names not as many regions as --ingest", [
+      "the same regions, in the same order",
+    ]);
   const targets = ingest.map((ingestUrl, index) => ({
     ingestUrl: ingestUrl.replace(/\/$/, ""),
     socketUrl: (socket[index] ?? "").replace(/\/$/, ""),
     name: `region ${index + 1}`,
   }));
-  return { kind: "targets", apiKey: key, targets };
+  return { apiKey: key, targets };
 }
 
-function isLoopback(url: string): boolean {
+function isLoopback(url: string, scheme: "http" | "ws"): boolean {
   if (!URL.canParse(url)) return false;
   const { hostname, protocol } = new URL(url);
-  if (!["http:", "ws:"].includes(protocol)) return false;
+  if (protocol !== `${scheme}:`) return false;
   return hostname === "localhost" || hostname === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(hostname);
-}
-
-function refused(reason: string): TargetsOutcome {
-  return { kind: "refused", reason };
 }

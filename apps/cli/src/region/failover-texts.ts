@@ -2,6 +2,11 @@
 // What a failover says when it is refused: what the copy knows, and what a person can do.
 import type { HomeLook } from "@carillon/contracts";
 
+/** Rounded up: 0 ms is not behind, and a node of an older build tells fractions. */
+export function msText(ms: number | null | undefined): string {
+  return `${ms === null || ms === undefined ? "?" : Math.ceil(ms)} ms`;
+}
+
 /** FO2: what the copy knows, and nothing more. */
 export function silentText(host: string, target: HomeLook): string {
   const { place, replica, claim } = target;

@@ -96,7 +96,7 @@ function world() {
     switch (request.kind) {
       case "drain":
         if (row.movingTo !== null && row.movingTo !== request.to)
-          return { kind: "refused", reason: "409. busy: another" };
+          return refusedBy("409. busy: another");
         if (row.state === "serving") {
           place.row = { ...row, state: "draining", movingTo: request.to };
           place.leasedCount = 0;
@@ -112,7 +112,7 @@ function world() {
       case "take":
         if (standingOf(name, place) === "serving") break;
         if (request.fenceLsn !== null && row.fenceLsn !== request.fenceLsn)
-          return { kind: "refused", reason: "409. not_fenced: not here" };
+          return refusedBy("409. not_fenced: not here");
         place.isInRecovery = false;
         place.isPlanned = request.fenceLsn !== null;
         place.row = {
@@ -158,7 +158,8 @@ function world() {
       },
       async step(_home, name, request) {
         const place = places[name];
-        if (place === undefined || !place.isUp) return { kind: "silent", reason: "503" };
+        if (place === undefined || !place.isUp)
+          return { kind: "silent", code: "node_unreachable", reason: "503" };
         const answer = act(name, place, request);
         if (request.kind !== "look" && --stepsLeft === 0) throw new Died();
         return answer;
@@ -393,6 +394,10 @@ test("FO1 — taking back waits for the copy to say that it is one", async () =>
   expect(await run({ to: "fra", isForced: true })).toMatchObject({ kind: "done", host: "fra" });
   expect(writes).toEqual(["drain", "fence", "resume"]);
 });
+
+function refusedBy(reason: string): StepAnswer {
+  return { kind: "refused", code: "failover_refused", reason };
+}
 
 test("FO3 — no copy, no such home, another failover under way: refused", async () => {
   const { run, put } = world();

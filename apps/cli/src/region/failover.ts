@@ -9,7 +9,7 @@
 //   FO5  What cannot succeed for want of a right, or of a copy that is told to be near, is refused before
 //        anything is drained.
 import type { AdminHome, HomeLook, HomeRequest } from "@carillon/contracts";
-import { monitorText, promoteText, silentText } from "./failover-texts.ts";
+import { monitorText, msText, promoteText, silentText } from "./failover-texts.ts";
 import type { HomeApi } from "./home-api.ts";
 
 export interface FailoverOptions {
@@ -97,7 +97,7 @@ export async function failover(
       replayedLsn: isTaken && !since.isPlanned ? since.replayedLsn : null,
       replayedAt: isTaken && !since.isPlanned ? since.replayedAt : null,
       fenceLsn: isTaken && !since.isPlanned ? fenceLsn : null,
-      durationMs: api.clock.monotonicMs() - startedAtMs,
+      durationMs: Math.round(api.clock.monotonicMs() - startedAtMs),
       isServed: look.leasedCount === PARTITIONS_COUNT,
     };
   } catch (cause) {
@@ -122,7 +122,11 @@ class Failover {
     const seen = await this.#home();
     const target = placeOf(seen, to);
     if (target === undefined)
-      throw new Refusal("no_copy", `no node of home ${home} answers in ${to}`);
+      throw new Refusal(
+        "no_copy",
+        `no node of home ${home} answers in ${to}; there are some in ` +
+          (seen.places.map(({ place }) => place).join(", ") || "no region"),
+      );
     const fenceLsn = target.movingTo === to ? target.fenceLsn : null;
     if (target.standing === "serving") return { look: target, isChanged: false, fenceLsn: null };
     if (target.claim?.host === to && !target.isInRecovery) await this.#takeBack(seen, target);
@@ -177,13 +181,13 @@ class Failover {
     if (!isFenced && replica?.isStreaming !== true)
       throw new Refusal("copy_behind", `the copy in ${to} does not follow ${old.place}`);
     if (!isFenced && (replica?.lagMs ?? Infinity) > lagMaxMs)
-      throw new Refusal("copy_behind", `the copy in ${to} is ${replica?.lagMs ?? "?"} ms behind`);
+      throw new Refusal("copy_behind", `the copy in ${to} is ${msText(replica?.lagMs)} behind`);
     // Once the home is drained, silence says nothing.
     const silentMs = replica?.silentMs ?? 0;
     if (old.standing === "serving" && silentMs > Math.max(lagMaxMs, SILENCE_USUAL_MS))
       throw new Refusal(
         "copy_behind",
-        `the copy in ${to} has heard nothing of ${old.place} for ${Math.round(silentMs)} ms, over a ` +
+        `the copy in ${to} has heard nothing of ${old.place} for ${msText(silentMs)}, over a ` +
           "link that is not closed",
       );
     this.#say(`${old.place}: draining`);

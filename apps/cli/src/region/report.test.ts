@@ -67,7 +67,8 @@ function apiOf(
         reply: { kind: "report", rows, isLast: rows.length < request.limit, ...salted.report },
       };
     }
-    if (request.kind !== "compare") return { kind: "refused", reason: "409" };
+    if (request.kind !== "compare")
+      return { kind: "refused", code: "failover_refused", reason: "409" };
     const there = new Map(
       (taken[request.table] ?? []).map(({ key, digest }) => [key.join(), digest]),
     );
@@ -193,10 +194,19 @@ test("FO4 — more than a page: each row once", async () => {
 
 test("FO4 — without a fenced database, or a host, there is nothing to compare: refused", async () => {
   const noOld = apiOf({}, {}, [look("par", "serving")]);
-  expect(await reportLoss(noOld.api, "fra", SALT)).toMatchObject({ kind: "refused" });
+  expect(await reportLoss(noOld.api, "fra", SALT)).toMatchObject({
+    kind: "refused",
+    code: "nothing_fenced",
+  });
   const noHost = apiOf({}, {}, [look("fra", "fenced")]);
-  expect(await reportLoss(noHost.api, "fra", SALT)).toMatchObject({ kind: "refused" });
-  expect(await reportLoss(noHost.api, "ber", SALT)).toMatchObject({ kind: "refused" });
+  expect(await reportLoss(noHost.api, "fra", SALT)).toMatchObject({
+    kind: "refused",
+    code: "home_not_served",
+  });
+  expect(await reportLoss(noHost.api, "ber", SALT)).toMatchObject({
+    kind: "refused",
+    code: "unknown_home",
+  });
 });
 
 test("FO4 — a node of an older build, at either side, knows no salt: told, instead of rows that seem to differ", async () => {

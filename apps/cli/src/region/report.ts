@@ -3,7 +3,7 @@
 // of what rows say.
 //   FO4  The report names what is missing, after comparing row by row, and guesses nothing: a node that
 //        cannot compare as asked, since its build is older, ends it.
-import type { HomeLook, ReportRow, ReportTable } from "@carillon/contracts";
+import type { HomeLook, HomeReply, ReportRow, ReportTable } from "@carillon/contracts";
 import { ApiFault, type HomeApi } from "./home-api.ts";
 
 export interface LossReport {
@@ -59,7 +59,9 @@ interface LostNotification {
 
 export type ReportOutcome =
   | { readonly kind: "report"; readonly report: LossReport }
-  | { readonly kind: "refused"; readonly reason: string };
+  | { readonly kind: "refused"; readonly code: ReportRefusal; readonly reason: string };
+
+export type ReportRefusal = "unknown_home" | "home_not_served" | "nothing_fenced";
 
 const PAGE_COUNT = 500;
 
@@ -69,16 +71,21 @@ const PAGE_COUNT = 500;
  */
 export async function reportLoss(api: HomeApi, home: string, salt: string): Promise<ReportOutcome> {
   const seen = (await api.homes()).find((one) => one.home === home);
-  if (seen === undefined) return { kind: "refused", reason: `there is no home region ${home}` };
+  const refused = (code: ReportRefusal, reason: string): ReportOutcome => ({
+    kind: "refused",
+    code,
+    reason,
+  });
+  if (seen === undefined) return refused("unknown_home", `there is no home region ${home}`);
   const to = seen.places.find(({ standing }) => standing === "serving");
   const from = seen.places.find(({ standing }) => standing === "fenced");
   if (to === undefined)
-    return { kind: "refused", reason: `home ${home} is served by nobody who answers` };
+    return refused("home_not_served", `home ${home} is served by nobody who answers`);
   if (from === undefined)
-    return {
-      kind: "refused",
-      reason: `no fenced database of home ${home} answers; start a node beside it, before it is made a copy again`,
-    };
+    return refused(
+      "nothing_fenced",
+      `no fenced database of home ${home} answers; start a node beside it, before it is made a copy again`,
+    );
   const lost = await lossOf(api, { home, from, to, salt });
   const counts = Object.fromEntries(
     Object.entries(lost).map(([name, rows]) => [name, (rows as unknown[]).length]),
@@ -175,12 +182,12 @@ async function differenceOf(
       limit: PAGE_COUNT,
       salt,
     });
-    if (page.kind !== "report") throw new ApiFault(`${from.place} answered ${page.kind}`);
+    if (page.kind !== "report") throw unlike(from, page);
     assertSalted(from, page);
     const { rows, isLast } = page;
     if (rows.length > 0) {
       const compared = await stepOf(api, home, to.place, { kind: "compare", table, rows, salt });
-      if (compared.kind !== "compared") throw new ApiFault(`${to.place} answered ${compared.kind}`);
+      if (compared.kind !== "compared") throw unlike(to, compared);
       assertSalted(to, compared);
       const at = (places: readonly number[]) => places.flatMap((place) => rows[place] ?? []);
       missing.push(...at(compared.missing));
@@ -194,9 +201,14 @@ async function differenceOf(
 /** Digests with salt and without have nothing in common: every row would be told as different. */
 function assertSalted({ place }: HomeLook, { isSalted }: { isSalted?: boolean | undefined }): void {
   if (isSalted === true) return;
-  throw new ApiFault(
-    `a node in ${place} runs an older build, which cannot compare with this one's`,
-  );
+  throw new ApiFault({
+    code: "older_build",
+    message: `a node in ${place} runs an older build, which cannot compare with this one's`,
+  });
+}
+
+function unlike({ place }: HomeLook, { kind }: HomeReply): ApiFault {
+  return new ApiFault({ code: "answered_unlike", message: `${place} answered ${kind}` });
 }
 
 async function stepOf(
@@ -207,7 +219,7 @@ async function stepOf(
 ) {
   const answer = await api.step(home, place, request);
   if (answer.kind === "reply") return answer.reply;
-  throw new ApiFault(`${place}: ${answer.reason}`);
+  throw new ApiFault({ code: answer.code, message: `${place}: ${answer.reason}` });
 }
 
 function notificationOf({ key, about }: ReportRow): LostNotification {

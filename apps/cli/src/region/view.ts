@@ -2,6 +2,7 @@
 // What `carillon region` shows to people.
 import type { AdminHome, HomeClaim, HomeLook } from "@carillon/contracts";
 import { textTable } from "../clients/text-table.ts";
+import { msText } from "./failover-texts.ts";
 import type { FailoverOutcome } from "./failover.ts";
 import type { LossReport } from "./report.ts";
 
@@ -43,7 +44,7 @@ function notesOf(look: HomeLook, newest: HomeClaim | null): string {
 function copyNotes({ isStreaming, lagMs, silentMs, replayedAt, rights }: Replica): string[] {
   const user = rights?.user ?? "?";
   const notes: string[] = [];
-  if (isStreaming) notes.push(`follows, ${lagMs ?? "?"} ms behind`);
+  if (isStreaming) notes.push(`follows, ${msText(lagMs)} behind`);
   else if (rights?.maySeeStreaming === false)
     notes.push(`MAY NOT SEE WHETHER IT FOLLOWS: grant pg_monitor to ${user}`);
   else notes.push(`DOES NOT FOLLOW, at ${replayedAt ?? "?"}`);
