@@ -106,6 +106,74 @@ test("HM1 — a writer that does not end leaves the fence incomplete; a repeat c
   expect((await store.home.look(HOME)).fenceLsn).not.toBe(null);
 });
 
+test("HM1 — the fence waits for a writer of any table but those that say who hosts the home", async () => {
+  const { store, sql } = await postgres.newDatabase();
+  const unguarded = ["home", "home_heard", "schema_migration"];
+  const guarded = await sql<{ name: string }[]>`
+    select tablename as name from pg_tables
+    where schemaname = 'public' and tablename <> all(${unguarded}::text[]) order by 1`;
+  expect(guarded.map(({ name }) => name)).toContain("relay_backlog"); // which was left out once
+  for (const { name } of guarded) {
+    const writer = await sql.reserve();
+    await writer`begin`;
+    await writer.unsafe(`lock table ${name} in row exclusive mode`); // as whoever writes
+    const fence = store.home.fence(HOME, null);
+    const waiting = () => sql<{ name: string }[]>`
+      select relation::regclass::text as name from pg_locks
+      where not granted and database = (select oid from pg_database where datname = current_database())`;
+    await expect.poll(waiting, { timeout: 4_000 }).toEqual([{ name }]);
+    await writer`commit`;
+    writer.release();
+    await fence;
+    await sql`update home set state = 'serving', fence_lsn = null`; // for the next one
+  }
+});
+
+test("HM1 — a fence stays: drained again, told of an older host, or taken back behind a newer one", async () => {
+  const { store } = await postgres.newDatabase();
+  await store.home.drain(HOME, "par");
+  await store.home.fence(HOME, null);
+  const fenced = await store.home.look(HOME);
+  expect(await store.home.drain(HOME, "par")).toBe(true);
+  expect(await store.home.look(HOME)).toEqual(fenced);
+  await store.home.resume(HOME, { epoch: 2, host: "par" }); // not its host
+  expect(await store.home.look(HOME)).toEqual(fenced);
+  const superseded = { ...fenced, supersededBy: { epoch: 3, host: "par" } };
+  await store.home.fence(HOME, { epoch: 3, host: "par" });
+  await store.home.fence(HOME, { epoch: 2, host: "lon" });
+  await store.home.resume(HOME, { epoch: 4, host: HOME });
+  expect(await store.home.look(HOME)).toEqual(superseded);
+});
+
+test("HM2 — a declared epoch ends what was before: fence, move and who superseded it; only ended leases count as none", async () => {
+  const { store } = await postgres.newDatabase();
+  for (const [memberId, partitions, leaseMs] of [
+    ["w1", [1, 2], 60_000],
+    ["w2", [3], 0],
+  ] as const)
+    await store.leases.acquire({ home: HOME, memberId, partitions, leaseMs });
+  expect((await store.home.look(HOME)).leasedCount).toBe(2);
+  await store.home.drain(HOME, "par");
+  await store.home.fence(HOME, { epoch: 2, host: "par" });
+  const how = { replayed: null, snapshot: null };
+  const inPar = { epoch: 2, host: "par" };
+  const declare = (host: string, isPlanned: boolean) =>
+    store.home.declare(HOME, inPar, { ...how, isPlanned, from: { epoch: 1, host } });
+  expect([await declare("lon", true), await declare(HOME, false)]).toEqual([false, true]);
+  expect(await store.home.look(HOME)).toMatchObject({
+    ...{ claim: inPar, movingTo: null, fenceLsn: null, supersededBy: null, leasedCount: 0 },
+  });
+  const isReleased = async () =>
+    new Set((await store.leases.list(HOME)).map((row) => `${row.ownerId} ${row.isReleased}`));
+  expect(await isReleased()).toEqual(new Set(["null false"])); // something may be in flight
+  await store.home.declare(
+    HOME,
+    { epoch: 3, host: HOME },
+    { ...how, from: inPar, isPlanned: true },
+  );
+  expect(await isReleased()).toEqual(new Set(["null true"]));
+});
+
 test("HM2, HM3, HM4 — a declared epoch: served by its host, leases free, ledger epochs new", async () => {
   const { store, sql } = await postgres.newDatabase();
   await store.leases.acquire({ home: HOME, memberId: "w1", partitions: [1], leaseMs: 60_000 });

@@ -33,19 +33,6 @@ interface HomeRecord {
   withheld: string[];
 }
 
-/** Tables with the trigger `fence`, in any order: each is locked alone. */
-const FENCED_TABLES = [
-  "notification",
-  "idempotency",
-  "outbox",
-  "ledger",
-  "partition",
-  "recipient",
-  "recipient_home",
-  "quarantine",
-  "tenant",
-  "api_key",
-] as const;
 const LOCK_MAX_MS = 5_000;
 const PROMOTE_MAX_SECONDS = 20;
 /** homeEpoch above, the count of owners below: numbers stay exact up to HOME_EPOCH_MAX (HM4). */
@@ -93,7 +80,7 @@ export class SqlHome {
     });
     const { fenceLsn } = await this.look(home);
     if (fenceLsn !== null) return;
-    for (const table of FENCED_TABLES) await this.#awaitWriters(table);
+    for (const table of await this.#guardedTables()) await this.#awaitWriters(table);
     await this.#pool.run("home.fence", async (sql) => {
       // One more record behind the position: whoever has replayed this row has replayed the position.
       await sql`
@@ -211,8 +198,20 @@ export class SqlHome {
     });
   }
 
-  /** Waits until everybody who wrote before the fence has ended (HM1): their lock excludes ours. */
-  async #awaitWriters(table: (typeof FENCED_TABLES)[number]): Promise<void> {
+  /** Those with the trigger that refuses writes, whatever version the schema has. */
+  #guardedTables(): Promise<string[]> {
+    return this.#pool.run("home.fence", async (sql) => {
+      const rows = await sql<{ name: string }[]>`
+        select tgrelid::regclass::text as name from pg_trigger where tgname = 'fence' order by 1`;
+      return rows.map(({ name }) => name);
+    });
+  }
+
+  /**
+   * Waits until everybody who wrote before the fence has ended (HM1): their lock excludes ours. Each
+   * table is locked alone.
+   */
+  async #awaitWriters(table: string): Promise<void> {
     await this.#pool.transaction("home.fence", async (sql) => {
       await sql.unsafe(`set local lock_timeout = ${LOCK_MAX_MS}`);
       await sql.unsafe(`lock table ${table} in share row exclusive mode`);
