@@ -1,7 +1,15 @@
-// Goal: DM1. Method: a real HTTP server that answers, hangs, breaks off, or is not there.
+// Goal: DM1, DM4. Method: a real HTTP server that answers, hangs, breaks off, or is not there; a TLS
+// server whose authority the machine knows, or does not.
+import { execFile } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
 import { systemClock } from "@carillon/kernel";
+import { createTestPki } from "@carillon/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ApiClient } from "./api-client.ts";
 
@@ -64,4 +72,48 @@ test("expect throws what was refused, and why", async () => {
     code: "api_failed",
     message: expect.stringMatching(/^GET \/refuse: 422 /) as string,
   });
+});
+
+test("DM4 — https: nothing is said to a server that nobody vouches for; over TLS, to one that is known", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "carillon-api-"));
+  const pki = createTestPki(folder);
+  const { certPath, keyPath } = pki.issue("api", { dnsNames: [], addresses: ["127.0.0.1"] });
+  const heard: (string | undefined)[] = [];
+  const tls = createTlsServer(
+    { cert: readFileSync(certPath), key: readFileSync(keyPath) },
+    (request, response) => {
+      heard.push(request.headers.authorization);
+      response.end("over TLS");
+    },
+  );
+  await new Promise<void>((resolve) => tls.listen(0, "127.0.0.1", resolve));
+  const { port } = tls.address() as AddressInfo;
+  const options = { baseUrl: `https://127.0.0.1:${port}`, apiKey: "crl_k_s", connectionsMax: 1 };
+  try {
+    const stranger = new ApiClient(options, systemClock);
+    const refused = await stranger.send({ method: "GET", path: "/" });
+    stranger.close();
+    const reason = expect.stringContaining("unable to verify the first certificate") as string;
+    expect(refused).toEqual({ kind: "failed", reason });
+    expect(heard).toEqual([]);
+
+    const client = new URL("./api-client.ts", import.meta.url).href;
+    const script = `
+      import { ApiClient } from ${JSON.stringify(client)};
+      import { systemClock } from "@carillon/kernel";
+      const api = new ApiClient(${JSON.stringify(options)}, systemClock);
+      const outcome = await api.send({ method: "GET", path: "/" });
+      api.close();
+      console.log(outcome.kind, outcome.text ?? outcome.reason);`;
+    const env = { ...process.env, NODE_EXTRA_CA_CERTS: pki.caPath };
+    const argv = ["--input-type=module", "--eval", script];
+    const cwd = new URL(".", import.meta.url).pathname;
+    const known = await promisify(execFile)(process.execPath, argv, { env, cwd, timeout: 30_000 });
+    expect(known.stdout.trim()).toBe("answer over TLS");
+    expect(heard).toEqual(["Bearer crl_k_s"]);
+  } finally {
+    tls.closeAllConnections();
+    await new Promise((resolve) => tls.close(resolve));
+    rmSync(folder, { recursive: true });
+  }
 });

@@ -1,7 +1,10 @@
 // apps/cli/src/clients/api-client.ts
 // A caller of one region's HTTP API with a fixed number of kept-alive connections.
 //   DM1  Every request ends: with an answer, or `failed` after its limit.
+//   DM4  To an https address the key goes over TLS only, to a server whose certificate is good: by Node's
+//        list of authorities, and those of NODE_EXTRA_CA_CERTS.
 import { Agent, request as httpRequest } from "node:http";
+import { Agent as TlsAgent, request as tlsRequest } from "node:https";
 import type { NotificationAccepted, NotificationStatus, TokensAnswer } from "@carillon/contracts";
 import { type Clock, Fault } from "@carillon/kernel";
 
@@ -24,7 +27,7 @@ export type ApiOutcome =
   | { readonly kind: "failed"; readonly reason: string };
 
 export interface ApiClientOptions {
-  readonly baseUrl: string; // http://host:port
+  readonly baseUrl: string; // http://host:port or https://host:port
   readonly apiKey: string;
   readonly connectionsMax: number;
 }
@@ -37,13 +40,17 @@ export class ApiClient {
   readonly #url: URL;
   readonly #authorization: string;
   readonly #agent: Agent;
+  readonly #request: typeof httpRequest;
   readonly #clock: Clock;
 
   constructor(options: ApiClientOptions, clock: Clock) {
     this.baseUrl = options.baseUrl;
     this.#url = new URL(options.baseUrl);
     this.#authorization = `Bearer ${options.apiKey}`;
-    this.#agent = new Agent({ keepAlive: true, maxSockets: options.connectionsMax });
+    const isTls = this.#url.protocol === "https:";
+    const agent = { keepAlive: true, maxSockets: options.connectionsMax };
+    this.#agent = isTls ? new TlsAgent(agent) : new Agent(agent);
+    this.#request = isTls ? tlsRequest : httpRequest;
     this.#clock = clock;
   }
 
@@ -53,7 +60,7 @@ export class ApiClient {
     const body = call.body === undefined ? undefined : Buffer.from(call.body);
     return new Promise((settle) => {
       const failed = (cause: Error): void => settle({ kind: "failed", reason: cause.message });
-      const request = httpRequest(
+      const request = this.#request(
         {
           agent: this.#agent,
           hostname: this.#url.hostname.replace(/^\[|\]$/g, ""),
