@@ -2,8 +2,8 @@
 // What one member takes and gives now, from what it sees of members and lease rows. No I/O; time is
 // passed in. It remembers only what it has seen free and what it has given.
 //   CL14 A held partition is given only when this member has held it for 10 s, and to one that has
-//        been alive for 10 s: a flapping member moves nothing, and no partition moves twice in 10 s
-//        but for failures (C21).
+//        been alive for 10 s: a flapping member, or one whose link flaps, moves no partition twice in
+//        10 s (C21). Leases that run out and a drain do not wait.
 //   CL15 Partitions are given in groups; the next group when the last one was taken, and when nothing
 //        else waits for an owner (C20). What nobody took in 2 s is taken back, and kept for 5 min.
 //   CL16 Members that see each other differently leave nothing unowned: what nobody takes for 5 s is
@@ -151,7 +151,7 @@ export class Placement {
 
   #decideIsolated(view: PlacementView): PlacementDecision {
     const { offerMs, offerEveryMs, orphanAfterIsolatedMs, groupMax } = this.#limits;
-    const { nowMs, held } = view;
+    const { nowMs } = view;
     const refused = [...this.#given].flatMap(([partition, { atMs, isOffer }]) =>
       nowMs - atMs >= (isOffer ? offerMs : orphanAfterIsolatedMs) ? [partition] : [],
     );
@@ -165,10 +165,11 @@ export class Placement {
       this.#nextOfferAtMs = nowMs + offerEveryMs;
     }
     const isDue = this.#isRelieved || nowMs >= this.#nextOfferAtMs;
-    if (take.length > 0 || held.size === 0 || this.#given.size > 0 || !isDue)
+    const ripe = this.#heldLong(view);
+    if (take.length > 0 || ripe.length === 0 || this.#given.size > 0 || !isDue)
       return { ...NOTHING, take, isWaiting: this.#given.size > 0 };
     this.#nextOfferAtMs = nowMs + offerEveryMs;
-    const give = [...held.keys()].slice(0, this.#isRelieved ? groupMax : 1);
+    const give = ripe.slice(0, this.#isRelieved ? groupMax : 1);
     return { take, give, isOffer: !this.#isRelieved, isWaiting: true };
   }
 
@@ -222,21 +223,25 @@ export class Placement {
   }
 
   #surplus(
-    { held, nowMs }: PlacementView,
+    view: PlacementView,
     alive: readonly PlaceableWorker[],
     stableTable: readonly string[],
   ): number[] {
-    const { holdMs, groupMax } = this.#limits;
     const heirs = new Set(
       alive.filter((one) => this.#isSettled(one)).map(({ memberId }) => memberId),
     );
     heirs.delete(this.#memberId);
-    return [...held]
-      .filter(([partition]) => heirs.has(stableTable[partition] ?? ""))
-      .filter(([, { sinceMs }]) => nowMs - sinceMs >= holdMs) // CL14
-      .filter(([partition]) => nowMs >= (this.#keptUntilMs.get(partition) ?? 0)) // CL15
-      .map(([partition]) => partition)
-      .slice(0, groupMax);
+    return this.#heldLong(view)
+      .filter((partition) => heirs.has(stableTable[partition] ?? ""))
+      .filter((partition) => view.nowMs >= (this.#keptUntilMs.get(partition) ?? 0)) // CL15
+      .slice(0, this.#limits.groupMax);
+  }
+
+  /** What may be given at all: for long enough in this hand, also when its link flaps (CL14). */
+  #heldLong({ held, nowMs }: PlacementView): number[] {
+    return [...held].flatMap(([partition, { sinceMs }]) =>
+      nowMs - sinceMs >= this.#limits.holdMs ? [partition] : [],
+    );
   }
 
   /** What this member gave and nobody took (CL15). */
