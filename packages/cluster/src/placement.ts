@@ -18,38 +18,11 @@
 //        takes it back and goes on serving (C14, ADR 0014). It is relieved no more when it has NATS,
 //        is alone, or takes anything: of what it gave then, too, if nobody has it for 8 s.
 import { assert } from "@carillon/kernel";
+import { AgreedTables } from "./agreed-tables.ts";
 import type { PlaceableWorker } from "./membership.ts";
+import type { PlacementLimits } from "./placement-limits.ts";
 import type { LeaseRow } from "./ports.ts";
-import { PartitionTables, type WeightedMember } from "./rendezvous.ts";
-
-export interface PlacementLimits {
-  readonly settleMs: number;
-  /** 0: it takes at once. */
-  readonly listenMs: number;
-  readonly holdMs: number;
-  readonly groupMax: number;
-  readonly takenMaxMs: number;
-  readonly orphanAfterMs: number;
-  readonly orphanAfterIsolatedMs: number;
-  readonly offerMs: number;
-  readonly offerEveryMs: number;
-  readonly spurnedMs: number;
-  readonly soonMaxMs: number;
-}
-
-export const PLACEMENT_DEFAULTS: PlacementLimits = {
-  settleMs: 10_000, // CL14, C21
-  listenMs: 0, // CL19: a node sets 2.5 s, two beats of those that begin with it
-  holdMs: 10_000, // CL14, C21
-  groupMax: 32, // an eighth: their flush and load take some 100 ms
-  takenMaxMs: 2_000, // CL15
-  spurnedMs: 300_000, // CL15: others see the members differently, and may for long
-  soonMaxMs: 30_000, // CL16: longer than a joiner waits for its first group: settleMs and holdMs
-  orphanAfterMs: 5_000, // CL16: longer than members need to agree
-  orphanAfterIsolatedMs: 8_000, // CL17: those with NATS need orphanAfterMs and a look
-  offerMs: 3_000, // CL17: those with NATS look four times a second
-  offerEveryMs: 30_000, // CL17: one of 256 is unserved for 3 s in 30 s
-};
+import type { Tables, TableVersions, WeightedMember } from "./rendezvous.ts";
 
 export interface PlacementView {
   readonly nowMs: number;
@@ -77,31 +50,35 @@ interface Given {
   readonly isOffer: boolean;
 }
 
+export interface PlacementOptions {
+  readonly memberId: string;
+  readonly limits: PlacementLimits;
+  /** Default: this build's. */
+  readonly tables?: TableVersions;
+  /** Another member has a partition that this one gave. */
+  readonly onTaken?: (partition: number, afterMs: number) => void;
+}
+
 const NOTHING: PlacementDecision = { take: [], give: [], isOffer: false, isWaiting: false };
 
 export class Placement {
   readonly #memberId: string;
   readonly #limits: PlacementLimits;
   readonly #onTaken: (partition: number, afterMs: number) => void;
+  readonly #agreed: AgreedTables;
   readonly #freeSinceMs = new Map<number, number>();
   readonly #given = new Map<number, Given>(); // not taken by anybody yet
   readonly #keptUntilMs = new Map<number, number>();
-  readonly #weights = new Map<string, number>(); // of members that are known or hold leases
   #wanted = { partitions: "", sinceMs: Number.NEGATIVE_INFINITY };
-  #tables: PartitionTables | undefined;
   #isRelieved = false; // somebody took what was offered
   #nextOfferAtMs = Number.NEGATIVE_INFINITY;
 
-  /** `onTaken`: another member has a partition that this one gave. */
-  constructor(
-    memberId: string,
-    limits: PlacementLimits,
-    onTaken: (partition: number, afterMs: number) => void = () => undefined,
-  ) {
+  constructor({ memberId, limits, tables, onTaken }: PlacementOptions) {
     assert(limits.groupMax > 0, "CL15 a group has a size");
     this.#memberId = memberId;
     this.#limits = limits;
-    this.#onTaken = onTaken;
+    this.#agreed = new AgreedTables(tables);
+    this.#onTaken = onTaken ?? (() => undefined);
   }
 
   /** Isolated, it has given what it had to somebody who took it (CL17). */
@@ -173,9 +150,11 @@ export class Placement {
     return { take, give, isOffer: !this.#isRelieved, isWaiting: true };
   }
 
-  #tablesOf({ partitionCount }: PlacementView): PartitionTables {
-    this.#tables ??= new PartitionTables(partitionCount); // the home's: it never changes
-    return this.#tables;
+  /** Of those who may take anything or hold leases (CL21). */
+  #tablesOf({ partitionCount, placeable, rows }: PlacementView): Tables {
+    const members = holdersOf(rows);
+    for (const { memberId, isSuspect } of placeable) if (!isSuspect) members.add(memberId);
+    return this.#agreed.of(members, partitionCount);
   }
 
   #isListening({ aliveForMs }: PlaceableWorker, { rows }: PlacementView): boolean {
@@ -205,14 +184,14 @@ export class Placement {
     );
     for (const { memberId } of placeable) owners.delete(memberId);
     const unheard = [...owners].map((memberId) => {
-      return { memberId, weight: this.#weights.get(memberId) ?? 1 };
+      return { memberId, weight: this.#agreed.weightOf(memberId) ?? 1 };
     });
     return [...known, ...unheard];
   }
 
   /** Without the weight of one, this member's table is not the others' (CL16). */
   #knowsHolders({ rows }: PlacementView): boolean {
-    return [...holdersOf(rows)].every((memberId) => this.#weights.has(memberId));
+    return [...holdersOf(rows)].every((memberId) => this.#agreed.weightOf(memberId) !== undefined);
   }
 
   /** It lacks some of what is its own by its table, and what it lacks has changed of late (CL16). */
@@ -257,11 +236,7 @@ export class Placement {
   }
 
   #see({ rows, nowMs, isIsolated, placeable }: PlacementView): void {
-    const holders = holdersOf(rows);
-    const known = new Set(placeable.map(({ memberId }) => memberId));
-    for (const memberId of this.#weights.keys())
-      if (!holders.has(memberId) && !known.has(memberId)) this.#weights.delete(memberId);
-    for (const { memberId, weight } of placeable) this.#weights.set(memberId, weight);
+    this.#agreed.see(placeable, holdersOf(rows));
     if (!isIsolated) {
       this.#isRelieved = false;
       this.#nextOfferAtMs = Number.NEGATIVE_INFINITY;
