@@ -103,7 +103,7 @@ export type {
   OwnershipOptions,
 } from "./ownership-options.ts";
 export { chunksOf, groupByOwner, type OwnerGroups, type Owners } from "./owner-groups.ts";
-export type { PlacementLimits } from "./placement.ts";
+export type { PlacementLimits } from "./placement-limits.ts";
 export type { LeaseRow, LeaseStore } from "./ports.ts";
 export { assignPartitions, type WeightedMember } from "./rendezvous.ts";
 export {

@@ -5,6 +5,7 @@ import { type Beat, encodeMessage, subjects } from "@carillon/contracts";
 import { FakeClock } from "@carillon/testkit";
 import { expect, test } from "vitest";
 import { createMembership, type Membership } from "./membership.ts";
+import { TABLE_VERSIONS } from "./rendezvous.ts";
 
 function network() {
   const clock = new FakeClock();
@@ -144,13 +145,34 @@ test("CL6 — a draining member is no worker for anybody, at once", async () => 
   const b = join("b", "fra", 4);
   await clock.advance(1_000);
   expect(a.membership.placeable()).toEqual([
-    { memberId: "a", weight: 1, aliveForMs: 1_000, isSuspect: false },
-    { memberId: "b", weight: 4, aliveForMs: 1_000, isSuspect: false },
+    { memberId: "a", weight: 1, tables: 1, aliveForMs: 1_000, isSuspect: false },
+    { memberId: "b", weight: 4, tables: 1, aliveForMs: 1_000, isSuspect: false },
   ]);
   b.membership.drain();
   await clock.advance(10);
   expect(a.membership.workers()).toEqual(["a"]);
   expect(stateOf(a.membership, "b")).toBe("draining");
+});
+
+test("CL21 — which tables a member can compute is told by its beats; where they are silent it is the first", async () => {
+  const { clock, nats, join } = network();
+  const a = join("a");
+  const others = nats.connect("others");
+  for (const [memberId, tables] of [
+    ["older", {}],
+    ["newer", { tables: 7 }],
+  ] as const) {
+    const beat = { memberId, region: "fra", roles: ["worker"], isDraining: false, build: "other" };
+    const data = encodeMessage({ ...beat, owned: {}, links: {}, ...tables });
+    others.publish(subjects.nearBeat("fra", memberId), data);
+  }
+  await clock.advance(10);
+  const told = a.membership.placeable().map(({ memberId, tables }) => [memberId, tables]);
+  expect(told).toEqual([
+    ["a", TABLE_VERSIONS.length],
+    ["newer", 7],
+    ["older", 1],
+  ]);
 });
 
 test("CL12, C13 — who has left is gone at once, and a late beat of it is ignored", async () => {

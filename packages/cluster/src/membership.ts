@@ -22,7 +22,7 @@ import type { Clock, Scheduler, Timer } from "@carillon/kernel";
 import { HearingTime } from "./hearing-time.ts";
 import { type Member, MemberTable } from "./member-table.ts";
 import { OwnerClaims } from "./owner-claims.ts";
-import type { WeightedMember } from "./rendezvous.ts";
+import { TABLE_VERSIONS, type WeightedMember } from "./rendezvous.ts";
 
 export interface MembershipLimits {
   readonly beatEveryMs: number;
@@ -107,6 +107,8 @@ export interface PlaceableWorker extends WeightedMember {
   readonly isSuspect: boolean;
   /** Since it joined, or was suspect last; of this member itself since its start. */
   readonly aliveForMs: number;
+  /** The highest version of the table that it can compute; absent: 1 (CL21). */
+  readonly tables?: number;
 }
 
 export type MemberChange = "joined" | "suspect" | "returned" | "left" | "forgotten";
@@ -184,6 +186,7 @@ export function createMembership(options: MembershipOptions, deps: MembershipDep
     roles: [...self.roles],
     isDraining,
     build: self.build,
+    tables: TABLE_VERSIONS.length,
     owned: source.owned(),
     links: source.links(),
     ...(deps.load !== undefined && { load: deps.load() }),
@@ -254,8 +257,8 @@ export function createMembership(options: MembershipOptions, deps: MembershipDep
       .filter(({ region, roles }) => region === self.region && roles.includes("worker"))
       .filter((member) => servesHomeOf(member, self)) // HS3
       .filter(({ isDraining: isGoing }) => !isGoing) // CL6
-      .map(({ memberId, weight = 1, aliveForMs, state }) => {
-        return { memberId, weight, aliveForMs, isSuspect: state === "suspect" };
+      .map(({ memberId, weight = 1, tables = 1, aliveForMs, state }) => {
+        return { memberId, weight, tables, aliveForMs, isSuspect: state === "suspect" };
       })
       .toSorted((a, b) => (a.memberId < b.memberId ? -1 : 1));
 

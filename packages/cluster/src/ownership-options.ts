@@ -2,8 +2,9 @@
 // What an ownership is built from, and whom it tells (ownership.ts).
 import type { Clock } from "@carillon/kernel";
 import type { PlaceableWorker } from "./membership.ts";
-import type { PlacementLimits } from "./placement.ts";
+import type { PlacementLimits } from "./placement-limits.ts";
 import type { LeaseStore } from "./ports.ts";
+import type { TableVersions } from "./rendezvous.ts";
 
 export interface AcquiredPartition {
   readonly partition: number;
@@ -25,6 +26,8 @@ export interface OwnershipOptions {
   /** Of the refresh's statement, 2,000; the store has answered in twice that. */
   readonly refreshLimitMs?: number;
   readonly placement?: Partial<PlacementLimits>;
+  /** Default: this build's (CL21). */
+  readonly tables?: TableVersions;
 }
 
 export interface OwnershipDeps {

@@ -1,5 +1,5 @@
 // packages/cluster/src/ownership-refresh.test.ts
-// Goal: CL7, CL20. Method: members on one fake clock over a lease table that is slow where the test
+// Goal: C17, CL7, CL20. Method: members on one fake clock over a lease table that is slow where the test
 // says so. The limit of the real statement: packages/store, ST24.
 import { Fault } from "@carillon/kernel";
 import { expect, test } from "vitest";
@@ -31,6 +31,22 @@ test.each(["release", "list", "flush"])(
     expect(Object.keys(owners())).not.toContain("nobody");
   },
 );
+
+test("C17, CL20 — all that is held is refreshed in one call, every 3 s", async () => {
+  const { clock, leases, join } = region();
+  const refreshed: [atMs: number, count: number][] = [];
+  const { refresh } = leases;
+  leases.refresh = async (options) => {
+    const held = await refresh.call(leases, options);
+    refreshed.push([clock.monotonicMs(), held.length]);
+    return held;
+  };
+  join("a");
+  await clock.advance(30_500);
+  expect(refreshed).toEqual(
+    Array.from({ length: 10 }, (_, n) => [(n + 1) * 3_000, OPTIONS.partitionCount]),
+  );
+});
 
 test("CL20 — a refresh that ends at its limit is tried again before the member has to stop", async () => {
   const { clock, leases, events, join, owners } = region();

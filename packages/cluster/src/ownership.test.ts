@@ -359,6 +359,24 @@ test("CL17 — C14 isolated while others have NATS: it offers one partition, and
   expect(a.owned()).toHaveLength(shareOfA); // as before: the same table
 });
 
+test("CL14, CL17 — C21 a link that comes back and breaks again: what was taken is kept for 10 s, then given", async () => {
+  const { clock, live, isolated, isolate, moves, join, owners } = region();
+  const a = join("a");
+  join("b");
+  await clock.advance(20_000);
+  const shareOfA = a.owned().length;
+  for (let round = 0; round < 3; round++) {
+    isolate("a");
+    await clock.advance(20_000);
+    expect([owners(), a.isRelieved()]).toEqual([{ b: 32 }, true]);
+    isolated.delete("a");
+    live.set("a", clock.monotonicMs());
+    await firstAtMs(clock, 15_000, () => a.owned().length === shareOfA);
+    await clock.advance(8_000); // its link broke with the last group: isolated after 8 s
+  }
+  expect(movedTwiceWithin(moves, 10_000)).toEqual([]);
+});
+
 test("CL17 — C14, D5 all of a region isolated: each serves on what it has; one is offered every 30 s", async () => {
   const { clock, isolate, events, join, owners } = region();
   join("a");

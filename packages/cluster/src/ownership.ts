@@ -12,7 +12,8 @@
 // What it takes and gives: placement.ts (CL14–CL17).
 import { assert, type Timer } from "@carillon/kernel";
 import type { LossReason, OwnershipDeps, OwnershipOptions } from "./ownership-options.ts";
-import { Placement, PLACEMENT_DEFAULTS } from "./placement.ts";
+import { PLACEMENT_DEFAULTS } from "./placement-limits.ts";
+import { Placement } from "./placement.ts";
 import type { LeaseRow } from "./ports.ts";
 
 /** While something is about to move: a partition given is taken within this (C20). */
@@ -59,11 +60,13 @@ export function createOwnership(options: OwnershipOptions, deps: OwnershipDeps):
   const held = new Map<number, { readonly epoch: number; readonly sinceMs: number }>();
   const limits = { ...PLACEMENT_DEFAULTS, ...options.placement };
   const unservedAtMs = new Map<number, number>(); // of those given and not taken yet
-  const placement = new Placement(memberId, limits, (partition) => {
+  const onTaken = (partition: number): void => {
     const sinceMs = unservedAtMs.get(partition);
     unservedAtMs.delete(partition);
     if (sinceMs !== undefined) deps.onHandedOver?.(partition, clock.monotonicMs() - sinceMs);
-  });
+  };
+  const { tables } = options;
+  const placement = new Placement({ memberId, limits, onTaken, ...(tables && { tables }) });
   const releasing = new Set<number>();
   const acquiring = new Set<number>();
   let phase: "idle" | "running" | "draining" | "stopped" = "idle";

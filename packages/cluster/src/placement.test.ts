@@ -1,7 +1,8 @@
 // Goal: CL14–CL16, rule by rule. Method: one member's decisions on views that are written down.
 import { expect, test } from "vitest";
 import type { PlaceableWorker } from "./membership.ts";
-import { Placement, PLACEMENT_DEFAULTS, type PlacementView } from "./placement.ts";
+import { PLACEMENT_DEFAULTS } from "./placement-limits.ts";
+import { Placement, type PlacementView } from "./placement.ts";
 import type { LeaseRow } from "./ports.ts";
 import { assignPartitions } from "./rendezvous.ts";
 
@@ -49,7 +50,8 @@ function viewOf(
     held: new Map(own.map((partition) => [partition, { sinceMs }])),
   };
 }
-const decide = (view: PlacementView) => new Placement(IDS[0], PLACEMENT_DEFAULTS).decide(view);
+const decide = (view: PlacementView) =>
+  new Placement({ memberId: IDS[0], limits: PLACEMENT_DEFAULTS }).decide(view);
 
 test("CL14 — what was held for less than 10 s is not given, be it to whom it may", () => {
   const all = Array<string>(COUNT).fill(IDS[0]);
@@ -72,7 +74,7 @@ test("CL14 — who has been alive for less than 10 s is given nothing, even when
 });
 
 test("CL15 — a group of 32; the next one only when the last was taken, and nobody waits for an owner", () => {
-  const placement = new Placement(IDS[0], PLACEMENT_DEFAULTS);
+  const placement = new Placement({ memberId: IDS[0], limits: PLACEMENT_DEFAULTS });
   const placeable = [member(IDS[0]), member(IDS[1])];
   const owners: (string | null)[] = Array<string>(COUNT).fill(IDS[0]);
   const first = placement.decide(viewOf(owners, placeable)).give;
@@ -97,7 +99,9 @@ test("CL16 — who holds leases is there, suspect or never heard: nothing moves 
   const given = (owners: readonly string[], more: readonly PlaceableWorker[]): number =>
     living.reduce((sum, self) => {
       const view = viewOf(owners, [...living.map((id) => member(id)), ...more], { self });
-      return sum + new Placement(self, PLACEMENT_DEFAULTS).decide(view).give.length;
+      return (
+        sum + new Placement({ memberId: self, limits: PLACEMENT_DEFAULTS }).decide(view).give.length
+      );
     }, 0);
   const suspect = member(gone, { isSuspect: true, aliveForMs: 0 });
   expect([given(tableOf(ten), [suspect]), given(tableOf(ten), [])]).toEqual([0, 0]);
@@ -131,7 +135,7 @@ test("CL16 — mixed weights: a holder that is suspect, drains or is forgotten k
   const moved = ids
     .filter((id) => id !== heavy)
     .flatMap((self) => {
-      const placement = new Placement(self, PLACEMENT_DEFAULTS);
+      const placement = new Placement({ memberId: self, limits: PLACEMENT_DEFAULTS });
       return [everybody, unheard, suspect, everybody].flatMap((placeable, step) => {
         const view = viewOf(owners, placeable, { self, nowMs: 200_000 + step });
         const { take, give } = placement.decide(view);
@@ -144,7 +148,7 @@ test("CL16 — mixed weights: a holder that is suspect, drains or is forgotten k
 test("CL16 — while a holder never told its weight nothing is given; then what is another's by the true table", () => {
   const { owners, everybody, heavy, self } = ofMixedWeights();
   const unheard = everybody.filter(({ memberId }) => memberId !== heavy);
-  const placement = new Placement(self, PLACEMENT_DEFAULTS);
+  const placement = new Placement({ memberId: self, limits: PLACEMENT_DEFAULTS });
   const give = (placeable: readonly PlaceableWorker[], rows: readonly string[]): number =>
     placement.decide(viewOf(rows, placeable, { self })).give.length;
   expect([give(unheard, owners), give(everybody, owners)]).toEqual([0, 0]);
@@ -174,7 +178,7 @@ test("CL16 — a weight is kept while its member holds leases; of who is gone an
 });
 
 test("CL16 — what it lacks and does not get is looked at slowly after 30 s, until something changes", () => {
-  const placement = new Placement(IDS[0], PLACEMENT_DEFAULTS);
+  const placement = new Placement({ memberId: IDS[0], limits: PLACEMENT_DEFAULTS });
   const others = Array<string>(COUNT).fill(IDS[1]);
   const placeable = [member(IDS[0]), member(IDS[1])];
   const isWaiting = (owners: readonly string[], nowMs: number): boolean =>
@@ -188,7 +192,7 @@ test("CL16 — what it lacks and does not get is looked at slowly after 30 s, un
 });
 
 test("CL17 — D5 relieved by one that never was heard, and alone since its leases ended: it serves, and is relieved no more", () => {
-  const placement = new Placement(IDS[0], PLACEMENT_DEFAULTS);
+  const placement = new Placement({ memberId: IDS[0], limits: PLACEMENT_DEFAULTS });
   const owners: (string | null)[] = [...tableOf(IDS.slice(0, 2))]; // the other is known by leases only
   const look = (nowMs: number) =>
     placement.decide({ ...viewOf(owners, [member(IDS[0])], { nowMs }), isIsolated: true });

@@ -2,8 +2,8 @@
 // What one member takes and gives now, from what it sees of members and lease rows. No I/O; time is
 // passed in. It remembers only what it has seen free and what it has given.
 //   CL14 A held partition is given only when this member has held it for 10 s, and to one that has
-//        been alive for 10 s: a flapping member moves nothing, and no partition moves twice in 10 s
-//        but for failures (C21).
+//        been alive for 10 s: a flapping member, or one whose link flaps, moves no partition twice in
+//        10 s (C21). Leases that run out and a drain do not wait.
 //   CL15 Partitions are given in groups; the next group when the last one was taken, and when nothing
 //        else waits for an owner (C20). What nobody took in 2 s is taken back, and kept for 5 min.
 //   CL16 Members that see each other differently leave nothing unowned: what nobody takes for 5 s is
@@ -18,38 +18,11 @@
 //        takes it back and goes on serving (C14, ADR 0014). It is relieved no more when it has NATS,
 //        is alone, or takes anything: of what it gave then, too, if nobody has it for 8 s.
 import { assert } from "@carillon/kernel";
+import { AgreedTables } from "./agreed-tables.ts";
 import type { PlaceableWorker } from "./membership.ts";
+import type { PlacementLimits } from "./placement-limits.ts";
 import type { LeaseRow } from "./ports.ts";
-import { PartitionTables, type WeightedMember } from "./rendezvous.ts";
-
-export interface PlacementLimits {
-  readonly settleMs: number;
-  /** 0: it takes at once. */
-  readonly listenMs: number;
-  readonly holdMs: number;
-  readonly groupMax: number;
-  readonly takenMaxMs: number;
-  readonly orphanAfterMs: number;
-  readonly orphanAfterIsolatedMs: number;
-  readonly offerMs: number;
-  readonly offerEveryMs: number;
-  readonly spurnedMs: number;
-  readonly soonMaxMs: number;
-}
-
-export const PLACEMENT_DEFAULTS: PlacementLimits = {
-  settleMs: 10_000, // CL14, C21
-  listenMs: 0, // CL19: a node sets 2.5 s, two beats of those that begin with it
-  holdMs: 10_000, // CL14, C21
-  groupMax: 32, // an eighth: their flush and load take some 100 ms
-  takenMaxMs: 2_000, // CL15
-  spurnedMs: 300_000, // CL15: others see the members differently, and may for long
-  soonMaxMs: 30_000, // CL16: longer than a joiner waits for its first group: settleMs and holdMs
-  orphanAfterMs: 5_000, // CL16: longer than members need to agree
-  orphanAfterIsolatedMs: 8_000, // CL17: those with NATS need orphanAfterMs and a look
-  offerMs: 3_000, // CL17: those with NATS look four times a second
-  offerEveryMs: 30_000, // CL17: one of 256 is unserved for 3 s in 30 s
-};
+import type { Tables, TableVersions, WeightedMember } from "./rendezvous.ts";
 
 export interface PlacementView {
   readonly nowMs: number;
@@ -77,31 +50,35 @@ interface Given {
   readonly isOffer: boolean;
 }
 
+export interface PlacementOptions {
+  readonly memberId: string;
+  readonly limits: PlacementLimits;
+  /** Default: this build's. */
+  readonly tables?: TableVersions;
+  /** Another member has a partition that this one gave. */
+  readonly onTaken?: (partition: number, afterMs: number) => void;
+}
+
 const NOTHING: PlacementDecision = { take: [], give: [], isOffer: false, isWaiting: false };
 
 export class Placement {
   readonly #memberId: string;
   readonly #limits: PlacementLimits;
   readonly #onTaken: (partition: number, afterMs: number) => void;
+  readonly #agreed: AgreedTables;
   readonly #freeSinceMs = new Map<number, number>();
   readonly #given = new Map<number, Given>(); // not taken by anybody yet
   readonly #keptUntilMs = new Map<number, number>();
-  readonly #weights = new Map<string, number>(); // of members that are known or hold leases
   #wanted = { partitions: "", sinceMs: Number.NEGATIVE_INFINITY };
-  #tables: PartitionTables | undefined;
   #isRelieved = false; // somebody took what was offered
   #nextOfferAtMs = Number.NEGATIVE_INFINITY;
 
-  /** `onTaken`: another member has a partition that this one gave. */
-  constructor(
-    memberId: string,
-    limits: PlacementLimits,
-    onTaken: (partition: number, afterMs: number) => void = () => undefined,
-  ) {
+  constructor({ memberId, limits, tables, onTaken }: PlacementOptions) {
     assert(limits.groupMax > 0, "CL15 a group has a size");
     this.#memberId = memberId;
     this.#limits = limits;
-    this.#onTaken = onTaken;
+    this.#agreed = new AgreedTables(tables);
+    this.#onTaken = onTaken ?? (() => undefined);
   }
 
   /** Isolated, it has given what it had to somebody who took it (CL17). */
@@ -151,7 +128,7 @@ export class Placement {
 
   #decideIsolated(view: PlacementView): PlacementDecision {
     const { offerMs, offerEveryMs, orphanAfterIsolatedMs, groupMax } = this.#limits;
-    const { nowMs, held } = view;
+    const { nowMs } = view;
     const refused = [...this.#given].flatMap(([partition, { atMs, isOffer }]) =>
       nowMs - atMs >= (isOffer ? offerMs : orphanAfterIsolatedMs) ? [partition] : [],
     );
@@ -165,16 +142,19 @@ export class Placement {
       this.#nextOfferAtMs = nowMs + offerEveryMs;
     }
     const isDue = this.#isRelieved || nowMs >= this.#nextOfferAtMs;
-    if (take.length > 0 || held.size === 0 || this.#given.size > 0 || !isDue)
+    const ripe = this.#heldLong(view);
+    if (take.length > 0 || ripe.length === 0 || this.#given.size > 0 || !isDue)
       return { ...NOTHING, take, isWaiting: this.#given.size > 0 };
     this.#nextOfferAtMs = nowMs + offerEveryMs;
-    const give = [...held.keys()].slice(0, this.#isRelieved ? groupMax : 1);
+    const give = ripe.slice(0, this.#isRelieved ? groupMax : 1);
     return { take, give, isOffer: !this.#isRelieved, isWaiting: true };
   }
 
-  #tablesOf({ partitionCount }: PlacementView): PartitionTables {
-    this.#tables ??= new PartitionTables(partitionCount); // the home's: it never changes
-    return this.#tables;
+  /** Of those who may take anything or hold leases (CL21). */
+  #tablesOf({ partitionCount, placeable, rows }: PlacementView): Tables {
+    const members = holdersOf(rows);
+    for (const { memberId, isSuspect } of placeable) if (!isSuspect) members.add(memberId);
+    return this.#agreed.of(members, partitionCount);
   }
 
   #isListening({ aliveForMs }: PlaceableWorker, { rows }: PlacementView): boolean {
@@ -204,14 +184,14 @@ export class Placement {
     );
     for (const { memberId } of placeable) owners.delete(memberId);
     const unheard = [...owners].map((memberId) => {
-      return { memberId, weight: this.#weights.get(memberId) ?? 1 };
+      return { memberId, weight: this.#agreed.weightOf(memberId) ?? 1 };
     });
     return [...known, ...unheard];
   }
 
   /** Without the weight of one, this member's table is not the others' (CL16). */
   #knowsHolders({ rows }: PlacementView): boolean {
-    return [...holdersOf(rows)].every((memberId) => this.#weights.has(memberId));
+    return [...holdersOf(rows)].every((memberId) => this.#agreed.weightOf(memberId) !== undefined);
   }
 
   /** It lacks some of what is its own by its table, and what it lacks has changed of late (CL16). */
@@ -222,21 +202,25 @@ export class Placement {
   }
 
   #surplus(
-    { held, nowMs }: PlacementView,
+    view: PlacementView,
     alive: readonly PlaceableWorker[],
     stableTable: readonly string[],
   ): number[] {
-    const { holdMs, groupMax } = this.#limits;
     const heirs = new Set(
       alive.filter((one) => this.#isSettled(one)).map(({ memberId }) => memberId),
     );
     heirs.delete(this.#memberId);
-    return [...held]
-      .filter(([partition]) => heirs.has(stableTable[partition] ?? ""))
-      .filter(([, { sinceMs }]) => nowMs - sinceMs >= holdMs) // CL14
-      .filter(([partition]) => nowMs >= (this.#keptUntilMs.get(partition) ?? 0)) // CL15
-      .map(([partition]) => partition)
-      .slice(0, groupMax);
+    return this.#heldLong(view)
+      .filter((partition) => heirs.has(stableTable[partition] ?? ""))
+      .filter((partition) => view.nowMs >= (this.#keptUntilMs.get(partition) ?? 0)) // CL15
+      .slice(0, this.#limits.groupMax);
+  }
+
+  /** What may be given at all: for long enough in this hand, also when its link flaps (CL14). */
+  #heldLong({ held, nowMs }: PlacementView): number[] {
+    return [...held].flatMap(([partition, { sinceMs }]) =>
+      nowMs - sinceMs >= this.#limits.holdMs ? [partition] : [],
+    );
   }
 
   /** What this member gave and nobody took (CL15). */
@@ -252,11 +236,7 @@ export class Placement {
   }
 
   #see({ rows, nowMs, isIsolated, placeable }: PlacementView): void {
-    const holders = holdersOf(rows);
-    const known = new Set(placeable.map(({ memberId }) => memberId));
-    for (const memberId of this.#weights.keys())
-      if (!holders.has(memberId) && !known.has(memberId)) this.#weights.delete(memberId);
-    for (const { memberId, weight } of placeable) this.#weights.set(memberId, weight);
+    this.#agreed.see(placeable, holdersOf(rows));
     if (!isIsolated) {
       this.#isRelieved = false;
       this.#nextOfferAtMs = Number.NEGATIVE_INFINITY;

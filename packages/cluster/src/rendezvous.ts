@@ -16,6 +16,14 @@ export interface WeightedMember {
   readonly weight: number;
 }
 
+/** Owner of each partition among these members; a function of them alone (CL1). */
+export interface Tables {
+  ownersOf(placeable: readonly WeightedMember[]): string[];
+}
+
+/** By version, from 1: what a build can compute. `(partitionCount)`. */
+export type TableVersions = readonly ((partitionCount: number) => Tables)[];
+
 /** One member's order of all partitions: a function of its id. */
 interface Order {
   readonly hashes: Uint32Array; // by partition
@@ -37,6 +45,12 @@ const LOAD_SLACK = 0.15; // ε of bounded-load rendezvous; more moves less, less
 const KEY_STEP = 2 ** 16; // above any partition
 const ORDERS_MAX = 512; // members seen of late; 2 KB each
 
+/**
+ * A table that answers differently is a new version at the end; the ones before it stay as long as
+ * nodes of their builds may run in one region with this one (CL21). Source: ADR 0017.
+ */
+export const TABLE_VERSIONS: TableVersions = [(count) => new PartitionTables(count)];
+
 /** The table of one set of members. Keep `PartitionTables` where more than one is asked for. */
 export function assignPartitions(
   placeable: readonly WeightedMember[],
@@ -46,7 +60,7 @@ export function assignPartitions(
 }
 
 /** Tables, with the orders of the members kept: they cost more than the rest. */
-export class PartitionTables {
+export class PartitionTables implements Tables {
   readonly #partitionCount: number;
   readonly #quantiles: Float64Array;
   readonly #orders = new Map<string, Order>();

@@ -4,7 +4,8 @@ import { FakeClock } from "@carillon/testkit";
 import { FakeLeaseStore } from "./fake-lease-store.ts";
 import type { PlaceableWorker } from "./membership.ts";
 import { createOwnership } from "./ownership.ts";
-import type { PlacementLimits } from "./placement.ts";
+import type { PlacementLimits } from "./placement-limits.ts";
+import { TABLE_VERSIONS, type TableVersions } from "./rendezvous.ts";
 
 export const OPTIONS = {
   home: "fra",
@@ -21,6 +22,7 @@ export function region(placement: Partial<PlacementLimits> = {}) {
   const leases = new FakeLeaseStore(OPTIONS.partitionCount, clock.monotonicMs);
   const live = new Map<string, number>(); // member → since when it is alive to others
   const weights = new Map<string, number>(); // default 1
+  const versions = new Map<string, number>(); // default: this build's
   const deaf = new Map<string, string>(); // member → whom it does not hear
   const isolated = new Map<string, PlaceableWorker[]>();
   const moves: { atMs: number; partition: number; memberId: string }[] = [];
@@ -33,16 +35,24 @@ export function region(placement: Partial<PlacementLimits> = {}) {
       weight: weights.get(memberId) ?? 1,
       aliveForMs: clock.monotonicMs() - sinceMs,
       isSuspect: false,
+      tables: versions.get(memberId) ?? TABLE_VERSIONS.length,
     }));
   /** It hears nobody, and nobody hears it; what it knew of others stays. */
   const isolate = (...memberIds: string[]): void => {
     const frozen = seen();
     for (const memberId of memberIds) isolated.set(memberId, frozen);
   };
-  const join = (memberId: string) => {
+  /** `tables`: of another build than this one. */
+  const join = (memberId: string, tables?: TableVersions) => {
     live.set(memberId, clock.monotonicMs());
+    if (tables !== undefined) versions.set(memberId, tables.length);
     const ownership = createOwnership(
-      { ...OPTIONS, memberId, placement: { ...OPTIONS.placement, ...placement } },
+      {
+        ...OPTIONS,
+        memberId,
+        placement: { ...OPTIONS.placement, ...placement },
+        ...(tables && { tables }),
+      },
       {
         leases,
         placeable: () =>

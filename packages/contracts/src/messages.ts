@@ -167,6 +167,8 @@ export const beatSchema = z.object({
   load: z.number().optional(),
   /** Its share of partitions, relative to other members; absent: 1. */
   weight: z.number().min(1).max(100).optional(),
+  /** The highest version of the partitions' table that it can compute; absent: 1 (ADR 0017). */
+  tables: z.int().min(1).optional(),
   /** Counts only when its roles name worker. */
   owned: z.record(z.string(), z.array(z.tuple([partitionSchema, z.int().nonnegative()]))),
   links: z.record(memberIdSchema, z.int().nonnegative()),
