@@ -259,8 +259,9 @@ const outboxStep: Step = async (dice, { real, database }) => {
   const kept = someOf(dice, ids).filter((id) => !done.includes(id) && !later.includes(id));
   await real.outbox.withhold(kept);
   outbox.withhold(database, kept);
-  const probed = await real.outbox.probe(target, limitCount);
-  const simulatedProbed = outbox.probe(database, target, limitCount);
+  const turn = { afterTenantId: dice.pick(["", ...TENANTS]), limitCount: dice.pick([1, 3]) };
+  const probed = await real.outbox.probe(target, turn);
+  const simulatedProbed = outbox.probe(database, target, turn);
   const arrived = someOf(dice, probed).map(({ id }) => id);
   await real.outbox.markDone(arrived);
   outbox.markDone(database, arrived);

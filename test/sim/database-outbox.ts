@@ -70,18 +70,23 @@ export function withhold(database: Database, ids: readonly number[]): void {
   defer(database, ids, Infinity);
 }
 
-export function probe(database: Database, targetRegion: string, limitCount: number): OutboxRow[] {
-  const tenants = new Set<string>();
-  return withheldOf(database, targetRegion)
-    .map((row) => rowOf(database, row))
-    .filter((row) => {
-      assert(row.kind === "notification", "only notifications are withheld");
-      const { tenantId } = row.item.notification;
-      const isOldest = !tenants.has(tenantId);
-      tenants.add(tenantId);
-      return isOldest;
-    })
-    .slice(0, limitCount);
+export function probe(
+  database: Database,
+  targetRegion: string,
+  asked: { readonly afterTenantId: string; readonly limitCount: number },
+): OutboxRow[] {
+  const oldest = new Map<string, OutboxRow>();
+  for (const withheld of withheldOf(database, targetRegion)) {
+    const row = rowOf(database, withheld);
+    assert(row.kind === "notification", "only notifications are withheld");
+    const { tenantId } = row.item.notification;
+    if (!oldest.has(tenantId)) oldest.set(tenantId, row);
+  }
+  const tenants = [...oldest.keys()].toSorted();
+  const isLater = (tenantId: string): boolean => tenantId > asked.afterTenantId;
+  return [...tenants.filter(isLater), ...tenants.filter((tenantId) => !isLater(tenantId))]
+    .slice(0, asked.limitCount)
+    .flatMap((tenantId) => oldest.get(tenantId) ?? []);
 }
 
 export function release(

@@ -154,8 +154,8 @@ export function createSimStore(
         run("outbox.defer", () => outbox.defer(database, ids, forMs)),
       withhold: (ids: readonly number[]) =>
         run("outbox.withhold", () => outbox.withhold(database, ids)),
-      probe: (target: string, limitCount: number) =>
-        run("outbox.probe", () => outbox.probe(database, target, limitCount)),
+      probe: (target: string, asked: Parameters<typeof outbox.probe>[2]) =>
+        run("outbox.probe", () => outbox.probe(database, target, asked)),
       release: (target: string, probes: readonly OutboxProbe[], limitCount: number) =>
         run("outbox.release", () => outbox.release(database, target, { probes, limitCount })),
       oldestAgeMs: () => run("outbox.oldestAgeMs", () => null),

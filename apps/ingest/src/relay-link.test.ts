@@ -20,10 +20,11 @@ function createOutbox(clock: FakeClock) {
     backlog: undefined as { holder: string; untilMs: number } | undefined,
     isOverdue: false,
     isBroken: false,
+    failsOnce: undefined as string | undefined, // a call
     done: [] as number[],
     deferred: [] as number[],
     withheld: [] as RelayEntry[], // of one tenant
-    releasedMax: Number.POSITIVE_INFINITY,
+    releasedMax: Infinity, // by one statement
     calls: [] as string[],
   };
   const withoutIds = (ids: readonly number[]) => (rows: RelayEntry[]) =>
@@ -31,7 +32,10 @@ function createOutbox(clock: FakeClock) {
   const connect = (holder: string): RelayOutbox => {
     const call = (name: string): void => {
       state.calls.push(`${holder} ${name}`);
-      if (state.isBroken) throw new Fault("down", { code: "store_unavailable", isRetryable: true });
+      const isFailing = state.failsOnce === name;
+      if (isFailing) state.failsOnce = undefined;
+      if (state.isBroken || isFailing)
+        throw new Fault("down", { code: "store_unavailable", isRetryable: true });
     };
     const remove = (ids: readonly number[]): void => {
       state.turn = withoutIds(ids)(state.turn);
@@ -84,11 +88,12 @@ function createOutbox(clock: FakeClock) {
       },
       async probe() {
         const rows = state.withheld.slice(0, 1);
-        const release = async (): Promise<number> => {
-          if (rows[0] === undefined || state.withheld.includes(rows[0])) return 0;
-          const due = state.withheld.splice(0, state.releasedMax);
+        const release = async () => {
+          call("releases");
+          const isTaken = rows[0] !== undefined && !state.withheld.includes(rows[0]);
+          const due = isTaken ? state.withheld.splice(0, state.releasedMax) : [];
           state.apart.push(...due);
-          return due.length;
+          return { count: due.length, isWhole: due.length < state.releasedMax };
         };
         return { rows, release };
       },
@@ -348,20 +353,38 @@ test("IN42 — of withheld rows one goes out every 15 s; once it is taken the ot
   await link.stop();
 });
 
-test("IN42 — more withheld rows than are released together: the next probe goes out at once, not 15 s later", async () => {
-  const { clock, link, outbox, heard } = start();
+test("IN42 — what one statement does not release, or cannot, is released by the next, without another probe", async () => {
+  const { clock, link, outbox, heard, faults } = start();
   outbox.withheld.push(...entries(1, 2, 3, 4, 5, 6));
   outbox.releasedMax = 2;
   link.start();
-  for (let count = 0; count < 40; count++) await clock.advance(500);
-  expect(heard).toEqual([
-    { atMs: 16_000, ids: [1] },
-    { atMs: 16_000, ids: [2, 3] },
-    { atMs: 16_000, ids: [4] },
-    { atMs: 16_000, ids: [5, 6] },
-  ]);
-  expect(outbox.done).toEqual([1, 2, 3, 4, 5, 6]);
+  for (let count = 0; count < 29; count++) await clock.advance(500);
+  outbox.failsOnce = "releases";
+  for (let count = 0; count < 10; count++) await clock.advance(500);
+  expect(heard.map(({ ids }) => ids)).toEqual([[1], [2, 3], [4, 5], [6]]);
+  expect(faults).toEqual(["outbox.release"]);
+  expect([outbox.done, outbox.withheld]).toEqual([[1, 2, 3, 4, 5, 6], []]);
   await link.stop();
+});
+
+test("IN42 — three nodes: each released row goes out once, a node's in the order of the outbox; new ones do not wait", async () => {
+  const { clock, link: a, createLink, commit, outbox, heard } = start({ batchItemsMax: 2 });
+  const [b, c] = [createLink("b"), createLink("c")];
+  for (const link of [a, b, c]) link.start();
+  await clock.advance(0);
+  outbox.apart.push(...entries(1, 2, 3, 4, 5, 6)); // released
+  outbox.calls.length = 0;
+  a.sweepSoon();
+  b.sweepSoon();
+  commit(c, 7);
+  await clock.advance(0);
+  expect(heard.map(({ ids }) => ids)).toEqual([[7], [1, 2], [3, 4], [5, 6]]);
+  expect(outbox.calls.filter((call) => call.endsWith("claims")).slice(0, 2)).toEqual([
+    "a claims",
+    "b claims",
+  ]);
+  expect(outbox.done.toSorted((left, right) => left - right)).toEqual([1, 2, 3, 4, 5, 6, 7]);
+  for (const link of [a, b, c]) await link.stop();
 });
 
 test("IN11 — beyond the limit rows are left to the sweep, and it comes at once", async () => {

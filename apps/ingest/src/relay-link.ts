@@ -11,11 +11,12 @@
 //   IN40 From the backlog goes what is the oldest in the outbox when it is read, and is read again after
 //        a failure: nobody leaves out an older row, however many send, sleep or die (C22, ADR 0016).
 //   IN41 A batch that has no answer for `slowAfterMs` begins a backlog: others must not overtake it.
-//   IN42 Withheld rows cost no more than one row of each tenant every 15 s; when one is taken the rest of
-//        that tenant's go out, in the order of the outbox.
+//   IN42 Withheld rows cost no more than one row of each of some tenants every 15 s, in turn; when one is
+//        taken the rest of its tenant go out, each by one node: in the order of the outbox those that one
+//        node claims, while nothing fails. Between nodes, and with new rows, there is no order (ADR 0016).
 import type { Bus } from "@carillon/bus";
 import { backoffDelayMs, type Clock, Fault, type Random, type Timer } from "@carillon/kernel";
-import type { RelayOutbox, RelayWay } from "./relay-outbox.ts";
+import type { RelayOutbox, RelayProbe, RelayWay } from "./relay-outbox.ts";
 import { type RelayEntry, type RelayOutcome, RelaySender } from "./relay-sender.ts";
 
 export interface RelayLimits {
@@ -73,6 +74,7 @@ export class RelayLink {
   #isAskedFor = false;
   #isResting = false;
   #probeAtMs: number;
+  #unreleased: RelayProbe | undefined; // of tenants that are welcome again more is withheld
   #failuresCount = 0;
   #loop: Promise<void> | undefined;
   #wake: (() => void) | undefined;
@@ -242,15 +244,21 @@ export class RelayLink {
 
   /** IN42. True: withheld rows are due now. */
   async #probe(): Promise<boolean> {
+    if (this.#unreleased !== undefined) return await this.#release(this.#unreleased);
     if (this.#clock.monotonicMs() < this.#probeAtMs) return false;
     this.#probeAtMs = this.#clock.monotonicMs() + PROBE_EVERY_MS;
     const probe = await this.#ask("outbox.probe", () => this.#options.outbox.probe());
     if (probe === undefined || probe.rows.length === 0) return false;
     await this.#sendMore("outbox.probe", async () => [...probe.rows]);
-    const releasedCount = await this.#ask("outbox.release", () => probe.release());
-    if (releasedCount === undefined || releasedCount === 0) return false;
-    this.#probeAtMs = this.#clock.monotonicMs(); // there may be more of that tenant
-    return true;
+    return await this.#release(probe);
+  }
+
+  /** What is not released is tried again with the next sweep, and not left to the tenant's next turn. */
+  async #release(probe: RelayProbe): Promise<boolean> {
+    this.#unreleased = probe;
+    const released = await this.#ask("outbox.release", () => probe.release());
+    if (released?.isWhole === true) this.#unreleased = undefined;
+    return released !== undefined && released.count > 0;
   }
 
   /** Beside what is queued, which follows. True: there may be more. */

@@ -26,14 +26,17 @@ export interface RelayOutbox {
   markDone(outboxIds: readonly number[]): Promise<void>;
   defer(outboxIds: readonly number[]): Promise<void>;
   withhold(outboxIds: readonly number[]): Promise<void>;
-  /** One withheld row of each tenant. */
+  /** One withheld row of each of the tenants whose turn it is: so many together, then the next ones. */
   probe(): Promise<RelayProbe>;
 }
 
 export interface RelayProbe {
   readonly rows: readonly RelayEntry[];
-  /** Makes the others due of tenants whose row is done by now; returns how many. */
-  release(): Promise<number>;
+  /**
+   * Makes the others due of tenants whose row is done by now: a statement's worth, and `isWhole` false when
+   * there may be more.
+   */
+  release(): Promise<{ readonly count: number; readonly isWhole: boolean }>;
 }
 
 export type StoredOutbox = Omit<Store["outbox"], "oldestAgeMs" | "backlog">;
@@ -44,7 +47,7 @@ const CLAIM_RETRY_MS = 5_000;
 const PUT_OFF_RETRY_MS = 15_000;
 /** Tenants that are probed together: a statement and a few messages. */
 const PROBES_MAX = 1_024;
-/** One statement's worth; the next probe, at once, releases more. */
+/** One statement's worth; another one, at once, releases more. */
 const RELEASED_MAX = 10_000;
 
 /** `holder`: this node, in this run. */
@@ -53,6 +56,7 @@ export function relayOutboxOf(
   targetRegion: string,
   holder: string,
 ): RelayOutbox {
+  let probedTenantId = ""; // the last one
   return {
     async takeOver(options) {
       const taken = await outbox.takeOver({ ...options, targetRegion, holder });
@@ -69,13 +73,18 @@ export function relayOutboxOf(
     defer: (outboxIds) => outbox.defer(outboxIds, PUT_OFF_RETRY_MS),
     withhold: (outboxIds) => outbox.withhold(outboxIds),
     async probe() {
-      const rows = await outbox.probe(targetRegion, PROBES_MAX);
+      const asked = { afterTenantId: probedTenantId, limitCount: PROBES_MAX };
+      const rows = await outbox.probe(targetRegion, asked);
       const probes = rows.flatMap((row) =>
         row.kind === "notification" ? { id: row.id, tenantId: row.item.notification.tenantId } : [],
       );
+      probedTenantId = probes.at(-1)?.tenantId ?? "";
       return {
         rows: rows.map(entryOfRow),
-        release: () => outbox.release(targetRegion, probes, RELEASED_MAX),
+        async release() {
+          const count = await outbox.release(targetRegion, probes, RELEASED_MAX);
+          return { count, isWhole: count < RELEASED_MAX };
+        },
       };
     },
   };

@@ -1,6 +1,8 @@
 // packages/store/src/counts.ts
 // How far notifications are in this region: popcounts over their ledger rows (DESIGN §5, step 7).
-// Plan: ledger_notification → one row per partition concerned; bit_count reads each set once.
+// Plan: ledger_notification → one row per partition concerned; bit_count reads each set once. No index
+// serves `is not distinct from`: a database has one home, and until its tables were analysed Postgres
+// takes it for as selective as the notification and reads the home's whole ledger for each.
 import { type Counts, zeroCounts } from "@carillon/contracts";
 import type { Statements } from "./pool.ts";
 
@@ -36,7 +38,7 @@ export async function readProgress(
       coalesce(sum(bit_count(l.read)), 0)::bigint as read,
       coalesce(sum(bit_count(l.acknowledged)), 0)::bigint as acknowledged
     from notification n
-    left join ledger l on l.home = ${scope.home} and l.notification_id = n.id
+    left join ledger l on l.notification_id = n.id and l.home is not distinct from ${scope.home}
     where n.id = any(${notificationIds}::uuid[]) and n.tenant_id = ${scope.tenantId}
       and n.audience is not null
     group by n.id`;

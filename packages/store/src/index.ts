@@ -14,7 +14,8 @@ export type { HeldPartition, LedgerUpdate, WriteOutcome } from "./ledger-flush.t
 export type { LedgerRow, LedgerRowState, LedgerSets } from "./ledger-rows.ts";
 export type { LedgerTail, TailOptions } from "./ledger-tail.ts";
 export type { NotificationDetails, SqlNotifications } from "./notifications.ts";
-export type { OutboxProbe, OutboxRow, SqlOutbox, TakeOver, TakeOverOptions } from "./outbox.ts";
+export type { OutboxRow, SqlOutbox, TakeOver, TakeOverOptions } from "./outbox.ts";
+export type { OutboxProbe } from "./outbox-withheld.ts";
 export type { StoreOptions } from "./pool.ts";
 export type { QuarantinedRecipient, QuarantineTimes, SqlQuarantine } from "./quarantine.ts";
 export { createStore, type Store } from "./store.ts";

@@ -3,7 +3,7 @@
 // which recipient's process held it, so that the next owner of the partition does not run it.
 // A module of its own, loaded at the node's start: nothing is loaded when it matters.
 //   ST27 A line `node.last_words` says what was written down, also when that is nothing: that a
-//        session held the thread helps no next owner. `node.stuck` knows only whether they ended in time.
+//        session held the thread helps no next owner. `node.stuck` says `done` or `nothing` for the two.
 import { write } from "node:fs";
 import { postgres } from "./driver.ts";
 import { int8 } from "./pool.ts";
@@ -25,14 +25,18 @@ type Culprit =
 export async function lastWords(
   culprit: Culprit,
   { url, home, times }: LastWordsData,
-): Promise<void> {
+): Promise<"done" | "nothing"> {
   const recipient = recipientOf(culprit, home);
-  if (recipient === undefined) return tell({ written: "nothing", culprit: culprit.kind });
+  if (recipient === undefined) {
+    tell({ written: "nothing", culprit: culprit.kind });
+    return "nothing";
+  }
   const sql = postgres(url, { max: 1, connect_timeout: CONNECT_TIMEOUT_SECONDS, types: { int8 } });
   const reason = "its process held the thread of its node, which was ended";
   await putQuarantine(sql, home, { ...recipient, reason }, times);
   tell({ written: "quarantine", ...recipient });
   await sql.end({ timeout: 0 });
+  return "done";
 }
 
 function recipientOf(

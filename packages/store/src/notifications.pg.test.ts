@@ -13,6 +13,7 @@ import {
   TENANT,
   type TestPostgres,
 } from "./test-database.ts";
+import { rowsRead } from "./test-reads.ts";
 
 let postgres: TestPostgres;
 beforeAll(async () => {
@@ -67,6 +68,40 @@ test("A4 — counts are popcounts over both forms, and the state follows the row
   });
   const others = await store.notifications.countsOf({ home: HOME, tenantId: "other" }, [smallId!]);
   expect(others.get(smallId!)).toEqual(zero); // D8
+});
+
+test("A4 — counts read the rows of their notifications only, also before the database knows its tables", async () => {
+  const database = await postgres.newDatabase();
+  const { store, sql } = database;
+  const item = acceptItem(BROADCAST);
+  await store.notifications.accept(HOME, [item]);
+  const rows = await sql<{ id: string }[]>`
+    with more as (
+      insert into notification (id, tenant_id, accepted_region, accepted_at, expires_at, priority, content,
+        exclude, audience, target_regions, is_accepted_here)
+      select gen_random_uuid(), tenant_id, accepted_region, accepted_at, expires_at, priority, content,
+        exclude, audience, target_regions, is_accepted_here
+      from notification, generate_series(1, 10000)
+      returning id
+    ), numbered as (
+      select id, row_number() over () as number from more
+    ), direct as (
+      insert into ledger (home, partition, "offset", notification_id, directory_version, state, members)
+      select ${HOME}, (number + place) % 40, 1000 + number * 3 + place, id, 1, 1, array[1]
+      from numbered, generate_series(0, 2) as place
+    )
+    select id from numbered where number <= 1000`;
+  const states = new Map<string, number>();
+  const readCount = await rowsRead(database, "ledger", async (reader) => {
+    const scope = { home: HOME, tenantId: TENANT };
+    const counts = await reader.notifications.countsOf(
+      scope,
+      rows.map(({ id }) => id),
+    );
+    for (const { state } of counts.values()) states.set(state, (states.get(state) ?? 0) + 1);
+  });
+  expect([...states]).toEqual([["delivering", 1_000]]);
+  expect(readCount).toBeLessThan(256 + 3 * 10_000 + 10); // none twice
 });
 
 test("W2 — an inbox shows one recipient's rows newest first, page by page, without a gap", async () => {

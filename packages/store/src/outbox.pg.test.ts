@@ -11,6 +11,7 @@ import {
   TENANT,
   type TestPostgres,
 } from "./test-database.ts";
+import { rowsRead } from "./test-reads.ts";
 
 let postgres: TestPostgres;
 beforeAll(async () => {
@@ -186,41 +187,94 @@ test("ST17 — what was put off goes out of turn, claimed once, and holds up no 
   expect(await store.outbox.backlog("lon")).toBe(0);
 });
 
+/** Commits of one notification each, of these tenants, for lon; their outbox ids. */
+async function postOf(store: Store, tenantIds: readonly string[]): Promise<number[]> {
+  const remotes = [{ region: "lon", audience: BROADCAST }];
+  const items = tenantIds.map((tenantId) => {
+    const item = acceptItem(null, { remotes });
+    return { ...item, notification: { ...item.notification, tenantId } };
+  });
+  const results = await store.notifications.accept(HOME, items);
+  return results.map((result) => {
+    if (result.kind !== "accepted") throw new Error(`expected accepted, got ${result.kind}`);
+    return result.outboxIds["lon"] ?? 0;
+  });
+}
+
+const probe = (store: Store, afterTenantId = "", limitCount = 10) =>
+  store.outbox.probe("lon", { afterTenantId, limitCount });
+const probedOf = async (...asked: Parameters<typeof probe>) =>
+  (await probe(...asked)).map(({ id }) => id);
+
 test("ST25 — withheld rows are due for nobody; a probe is one row of each tenant, and done it releases the rest", async () => {
   const { store } = await postgres.newDatabase();
-  const remotes = [{ region: "lon", audience: BROADCAST }];
-  const idsBy = new Map<string, number[]>([
-    ["strict", []],
-    ["other", []],
-  ]);
-  for (const tenantId of ["strict", "other", "strict", "strict", "other"]) {
-    const item = acceptItem(null, { remotes });
-    const [result] = await store.notifications.accept(HOME, [
-      { ...item, notification: { ...item.notification, tenantId } },
-    ]);
-    if (result?.kind !== "accepted") throw new Error(`expected accepted, got ${result?.kind}`);
-    idsBy.get(tenantId)?.push(result.outboxIds["lon"] ?? 0);
-  }
-  const [strict = [], other = []] = idsBy.values();
-  await store.outbox.withhold([...strict, ...other]);
+  const ids = await postOf(store, ["strict", "other", "strict", "strict", "other"]);
+  const [strict, other] = [ids.filter((_, at) => at % 3 !== 1), [ids[1]!, ids[4]!]];
+  await store.outbox.withhold(ids);
   expect(await takeOver(store, "a")).toEqual({ kind: "none" });
   expect(await store.outbox.claim("lon", 10, 60_000)).toEqual([]);
   expect(await store.outbox.backlog("lon")).toBe(5);
-  const probed = await store.outbox.probe("lon", 10);
-  expect(probed.map(({ id }) => id)).toEqual([strict[0], other[0]]);
-  expect((await store.outbox.probe("lon", 1)).map(({ id }) => id)).toEqual([strict[0]]);
-  expect(await store.outbox.probe("par", 10)).toEqual([]);
+  expect(await probedOf(store)).toEqual([other[0], strict[0]]);
+  expect(await store.outbox.probe("par", { afterTenantId: "", limitCount: 10 })).toEqual([]);
   const probes = [
     { id: strict[0]!, tenantId: "strict" },
     { id: other[0]!, tenantId: "other" },
   ];
   expect(await store.outbox.release("lon", probes, 10)).toBe(0); // neither was taken
   await store.outbox.markDone([strict[0]!]);
+  expect(await store.outbox.release("par", probes, 10)).toBe(0); // another target
   expect(await store.outbox.release("lon", probes, 1)).toBe(1); // the oldest
   expect(await store.outbox.release("lon", probes, 10)).toBe(1);
   const claimed = await store.outbox.claim("lon", 10, 60_000);
   expect(claimed.map(({ id }) => id)).toEqual(strict.slice(1));
-  expect((await store.outbox.probe("lon", 10)).map(({ id }) => id)).toEqual([other[0]]);
+  expect(await probedOf(store)).toEqual([other[0]]);
+});
+
+test("ST25 — of more tenants than one probe takes each one's turn comes, round and round", async () => {
+  const { store } = await postgres.newDatabase();
+  const [first, , second, third] = await postOf(store, ["a", "a", "b", "c"]);
+  await store.outbox.withhold([first!, first! + 1, second!, third!]);
+  expect(await probedOf(store, "", 1)).toEqual([first]);
+  expect(await probedOf(store, "a", 1)).toEqual([second]);
+  expect(await probedOf(store, "b", 2)).toEqual([third, first]);
+  expect(await probedOf(store, "a", 10)).toEqual([second, third, first]); // each once
+  expect(await probedOf(store, "c", 2)).toEqual([first, second]);
+  expect(await probedOf(store, "bb", 1)).toEqual([third]); // b itself is gone
+});
+
+test("ST25 — rows that a node of the build before has withheld are probed and released like the others", async () => {
+  const { store, sql } = await postgres.newDatabase();
+  const ids = await postOf(store, ["strict", "strict"]);
+  await sql`update outbox set attempt_count = attempt_count + 1, next_attempt_at = 'infinity'`;
+  expect(await probedOf(store)).toEqual([ids[0]]);
+  await store.outbox.markDone([ids[0]!]);
+  const probes = [{ id: ids[0]!, tenantId: "strict" }];
+  expect(await store.outbox.release("lon", probes, 10)).toBe(1);
+});
+
+test("ST25 — a probe reads two rows of each of its tenants, however many are withheld", async () => {
+  const database = await postgres.newDatabase();
+  const { store, sql } = database;
+  const [id] = await postOf(store, ["t"]);
+  await sql`
+    with more as (
+      insert into notification (id, tenant_id, accepted_region, accepted_at, expires_at, priority, content,
+        exclude, target_regions, is_accepted_here)
+      select gen_random_uuid(), 't' || lpad((number % 2000)::text, 4, '0'), accepted_region, accepted_at,
+        expires_at, priority, content, exclude, target_regions, is_accepted_here
+      from notification, generate_series(1, 10000) as number
+      returning id, tenant_id
+    )
+    insert into outbox (target_region, kind, notification_id, payload, next_attempt_at, attempt_count,
+      withheld_tenant)
+    select 'lon', 'notification', id, '{"kind":"broadcast"}', 'infinity', 1, tenant_id from more`;
+  await store.outbox.markDone([id!]);
+  const probed: number[] = [];
+  const readCount = await rowsRead(database, "outbox", async (prober) => {
+    probed.push(...(await probedOf(prober, "t1949", 100))); // the last 50, then the first
+  });
+  expect(new Set(probed).size).toBe(100);
+  expect(readCount).toBeLessThanOrEqual(2 * 100 + 10); // of 10,000; some of what came before
 });
 
 test("ST25 — a probe that one region has taken releases nothing of what another one withholds", async () => {

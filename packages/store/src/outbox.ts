@@ -7,8 +7,6 @@
 //        one holder at a time. A holder that dies, or sleeps, leaves them to the others after `holdMs`;
 //        what two have sent is absorbed by the target, and neither has left out an older one (C22).
 //   ST23 A backlog ends in the statement that sees that nothing waits in turn.
-//   ST25 A withheld row is due for nobody until a probe of its tenant is done: what they cost does not grow
-//        with how many there are, but for one read of a probe.
 import type { HomesBatch, RegionAudience, RelayItem } from "@carillon/contracts";
 import { intsOf } from "./arrays.ts";
 import {
@@ -16,6 +14,13 @@ import {
   type NotificationRecord,
   notificationOf,
 } from "./notification-rows.ts";
+import {
+  oldestWithheld,
+  type OutboxProbe,
+  type ProbeOptions,
+  releaseRows,
+  withholdRows,
+} from "./outbox-withheld.ts";
 import type { Pool } from "./pool.ts";
 
 interface OutboxBase {
@@ -26,11 +31,6 @@ interface OutboxBase {
 export type OutboxRow =
   | (OutboxBase & { readonly kind: "notification"; readonly item: RelayItem })
   | (OutboxBase & { readonly kind: "homes"; readonly homes: HomesBatch });
-
-export interface OutboxProbe {
-  readonly id: number;
-  readonly tenantId: string;
-}
 
 export interface TakeOverOptions {
   readonly targetRegion: string;
@@ -207,32 +207,24 @@ export class SqlOutbox {
   /** The target withholds their tenant (ADR 0015): they wait, out of turn, until `release` (ST25). */
   async withhold(ids: readonly number[]): Promise<void> {
     if (ids.length === 0) return;
-    await this.#pool.run(
-      "outbox.withhold",
-      (sql) => sql`
-      with kept as materialized (
-        select id from outbox where id = any(${intsOf(ids)}::bigint[]) order by id for update
-      )
-      update outbox set attempt_count = attempt_count + 1, next_attempt_at = 'infinity'
-      from kept where outbox.id = kept.id`,
-    );
+    await this.#pool.run("outbox.withhold", (sql) => withholdRows(sql, ids));
   }
 
-  /** The oldest withheld row of each tenant, at most `limitCount`. Cost: reads all that are withheld. */
-  probe(targetRegion: string, limitCount: number): Promise<OutboxRow[]> {
+  /**
+   * The oldest withheld row of each tenant, in the order of tenants, round and round: from the first one
+   * after `afterTenantId` ('': the first of all), at most `limitCount`. So, when the last one's tenant is
+   * said the next time, every tenant's turn comes (ST25). Cost O(limitCount).
+   */
+  probe(targetRegion: string, options: ProbeOptions): Promise<OutboxRow[]> {
     return this.#pool.run("outbox.probe", async (sql) => {
+      const ids = await oldestWithheld(sql, targetRegion, options);
       const records = await sql<OutboxRecord[]>`
-        with oldest as materialized (
-          select min(o.id) as id from outbox o join notification n on n.id = o.notification_id
-          where o.target_region = ${targetRegion} and o.attempt_count > 0
-            and o.next_attempt_at = 'infinity'
-          group by n.tenant_id order by 1 limit ${limitCount}
-        )
         select o.id as outbox_id, o.kind, o.payload, o.attempt_count,
           (extract(epoch from now() - o.created_at) * 1000)::float8 as age_ms,
           ${sql.unsafe(NOTIFICATION_COLUMNS)}
-        from oldest join outbox o on o.id = oldest.id join notification n on n.id = o.notification_id
-        order by o.id`;
+        from unnest(${intsOf(ids)}::bigint[]) with ordinality as t(id, place)
+        join outbox o on o.id = t.id join notification n on n.id = o.notification_id
+        order by t.place`;
       return records.map(outboxRowOf);
     });
   }
@@ -246,21 +238,8 @@ export class SqlOutbox {
     probes: readonly OutboxProbe[],
     limitCount: number,
   ): Promise<number> {
-    return this.#pool.run("outbox.release", async (sql) => {
-      const rows = await sql`
-        with welcome as materialized (
-          select p.tenant_id from unnest(${intsOf(probes.map(({ id }) => id))}::bigint[],
-            ${probes.map(({ tenantId }) => tenantId)}::text[]) as p(id, tenant_id)
-          where not exists (select from outbox where outbox.id = p.id)
-        ), due as materialized (
-          select o.id from outbox o join notification n on n.id = o.notification_id
-          where o.target_region = ${targetRegion} and o.attempt_count > 0
-            and o.next_attempt_at = 'infinity' and n.tenant_id in (select tenant_id from welcome)
-          order by o.id limit ${limitCount} for update of o
-        )
-        update outbox set next_attempt_at = now() from due where outbox.id = due.id returning 1`;
-      return rows.length;
-    });
+    const options = { probes, limitCount };
+    return this.#pool.run("outbox.release", (sql) => releaseRows(sql, targetRegion, options));
   }
 
   /** Age of the oldest row that is not done, by target region or over all; null: none. */

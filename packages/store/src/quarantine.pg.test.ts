@@ -42,10 +42,11 @@ test("ST21, P16 — who held a node's thread is known to the next owner, each ti
 test("ST21, P16 — the last words are in the database before the node is ended", async () => {
   const { store, url } = await postgres.newDatabase();
   const data = { url, home: HOME, times: { firstMs: 300_000, maxMs: 3_600_000 } };
-  await lastWords({ kind: "process", table: `${HOME}/17`, slot: 4_711 }, data);
-  await lastWords({ kind: "process", table: "sessions", slot: 1 }, data);
-  await lastWords({ kind: "process", table: "lon/17", slot: 1 }, data);
-  await lastWords({ kind: "outside" }, data);
+  const culprit = (table: string, slot: number) => ({ kind: "process" as const, table, slot });
+  expect(await lastWords(culprit(`${HOME}/17`, 4_711), data)).toBe("done");
+  expect(await lastWords(culprit("sessions", 1), data)).toBe("nothing");
+  expect(await lastWords(culprit("lon/17", 1), data)).toBe("nothing");
+  expect(await lastWords({ kind: "outside" }, data)).toBe("nothing");
   expect(await store.ledger.readQuarantined(HOME, [17])).toEqual([
     {
       partition: 17,

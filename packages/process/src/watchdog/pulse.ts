@@ -15,7 +15,10 @@ const DEBUGGER = 2;
 const SPOKEN = 3;
 const PULSE_BYTES = 128;
 
-export type SpokenOutcome = "done" | "failed" | "timeout";
+/** `nothing`: in time, and there was nothing to be written. */
+export type SpokenOutcome = "done" | "nothing" | "failed" | "timeout";
+/** By the number that stands for it in shared memory, which begins with 0. */
+const SPOKEN_OUTCOMES: readonly SpokenOutcome[] = ["timeout", "done", "nothing", "failed"];
 
 export type TableListener = (tableId: number, name: string | undefined) => void;
 
@@ -115,17 +118,15 @@ export class PulseView {
     Atomics.wait(this.#control, STOP, 0, maxMs);
   }
 
-  tellSpoken(isDone: boolean): void {
-    Atomics.store(this.#control, SPOKEN, isDone ? 1 : 2);
+  tellSpoken(outcome: SpokenOutcome): void {
+    Atomics.store(this.#control, SPOKEN, SPOKEN_OUTCOMES.indexOf(outcome));
     Atomics.notify(this.#control, SPOKEN);
   }
 
   /** Blocks this thread until the last words are told, or have failed, or the time is over. */
   waitSpoken(maxMs: number): SpokenOutcome {
     Atomics.wait(this.#control, SPOKEN, 0, maxMs);
-    const spoken = Atomics.load(this.#control, SPOKEN);
-    if (spoken === 0) return "timeout";
-    return spoken === 1 ? "done" : "failed";
+    return SPOKEN_OUTCOMES[Atomics.load(this.#control, SPOKEN)] ?? "failed";
   }
 }
 

@@ -9,9 +9,10 @@ import type { Culprit } from "./stall.ts";
 
 /**
  * Exported as `lastWords` by the app's module. Runs while the main thread is stuck: nothing of it
- * may need the main thread (no console, no messages). It has one second.
+ * may need the main thread (no console, no messages). It has one second. Answers whether anything was
+ * written down.
  */
-export type LastWords = (culprit: Culprit, data: unknown) => Promise<void>;
+export type LastWords = (culprit: Culprit, data: unknown) => Promise<"done" | "nothing">;
 
 export interface SpeakerSetup {
   readonly buffer: SharedArrayBuffer;
@@ -28,10 +29,9 @@ async function listen({ setup, inbox }: ThreadData<SpeakerSetup>): Promise<void>
   const pulse = new PulseView(buffer);
   const speak = async (culprit: Culprit): Promise<void> => {
     try {
-      await lastWords(culprit, data);
-      pulse.tellSpoken(true);
+      pulse.tellSpoken(await lastWords(culprit, data));
     } catch {
-      pulse.tellSpoken(false); // the watch thread writes it down
+      pulse.tellSpoken("failed"); // the watch thread writes it down
     }
   };
   // A new port comes when the watch thread was started again.

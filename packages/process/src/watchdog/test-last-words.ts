@@ -7,19 +7,21 @@ import type { Culprit } from "./stall.ts";
 export type LastWordsData =
   | { readonly kind: "file"; readonly path: string }
   | { readonly kind: "tcp"; readonly port: number }
-  | { readonly kind: "hang" | "block" | "throw" };
+  | { readonly kind: "hang" | "block" | "throw" | "nothing" };
 
-export function lastWords(culprit: Culprit, data: LastWordsData): Promise<void> {
+export function lastWords(culprit: Culprit, data: LastWordsData): Promise<"done" | "nothing"> {
   switch (data.kind) {
     case "file":
       appendFileSync(data.path, `${JSON.stringify(culprit)}\n`);
-      return Promise.resolve();
+      return Promise.resolve("done");
     case "tcp":
       return new Promise((resolve, reject) => {
         const socket = connect(data.port, "127.0.0.1", () =>
-          socket.end(JSON.stringify(culprit), () => resolve()),
+          socket.end(JSON.stringify(culprit), () => resolve("done")),
         ).on("error", reject);
       });
+    case "nothing":
+      return Promise.resolve("nothing");
     case "hang":
       return new Promise(() => undefined);
     case "block":

@@ -42,12 +42,13 @@ function turn(slot: number, work: () => void, tableId = TABLE_ID): void {
 function blockNow(): void {
   const blockMs = scenario.blockMs ?? Number.POSITIVE_INFINITY;
   tell("blocking");
+  const startMs = systemClock.monotonicMs();
   if (scenario.block === "turn") turn(42, () => spin(blockMs));
   if (scenario.block === "outside") spin(blockMs);
   if (scenario.block === "several")
     for (let slot = 0; slot < 5; slot++) turn(slot, () => spin(blockMs / 5));
   if (scenario.block === "native") turn(42, () => void readFileSync(STDIN), EARLY_TABLE_ID);
-  tell("unblocked");
+  tell("unblocked", { afterMs: systemClock.monotonicMs() - startMs });
 }
 
 const pulse = new Pulse();
