@@ -3,7 +3,7 @@
 // certain that its owner has heard of it.
 import type { Oracle, TruthRow } from "./oracle.ts";
 import { hasReceipt } from "./oracle-rows.ts";
-import type { Moment } from "./oracle-outcome.ts";
+import type { Moment, Read } from "./oracle-outcome.ts";
 import type { Device } from "./people.ts";
 import { TENANT } from "./senders.ts";
 
@@ -36,9 +36,18 @@ export function* notTold(oracle: Oracle, device: Device): Generator<string> {
   }
   for (const read of evidence.reads) {
     const row = ledger[read.offset - 1];
-    if (read.device !== name || row === undefined || !oracle.isTold(device, read.moment)) continue;
+    if (read.device !== name || row === undefined || !isAtGateway(oracle, read)) continue;
     if (!hasReceipt(row, "read", index)) yield `D1 ${name} has read ${read.offset}, untold`;
   }
+}
+
+/**
+ * Its gateway has it and goes on, since the session does, and tells it until it is in the ledger
+ * (GW34), whatever is lost and whoever owns the partition; unless more came than may wait (GW13).
+ */
+function isAtGateway({ evidence, hasDroppedReceipts }: Oracle, read: Read): boolean {
+  const liveSinceMs = evidence.liveSinceMs.get(read.device) ?? Infinity;
+  return liveSinceMs <= read.moment.atMs && !hasDroppedReceipts();
 }
 
 /**

@@ -21,6 +21,7 @@ export interface DeliveryLimits {
   readonly loadGroupMax: number;
   readonly reorderMaxMs: number;
   readonly recoveryScanMax: number;
+  readonly unwrittenReportsMax: number;
   readonly retry: BackoffOptions;
 }
 
@@ -43,5 +44,7 @@ export const DELIVERY_DEFAULTS: DeliveryLimits = {
   loadGroupMax: 32, // partitions; an eighth of a home serves while the rest loads
   reorderMaxMs: 25, // two commit groups finish within some milliseconds of each other
   recoveryScanMax: 10_000,
+  /** Per partition. One flush answers all; a gateway has two under way, but in a storm of receipts. */
+  unwrittenReportsMax: 1_024,
   retry: { baseMs: 100, factor: 2, maxMs: 2_000, jitterShare: 0.5 },
 };

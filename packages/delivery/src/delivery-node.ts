@@ -24,6 +24,7 @@ import { LedgerFlusher, refusedOf } from "./ledger-flusher.ts";
 import { loadPartitions } from "./load-partitions.ts";
 import { Partition } from "./partition.ts";
 import type { GatewayPort, HeldPartition, LedgerStore, LedgerUpdate } from "./ports.ts";
+import { ReceiptDesk } from "./receipt-desk.ts";
 import { createRecipientBehaviour } from "./recipient.ts";
 import { SessionDesk } from "./session-desk.ts";
 
@@ -84,6 +85,7 @@ export class DeliveryNode {
   readonly #partitions = new Map<number, Partition>();
   readonly #outbox: GatewayOutbox;
   readonly #intake: Intake;
+  readonly #receipts: ReceiptDesk;
   readonly #desk: SessionDesk;
   readonly #flusher: LedgerFlusher;
   readonly #expansions: Batcher<LedgerUpdate, boolean>;
@@ -137,6 +139,15 @@ export class DeliveryNode {
       partition.changed(entry);
       this.#flusher.schedule();
     };
+    this.#receipts = new ReceiptDesk({
+      home,
+      store,
+      intake: this.#intake,
+      unwrittenReportsMax: limits.unwrittenReportsMax,
+      onChanged,
+      onReceipt: observer.onReceipt.bind(observer),
+      onFault,
+    });
     this.#desk = new SessionDesk({
       ownerId: memberId,
       home,
@@ -145,9 +156,7 @@ export class DeliveryNode {
       intake: this.#intake,
       outbox: this.#outbox,
       recoveryScanMax: limits.recoveryScanMax,
-      onChanged,
-      onReceipt: observer.onReceipt.bind(observer),
-      onFault,
+      receipts: this.#receipts,
     });
     this.#flusher = new LedgerFlusher({
       store,
@@ -162,6 +171,7 @@ export class DeliveryNode {
       onFlushed: observer.onFlushed.bind(observer),
       onFault,
       onRoom: (partition) => {
+        this.#receipts.written(partition);
         partition.trim();
         this.#intake.pump(partition);
       },
@@ -286,9 +296,10 @@ export class DeliveryNode {
     this.#deferFlush();
   }
 
-  report(partition: number, report: SessionReport): void {
+  /** Calls `onKept` once when the report's receipts are in the ledger, or never (SD6). */
+  report(partition: number, report: SessionReport, onKept: () => void = ignored): void {
     const owned = this.#partitions.get(partition);
-    if (owned !== undefined) this.#desk.report(owned, report);
+    if (owned !== undefined) this.#desk.report(owned, report, onKept);
   }
 
   /** A gateway has not been heard for long: its sessions are gone until it says otherwise. */
@@ -443,6 +454,8 @@ export class DeliveryNode {
     }
   }
 }
+
+function ignored(): void {}
 
 /** PA4: the process takes all that is open for it in one message, once its mailbox is empty. */
 function resumeSpilled(partition: Partition): void {
