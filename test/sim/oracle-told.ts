@@ -27,7 +27,7 @@ export function* notTold(oracle: Oracle, device: Device): Generator<string> {
     if (moment === undefined || known === undefined) continue;
     const isInMemory = row.offset > ledger.length - IN_MEMORY_COUNT;
     const isHeard =
-      oracle.isTold(device, moment) ||
+      (oracle.isTold(device, moment) && isOfThisOwner(known, index, moment)) ||
       (isInMemory && isToldByPlace(oracle, device, { row: known, index, moment }));
     if (!isHeard) continue;
     const outcome = oracle.outcomesOf(row).get(index);
@@ -48,6 +48,19 @@ export function* notTold(oracle: Oracle, device: Device): Generator<string> {
 function isAtGateway({ evidence, hasDroppedReceipts }: Oracle, read: Read): boolean {
   const liveSinceMs = evidence.liveSinceMs.get(read.device) ?? Infinity;
   return liveSinceMs <= read.moment.atMs && !hasDroppedReceipts();
+}
+
+/**
+ * Who hears the ack decided the row, or has sent it to this session for certain, which was opened
+ * under it. What an earlier owner decided and sent, and what it passed, look the same to the next one.
+ */
+function isOfThisOwner(
+  { decided }: TruthRow,
+  index: number,
+  { epoch, joinEpoch }: Moment,
+): boolean {
+  const decidedEpoch = decided.get(index)?.epoch ?? epoch;
+  return decidedEpoch === epoch || joinEpoch === epoch;
 }
 
 /**
