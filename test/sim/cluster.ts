@@ -62,6 +62,8 @@ export class Cluster {
     this.oracle = new Oracle(world, this.databases, {
       machineOf: (id) => this.#machines.get(id),
       lostCount: () => this.network.lostCount,
+      hasDroppedReceipts: () =>
+        this.slots.some(({ node }) => (node?.edge?.stats().receiptsDroppedTotal ?? 0) > 0),
     });
     this.network.tap((from, subject, data) => this.oracle.onMessage(from, subject, data));
     this.slots = layout.regions.flatMap((region) =>

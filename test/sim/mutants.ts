@@ -271,9 +271,9 @@ export const MUTANTS: readonly Mutant[] = [
     scenario: "crowded",
   }),
   simulated("reports-room", "more receipts wait for an owner than may", {
-    file: "apps/gateway/src/reports.ts",
-    from: "if (pending[kind].length >= reportReceiptsMax) {",
-    to: "if (pending[kind].length >= reportReceiptsMax * 100) {",
+    file: "apps/gateway/src/receipt-queue.ts",
+    from: "const tooMany = this.#waiting[kind].length - this.#receiptsMax;",
+    to: "const tooMany = this.#waiting[kind].length - this.#receiptsMax * 100;",
     seed: 1,
     scenario: "crowded",
   }),
@@ -288,6 +288,18 @@ export const MUTANTS: readonly Mutant[] = [
     from: "const handedOffset = partition.handedUpTo(index);",
     to: "const { handedOffset } = partition;",
     seed: 50,
+  }),
+  simulated("receipts-once", "a receipt that nobody has confirmed is not told again", {
+    file: "apps/gateway/src/reports.ts",
+    from: "receipts.putBack(batch);",
+    to: "receipts.kept(batch);",
+    seed: 1,
+  }),
+  simulated("early-kept", "receipts are confirmed before they are in the ledger", {
+    file: "packages/delivery/src/receipt-desk.ts",
+    from: "const entries = [...all].filter((entry) => !entry.isWritten);",
+    to: "const entries = [...all].filter(() => false);",
+    seed: 55,
   }),
   {
     id: "sql-fence",

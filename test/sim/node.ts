@@ -39,7 +39,7 @@ export interface NodeOptions {
 
 /** What waits somewhere, and the most that may (D6). */
 export interface Queue {
-  readonly name: "accept" | "relay" | "intake" | "reports";
+  readonly name: "accept" | "relay" | "intake" | "reports" | "receipts";
   readonly count: number;
   readonly countMax: number;
 }
@@ -239,6 +239,7 @@ export class SimNode {
       { name: "relay", count: load?.relayQueuedCount ?? 0, countMax: relayMax },
       { name: "intake", count: load?.intakeWaitingCount ?? 0, countMax: intakeQueueMax },
       this.#reports(),
+      this.#asked(),
     ];
   }
 
@@ -251,6 +252,16 @@ export class SimNode {
       name: "reports",
       count: stats?.reportsWaitingCount ?? 0,
       countMax: LIMITS.partitionCount * perPartitionMax + (stats?.sessionsCount ?? 0),
+    };
+  }
+
+  /** Receipts of two kinds that owners were told, and have not confirmed (GW34). */
+  #asked(): Queue {
+    const { reportReceiptsMax } = this.#gatewayLimits;
+    return {
+      name: "receipts",
+      count: this.edge?.stats().receiptsAskedCount ?? 0,
+      countMax: LIMITS.partitionCount * 2 * reportReceiptsMax,
     };
   }
 

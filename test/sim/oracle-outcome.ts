@@ -33,12 +33,17 @@ export interface Join {
   readonly epoch: number;
 }
 
+export interface Read {
+  readonly device: string;
+  readonly offset: number;
+  readonly moment: Moment;
+}
+
 /** Of devices by name; a recipient has one. */
 export class Evidence {
   /** "device/notification" → when it was shown. */
   readonly shows = new Map<string, Moment>();
-  readonly reads: { readonly device: string; readonly offset: number; readonly moment: Moment }[] =
-    [];
+  readonly reads: Read[] = [];
   /** Since when a device has been live without a break; undefined: it is not. */
   readonly liveSinceMs = new Map<string, number>();
   /** Of the session that a device has, or had last. */

@@ -3,7 +3,7 @@
 // certain that its owner has heard of it.
 import type { Oracle, TruthRow } from "./oracle.ts";
 import { hasReceipt } from "./oracle-rows.ts";
-import type { Moment } from "./oracle-outcome.ts";
+import type { Moment, Read } from "./oracle-outcome.ts";
 import type { Device } from "./people.ts";
 import { TENANT } from "./senders.ts";
 
@@ -27,7 +27,7 @@ export function* notTold(oracle: Oracle, device: Device): Generator<string> {
     if (moment === undefined || known === undefined) continue;
     const isInMemory = row.offset > ledger.length - IN_MEMORY_COUNT;
     const isHeard =
-      oracle.isTold(device, moment) ||
+      (oracle.isTold(device, moment) && isOfThisOwner(known, index, moment)) ||
       (isInMemory && isToldByPlace(oracle, device, { row: known, index, moment }));
     if (!isHeard) continue;
     const outcome = oracle.outcomesOf(row).get(index);
@@ -36,9 +36,31 @@ export function* notTold(oracle: Oracle, device: Device): Generator<string> {
   }
   for (const read of evidence.reads) {
     const row = ledger[read.offset - 1];
-    if (read.device !== name || row === undefined || !oracle.isTold(device, read.moment)) continue;
+    if (read.device !== name || row === undefined || !isAtGateway(oracle, read)) continue;
     if (!hasReceipt(row, "read", index)) yield `D1 ${name} has read ${read.offset}, untold`;
   }
+}
+
+/**
+ * Its gateway has it and goes on, since the session does, and tells it until it is in the ledger
+ * (GW34), whatever is lost and whoever owns the partition; unless more came than may wait (GW13).
+ */
+function isAtGateway({ evidence, hasDroppedReceipts }: Oracle, read: Read): boolean {
+  const liveSinceMs = evidence.liveSinceMs.get(read.device) ?? Infinity;
+  return liveSinceMs <= read.moment.atMs && !hasDroppedReceipts();
+}
+
+/**
+ * Who hears the ack decided the row, or has sent it to this session for certain, which was opened
+ * under it. What an earlier owner decided and sent, and what it passed, look the same to the next one.
+ */
+function isOfThisOwner(
+  { decided }: TruthRow,
+  index: number,
+  { epoch, joinEpoch }: Moment,
+): boolean {
+  const decidedEpoch = decided.get(index)?.epoch ?? epoch;
+  return decidedEpoch === epoch || joinEpoch === epoch;
 }
 
 /**

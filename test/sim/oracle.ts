@@ -49,6 +49,7 @@ export class Oracle implements DeviceObserver {
   livesCount = 0; // joins that were answered
   resendsCount = 0;
   readonly evidence = new Evidence();
+  readonly hasDroppedReceipts: () => boolean;
   readonly #revoked = new Map<string, { readonly ownerId: string; readonly atMs: number }>();
   readonly #outcomes = new WeakMap<LedgerRow, ReadonlyMap<number, Outcome>>(); // rows never change
   readonly #planned = new Set<string>(); // "home/partition/notification"
@@ -63,12 +64,15 @@ export class Oracle implements DeviceObserver {
       readonly machineOf: (memberId: string) => Machine | undefined;
       /** Messages that the network has lost so far. */
       readonly lostCount: () => number;
+      /** A gateway had more receipts than may wait. */
+      readonly hasDroppedReceipts: () => boolean;
     },
   ) {
     this.world = world;
     this.databases = databases;
     this.#machineOf = deps.machineOf;
     this.#lostCount = deps.lostCount;
+    this.hasDroppedReceipts = deps.hasDroppedReceipts;
     for (const database of databases.values()) database.observer = this.#observerOf(database);
   }
 
@@ -125,8 +129,8 @@ export class Oracle implements DeviceObserver {
   }
 
   /**
-   * Nothing has happened since by which the report of it may be lost: the owner goes on, so does the
-   * session, and the network has lost nothing. Reports are sent once (an ack is asked for again).
+   * Nothing has happened since by which the report of an ack may be lost: the owner goes on, so does
+   * the session, and the network has lost nothing. Acks are sent once (and asked for again).
    */
   isTold(device: Device, { atMs, epoch, lostCount }: Moment): boolean {
     const now = this.#momentOf(device);

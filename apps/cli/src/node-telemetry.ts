@@ -180,7 +180,7 @@ export function publishGatewayStats(deps: {
     metrics.gatewayBufferedBytes.set(stats.waitingBytes);
     metrics.gatewayRefusedSockets.set(stats.refusedSocketsCount);
     metrics.gatewayRelieved.set(stats.isRelieved ? 1 : 0);
-    metrics.gatewayReportsWaiting.set(stats.reportsWaitingCount);
+    metrics.gatewayReportsWaiting.set(stats.reportsWaitingCount + stats.receiptsAskedCount);
     const totals = totalsOf(stats);
     for (const [event, total] of totals)
       metrics.gatewayEvents.inc({ event }, total - (before.get(event) ?? 0));

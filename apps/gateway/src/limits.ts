@@ -65,6 +65,10 @@ export const GATEWAY_LIMITS: GatewayLimits = {
   /** Twice what a full gateway has open in a partition: new sessions wait, and never were open. */
   reportClosedMax: 1_000,
   reportEntriesMax: 10_000, // 530 KB with the longest numbers, far below NATS' 1 MB
+  /** Their owner reads rows that have left its memory one after another, within the time-out. */
+  receiptEntriesMax: 1_000,
+  receiptTimeoutMs: 5_000, // answered with the owner's next flush, which is 100 ms and the statement
+  receiptRetry: { baseMs: 250, factor: 2, maxMs: 10_000, jitterShare: 0.5 },
   drainMs: 60_000,
   drainStepMs: 100,
   reconnectMaxMs: 2_000,

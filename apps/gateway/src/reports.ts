@@ -5,14 +5,36 @@
 //         to `reportReceiptsMax` of each kind, closed sessions up to `reportClosedMax`. Beyond, the
 //         oldest go.
 //   GW28  What is too much for one message is told in several: nothing twice, acks first.
+//   GW34  A receipt is told again until its owner answers that it is in the ledger: a handover, a crash
+//         or a lost message costs a delay. Nobody else would repeat it; an ack is repeated by the
+//         session's place, which its owner hears whenever it opens the session again (SD4).
 // A closed session that is not told costs a delay only. An owner that has lost this gateway, or the
 // partition, knows the session no more, and the longest closed is the likeliest to be of that kind.
 // One that still knows it hears of its end when it next sends to it (session-hub.ts); until then it
 // counts among the sessions that its recipient may have.
-import { encodeMessage, type SessionReport, subjects, UNKNOWN_INDEX } from "@carillon/contracts";
 import type { Bus } from "@carillon/bus";
-import type { Clock, Timer } from "@carillon/kernel";
+import {
+  decodeMessage,
+  encodeMessage,
+  reportReplySchema,
+  type SessionReport,
+  subjects,
+  UNKNOWN_INDEX,
+} from "@carillon/contracts";
+import {
+  backoffDelayMs,
+  type BackoffOptions,
+  type Clock,
+  type Random,
+  type Timer,
+} from "@carillon/kernel";
 import { partitionKey } from "./owner-view.ts";
+import {
+  type Receipt,
+  type ReceiptBatch,
+  type ReceiptKind,
+  ReceiptQueue,
+} from "./receipt-queue.ts";
 
 /** The session as an owner knows it. */
 export interface Reporter {
@@ -21,27 +43,29 @@ export interface Reporter {
   readonly partition: number;
   readonly index: number;
 }
-export type ReceiptKind = "reads" | "acknowledges";
 
 export interface ReportLimits {
   readonly reportEveryMs: number;
   readonly reportReceiptsMax: number; // per partition, of each kind
   readonly reportClosedMax: number; // per partition
   readonly reportEntriesMax: number; // of one message
+  readonly receiptEntriesMax: number; // of one message that asks for an answer
+  readonly receiptTimeoutMs: number;
+  readonly receiptRetry: BackoffOptions;
 }
 
-type Receipt = [sid: number, index: number, offset: number];
 interface Pending {
   readonly home: string;
   readonly partition: number;
   readonly acks: Map<number, Receipt>; // by sid, which is open or among `closed`
-  readonly reads: Receipt[];
-  readonly acknowledges: Receipt[];
   readonly closed: Map<number, [sid: number, index: number]>; // by sid, longest closed first
+  readonly receipts: ReceiptQueue;
   toldAtMs: number;
   wasRefused: boolean; // by the bus, the last time
+  failuresCount: number; // of receipts, since the last answer
+  retry: Timer | undefined; // receipts are not asked for before
 }
-type Entries = Pick<SessionReport, "acks" | "reads" | "acknowledges" | "closed">;
+type Entries = Pick<SessionReport, "acks" | "closed">;
 
 export interface ReportsOptions {
   readonly gatewayId: string;
@@ -50,24 +74,33 @@ export interface ReportsOptions {
   readonly mayTell: (home: string, partition: number) => boolean;
 }
 
+export interface ReportsDeps {
+  readonly bus: Pick<Bus, "publish" | "request">;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
 export class Reports {
   readonly #options: ReportsOptions;
-  readonly #bus: Pick<Bus, "publish">;
-  readonly #clock: Clock;
+  readonly #deps: ReportsDeps;
   readonly #pending = new Map<string, Pending>(); // at most one per partition
   #timer: Timer | undefined;
-  #receiptsDroppedTotal = 0;
+  #isStopped = false;
   #closedDroppedTotal = 0;
 
-  constructor(options: ReportsOptions, bus: Pick<Bus, "publish">, clock: Clock) {
+  constructor(options: ReportsOptions, deps: ReportsDeps) {
     this.#options = options;
-    this.#bus = bus;
-    this.#clock = clock;
+    this.#deps = deps;
   }
 
-  /** Receipts that had to make room for newer ones (GW13). */
+  /** Receipts that had to make room for newer ones (GW13). Cost O(partitions), as the next two. */
   get receiptsDroppedTotal(): number {
-    return this.#receiptsDroppedTotal;
+    return this.#sum(({ receipts }) => receipts.droppedTotal);
+  }
+
+  /** Receipts of which an owner has been told, and not answered yet. */
+  get receiptsAskedCount(): number {
+    return this.#sum(({ receipts }) => receipts.askedCount);
   }
 
   /** Closed sessions, and their acks, that had to make room for newer ones (GW13). */
@@ -75,11 +108,9 @@ export class Reports {
     return this.#closedDroppedTotal;
   }
 
-  /** All that waits to be told. Cost O(partitions). */
+  /** All that waits to be told. */
   get waitingCount(): number {
-    let count = 0;
-    for (const pending of this.#pending.values()) count += sizeOf(pending);
-    return count;
+    return this.#sum((pending) => sizeOf(pending) + pending.receipts.waitingCount);
   }
 
   ack(session: Reporter, offset: number): void {
@@ -92,13 +123,8 @@ export class Reports {
 
   receipt(kind: ReceiptKind, session: Reporter, offset: number): void {
     const pending = this.#pendingOf(session);
-    const { reportReceiptsMax } = this.#options.limits;
-    if (pending[kind].length >= reportReceiptsMax) this.#makeRoom(pending);
-    if (pending[kind].length >= reportReceiptsMax) {
-      pending[kind].shift();
-      this.#receiptsDroppedTotal++;
-    }
-    pending[kind].push([session.sid, session.index, offset]);
+    if (pending.receipts.isFull(kind)) this.#makeRoom(pending);
+    pending.receipts.add(kind, [session.sid, session.index, offset]);
     this.#tellSoon(pending);
   }
 
@@ -119,45 +145,96 @@ export class Reports {
   /** The partition has an owner again. */
   release(home: string, partition: number): void {
     const pending = this.#pending.get(partitionKey(home, partition));
-    if (pending !== undefined) this.#tell(pending);
+    if (pending !== undefined) this.#tellNow(pending);
   }
 
   /** Tells everything that can be told now. */
   flush(): void {
-    for (const pending of this.#pending.values()) this.#tell(pending);
+    for (const pending of this.#pending.values()) this.#tellNow(pending);
   }
 
   stop(): void {
     this.flush();
+    this.#isStopped = true;
     this.#timer?.cancel();
     this.#timer = undefined;
+    for (const pending of this.#pending.values()) endRetry(pending);
   }
 
   #tellSoon(pending: Pending): void {
     const { reportEveryMs } = this.#options.limits;
-    if (this.#clock.monotonicMs() - pending.toldAtMs >= reportEveryMs) {
+    const { clock } = this.#deps;
+    if (clock.monotonicMs() - pending.toldAtMs >= reportEveryMs) {
       this.#tell(pending); // GW12
       return;
     }
-    this.#timer ??= this.#clock.setTimer(reportEveryMs, () => {
+    this.#timer ??= clock.setTimer(reportEveryMs, () => {
       this.#timer = undefined;
-      this.flush();
+      for (const one of this.#pending.values()) this.#tell(one);
     });
   }
 
+  /** Something has changed: receipts do not wait for their retry. */
+  #tellNow(pending: Pending): void {
+    endRetry(pending);
+    this.#tell(pending);
+  }
+
   #tell(pending: Pending): void {
-    const { home, partition } = pending;
-    if (sizeOf(pending) === 0 || !this.#options.mayTell(home, partition)) return; // GW13
-    const subject = subjects.partitionSessions(home, partition);
+    const { home, partition, receipts } = pending;
+    const isAsking = receipts.waitingCount > 0 && pending.retry === undefined;
+    if (sizeOf(pending) === 0 && !isAsking) return;
+    if (!this.#options.mayTell(home, partition)) return; // GW13
+    pending.toldAtMs = this.#deps.clock.monotonicMs(); // tried: a bus that is away is not asked each time
+    this.#publish(pending);
+    if (!isAsking || pending.wasRefused) return;
+    const { receiptEntriesMax } = this.#options.limits;
+    for (;;) {
+      const batch = receipts.take(receiptEntriesMax);
+      if (batch === undefined) return;
+      void this.#ask(pending, batch);
+    }
+  }
+
+  #publish(pending: Pending): void {
     const { gatewayId, limits } = this.#options;
-    pending.toldAtMs = this.#clock.monotonicMs(); // tried: a bus that is away is not asked each time
-    do {
+    const subject = subjects.partitionSessions(pending.home, pending.partition);
+    pending.wasRefused = false;
+    while (sizeOf(pending) > 0) {
       const entries = firstOf(pending, limits.reportEntriesMax);
-      const report: SessionReport = { kind: "report", gatewayId, ...entries };
-      pending.wasRefused = this.#bus.publish(subject, encodeMessage(report)).kind !== "sent";
+      const none = { reads: [], acknowledges: [] };
+      const message: SessionReport = { kind: "report", gatewayId, ...entries, ...none };
+      const outcome = this.#deps.bus.publish(subject, encodeMessage(message));
+      pending.wasRefused = outcome.kind !== "sent";
       if (pending.wasRefused) return; // likewise
       remove(pending, entries);
-    } while (sizeOf(pending) > 0);
+    }
+  }
+
+  /** GW34. The answer comes once they are in the ledger, which may take a flush. */
+  async #ask(pending: Pending, batch: ReceiptBatch): Promise<void> {
+    const { bus, clock, random } = this.#deps;
+    const { gatewayId, limits } = this.#options;
+    const { home, partition, receipts } = pending;
+    const { reads, acknowledges } = batch;
+    const told = { reads: [...reads], acknowledges: [...acknowledges] };
+    const message: SessionReport = { kind: "report", gatewayId, acks: [], ...told, closed: [] };
+    const subject = subjects.partitionSessions(home, partition);
+    const outcome = await bus.request(subject, encodeMessage(message), limits.receiptTimeoutMs);
+    if (this.#isStopped) return;
+    if (
+      outcome.kind === "reply" &&
+      decodeMessage(reportReplySchema, outcome.data).kind === "message"
+    ) {
+      receipts.kept(batch);
+      pending.failuresCount = 0;
+      if (receipts.waitingCount > 0) this.#tellSoon(pending); // there may have been no room to ask
+      return;
+    }
+    receipts.putBack(batch);
+    if (pending.retry !== undefined) return; // another of the same time has failed
+    const delayMs = backoffDelayMs(limits.receiptRetry, ++pending.failuresCount, random);
+    pending.retry = clock.setTimer(delayMs, () => this.#tellNow(pending));
   }
 
   /** Very much at once: told before its time, but not asked of a bus that is away (GW13). */
@@ -176,39 +253,39 @@ export class Reports {
     const key = partitionKey(home, partition);
     let pending = this.#pending.get(key);
     if (pending === undefined) {
-      pending = emptyPending(home, partition);
+      const receipts = new ReceiptQueue(this.#options.limits.reportReceiptsMax);
+      const lists = { acks: new Map(), closed: new Map(), receipts };
+      const state = { toldAtMs: -Infinity, wasRefused: false, failuresCount: 0, retry: undefined };
+      pending = { home, partition, ...lists, ...state };
       this.#pending.set(key, pending);
     }
     return pending;
   }
+
+  #sum(of: (pending: Pending) => number): number {
+    let sum = 0;
+    for (const pending of this.#pending.values()) sum += of(pending);
+    return sum;
+  }
 }
 
-function emptyPending(home: string, partition: number): Pending {
-  const lists = { acks: new Map(), reads: [], acknowledges: [], closed: new Map() };
-  return { home, partition, ...lists, toldAtMs: -Infinity, wasRefused: false };
+function endRetry(pending: Pending): void {
+  pending.retry?.cancel();
+  pending.retry = undefined;
 }
 
-function sizeOf({ acks, reads, acknowledges, closed }: Pending): number {
-  return acks.size + reads.length + acknowledges.length + closed.size;
+/** Without receipts. */
+function sizeOf({ acks, closed }: Pending): number {
+  return acks.size + closed.size;
 }
 
 /** At most `countMax`, acks before all else (GW28). */
-function firstOf(pending: Pending, countMax: number): Entries {
-  let left = countMax;
-  const take = <Entry>(all: readonly Entry[]): Entry[] => {
-    const taken = all.slice(0, left);
-    left -= taken.length;
-    return taken;
-  };
-  const acks = take([...pending.acks.values()]);
-  const reads = take(pending.reads);
-  const acknowledges = take(pending.acknowledges);
-  return { acks, reads, acknowledges, closed: take([...pending.closed.values()]) };
+function firstOf({ acks, closed }: Pending, countMax: number): Entries {
+  const first = [...acks.values()].slice(0, countMax);
+  return { acks: first, closed: [...closed.values()].slice(0, countMax - first.length) };
 }
 
-function remove(pending: Pending, { acks, reads, acknowledges, closed }: Entries): void {
+function remove(pending: Pending, { acks, closed }: Entries): void {
   for (const [sid] of acks) pending.acks.delete(sid);
-  pending.reads.splice(0, reads.length);
-  pending.acknowledges.splice(0, acknowledges.length);
   for (const [sid] of closed) pending.closed.delete(sid);
 }

@@ -1,5 +1,5 @@
 // Goal: GW15: a session whose code throws ends alone; GW13, GW16: what the owner was not told of
-// closed sessions is told later. Method: a hub on a memory network, outlets that throw or count.
+// closed sessions is told later; GW34: nor is a receipt lost in a handover. Method: a hub on a memory network, outlets that throw or count.
 import { createMemoryNetwork } from "@carillon/bus";
 import { partitionOf } from "@carillon/contracts";
 import { systemClock, systemRandom, systemScheduler } from "@carillon/kernel";
@@ -43,7 +43,7 @@ beforeEach(() => {
     random: systemRandom,
     log,
     openLimits: GATEWAY_LIMITS,
-    reportLimits: GATEWAY_LIMITS,
+    reportLimits: { ...GATEWAY_LIMITS, receiptTimeoutMs: 200 },
   });
   hub.start();
 });
@@ -134,4 +134,25 @@ test("GW16 — the last session of a partition closes while the bus is away: tol
   network.heal("gateway");
   await until(() => expect(owner.sessionsCount).toBe(0));
   expect(hub.stats().reportsWaitingCount).toBe(0);
+});
+
+test("GW34 — a read is made while its partition changes hands: the next owner is told", async () => {
+  const partition = partitionOf(TENANT, "anna");
+  const session = open(1, "anna", {});
+  await until(() => expect(joinedCount).toBe(1));
+  const offset = owner.post(["anna"], { id: "a" });
+  owner.keepsReceipts = false; // it hears the first, and is gone before it has written it
+  hub.receipt("reads", session, offset);
+  await until(() => expect(owner.reports.flatMap(({ reads }) => reads)).toHaveLength(1));
+  owner.release(partition);
+  hub.receipt("acknowledges", session, offset); // nobody is there
+  const next = new ScriptedOwner(network.connect("next"), "owner-2", owner.ledger);
+  next.own(partition, 2);
+  await until(() => {
+    expect(next.reports.flatMap(({ reads }) => reads)).toEqual([[1, 1_001, offset]]);
+    expect(next.reports.flatMap(({ acknowledges }) => acknowledges)).toEqual([[1, 1_001, offset]]);
+  });
+  await until(() => expect(hub.stats()).toMatchObject({ receiptsAskedCount: 0 }));
+  expect(hub.stats()).toMatchObject({ reportsWaitingCount: 0, receiptsDroppedTotal: 0 });
+  next.stop();
 });

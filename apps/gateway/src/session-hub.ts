@@ -34,7 +34,8 @@ import {
 } from "./partition-links.ts";
 import type { Processes } from "./processes.ts";
 import type { ProcessSlots } from "./process-slots.ts";
-import { type ReceiptKind, type ReportLimits, Reports } from "./reports.ts";
+import type { ReceiptKind } from "./receipt-queue.ts";
+import { type ReportLimits, Reports } from "./reports.ts";
 
 /** Beats of all members, own region and others; packages/cluster's Membership is one. */
 export interface MemberEvents {
@@ -67,6 +68,7 @@ export interface HubStats {
   readonly malformedTotal: number;
   readonly crashesTotal: number;
   readonly reportsWaitingCount: number; // acks, receipts and closed sessions not told yet
+  readonly receiptsAskedCount: number; // told, and not yet in the ledger for all that is known here
   readonly receiptsDroppedTotal: number;
   readonly closedDroppedTotal: number; // closed sessions, told to their owner by and by
 }
@@ -98,7 +100,8 @@ export class SessionHub {
     this.#links = links;
     const mayTell = (home: string, partition: number): boolean =>
       links.get(home, partition)?.ownerId !== null; // no link: nobody to wait for
-    this.#reports = new Reports({ gatewayId, limits: deps.reportLimits, mayTell }, bus, clock);
+    const reporting = { gatewayId, limits: deps.reportLimits, mayTell };
+    this.#reports = new Reports(reporting, { bus, clock, random });
     this.#opener = new Opener({
       gatewayId,
       bus,
@@ -203,6 +206,7 @@ export class SessionHub {
       malformedTotal: counts.malformed,
       crashesTotal: counts.crashes,
       reportsWaitingCount: this.#reports.waitingCount,
+      receiptsAskedCount: this.#reports.receiptsAskedCount,
       receiptsDroppedTotal: this.#reports.receiptsDroppedTotal,
       closedDroppedTotal: this.#reports.closedDroppedTotal,
     };

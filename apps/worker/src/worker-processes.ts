@@ -9,6 +9,7 @@ import {
   type OpenReply,
   partitionRequestSchema,
   pokeSchema,
+  type ReportReply,
   subjects,
 } from "@carillon/contracts";
 import { DeliveryNode } from "@carillon/delivery";
@@ -132,7 +133,8 @@ export function startProcesses(
     }
     const request = decoded.message;
     if (request.kind === "report") {
-      delivery.report(partition, request);
+      const kept: ReportReply = { ownerId: memberId };
+      delivery.report(partition, request, () => message.reply(encodeMessage(kept)));
       return;
     }
     const isServed = request.sessions.map(({ tenantId }) => options.withholds?.(tenantId) !== true);

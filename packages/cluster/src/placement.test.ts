@@ -164,7 +164,7 @@ test("CL16 — a weight is kept while its member holds leases; of who is gone an
   const withOthers = owners.map((owner) => (owner === other ? self : owner));
   const dueCount = owners.filter((owner) => owner === other).length;
   const [kept, forgotten] = [owners, withoutHeavy].map((rows) => {
-    const placement = new Placement(self, PLACEMENT_DEFAULTS);
+    const placement = new Placement({ memberId: self, limits: PLACEMENT_DEFAULTS });
     for (const placeable of [everybody, unheard])
       placement.decide(viewOf(rows, placeable, { self }));
     return [unheard, everybody].map(
@@ -208,7 +208,7 @@ test("CL17 — D5 relieved by one that never was heard, and alone since its leas
 });
 
 test("CL17 — isolated, what is free is left to the others for 8 s, and an offer that nobody takes for 3 s only", () => {
-  const placement = new Placement(IDS[0], PLACEMENT_DEFAULTS);
+  const placement = new Placement({ memberId: IDS[0], limits: PLACEMENT_DEFAULTS });
   const owners: (string | null)[] = [...tableOf(IDS.slice(0, 2))];
   const look = (nowMs: number) =>
     placement.decide({
@@ -226,7 +226,7 @@ test("CL17 — isolated, what is free is left to the others for 8 s, and an offe
 });
 
 test("CL17 — C14 isolated anew, it offers at once, however short a time ago it did so last", () => {
-  const placement = new Placement(IDS[0], PLACEMENT_DEFAULTS);
+  const placement = new Placement({ memberId: IDS[0], limits: PLACEMENT_DEFAULTS });
   const owners = tableOf(IDS.slice(0, 2));
   const offersCount = (nowMs: number, isIsolated: boolean): number =>
     placement.decide({

@@ -45,7 +45,7 @@ export const subjects = {
   memberAdmin: (memberId: string) => ofMember(memberId, "admin"),
   /** For recipients whose partitions this worker owns: RoutedMessage → RouteReply (calls only). */
   memberRoute: (memberId: string) => ofMember(memberId, "route"),
-  /** Sessions of one partition, to its owner: open (request) and report (publish). */
+  /** Sessions of one partition, to its owner: open (request), report (publish; request: receipts). */
   partitionSessions: (home: string, partition: number | "*") => `home.${home}.part.${partition}`,
 } as const;
 export const INGEST_QUEUE = "ingest";
@@ -244,6 +244,13 @@ export const partitionRequestSchema = z.discriminatedUnion("kind", [
 ]);
 export type PartitionRequest = z.infer<typeof partitionRequestSchema>;
 export type SessionReport = Extract<PartitionRequest, { kind: "report" }>;
+
+/**
+ * Answer to a `report` of receipts that was asked as a request: all of them are in the ledger. An owner
+ * that cannot say so does not answer, and is told again. Receipts may be told twice.
+ */
+export const reportReplySchema = z.object({ ownerId: z.string() });
+export type ReportReply = z.infer<typeof reportReplySchema>;
 
 /** Answer to `open`, results in the order asked. */
 export const openReplySchema = z.object({

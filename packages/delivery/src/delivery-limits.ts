@@ -23,6 +23,7 @@ export interface DeliveryLimits {
   readonly turnsMax: number;
   readonly quantumCount: number;
   readonly recoveryScanMax: number;
+  readonly unwrittenReportsMax: number;
   readonly retry: BackoffOptions;
 }
 
@@ -47,5 +48,7 @@ export const DELIVERY_DEFAULTS: DeliveryLimits = {
   recoveryScanMax: 10_000,
   turnsMax: 1_024, // at 5 to 20 µs each a critical row waits up to 40 ms for twice as many (PC1)
   quantumCount: 256, // a fan-out of fewer costs more a head (bench/RESULTS.md)
+  /** Per partition. One flush answers all; a gateway has two under way, but in a storm of receipts. */
+  unwrittenReportsMax: 1_024,
   retry: { baseMs: 100, factor: 2, maxMs: 2_000, jitterShare: 0.5 },
 };

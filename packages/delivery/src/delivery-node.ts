@@ -25,6 +25,7 @@ import { loadPartitions } from "./load-partitions.ts";
 import { Pacer } from "./pacer.ts";
 import { Partition } from "./partition.ts";
 import type { GatewayPort, HeldPartition, LedgerStore, LedgerUpdate } from "./ports.ts";
+import { ReceiptDesk } from "./receipt-desk.ts";
 import { createRecipientBehaviour } from "./recipient.ts";
 import { SessionDesk } from "./session-desk.ts";
 
@@ -87,6 +88,7 @@ export class DeliveryNode {
   readonly #outbox: GatewayOutbox;
   readonly #intake: Intake;
   readonly #pacer: Pacer;
+  readonly #receipts: ReceiptDesk;
   readonly #desk: SessionDesk;
   readonly #flusher: LedgerFlusher;
   readonly #expansions: Batcher<LedgerUpdate, boolean>;
@@ -146,6 +148,15 @@ export class DeliveryNode {
       partition.changed(entry);
       this.#flusher.schedule();
     };
+    this.#receipts = new ReceiptDesk({
+      home,
+      store,
+      intake: this.#intake,
+      unwrittenReportsMax: limits.unwrittenReportsMax,
+      onChanged,
+      onReceipt: observer.onReceipt.bind(observer),
+      onFault,
+    });
     this.#desk = new SessionDesk({
       ownerId: memberId,
       home,
@@ -154,9 +165,7 @@ export class DeliveryNode {
       intake: this.#intake,
       outbox: this.#outbox,
       recoveryScanMax: limits.recoveryScanMax,
-      onChanged,
-      onReceipt: observer.onReceipt.bind(observer),
-      onFault,
+      receipts: this.#receipts,
     });
     this.#flusher = new LedgerFlusher({
       store,
@@ -171,6 +180,7 @@ export class DeliveryNode {
       onFlushed: observer.onFlushed.bind(observer),
       onFault,
       onRoom: (partition) => {
+        this.#receipts.written(partition);
         partition.trim();
         this.#intake.pump(partition);
       },
@@ -298,9 +308,10 @@ export class DeliveryNode {
     this.#deferFlush();
   }
 
-  report(partition: number, report: SessionReport): void {
+  /** Calls `onKept` once when the report's receipts are in the ledger, or never (SD6). */
+  report(partition: number, report: SessionReport, onKept: () => void = ignored): void {
     const owned = this.#partitions.get(partition);
-    if (owned !== undefined) this.#desk.report(owned, report);
+    if (owned !== undefined) this.#desk.report(owned, report, onKept);
   }
 
   /** A gateway has not been heard for long: its sessions are gone until it says otherwise. */
@@ -456,6 +467,8 @@ export class DeliveryNode {
     }
   }
 }
+
+function ignored(): void {}
 
 /** PA4: the process takes all that is open for it in one message, once its mailbox is empty. */
 function resumeSpilled(partition: Partition): void {

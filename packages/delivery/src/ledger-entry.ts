@@ -41,6 +41,7 @@ export class LedgerEntry {
   /** By position, whose outcome no write has taken yet, and whose is being written. */
   #unwritten: Bitset | undefined;
   #beingWritten: Bitset | undefined;
+  #isBeingWritten = false;
   /** By position, as far as somebody asks (SD4); undefined: nobody. */
   #sent: Bitset | undefined;
   #targetedCount: number;
@@ -153,20 +154,28 @@ export class LedgerEntry {
     return this.#unwritten?.has(position) === true || this.#beingWritten?.has(position) === true;
   }
 
+  /** The database has it as it is here. */
+  get isWritten(): boolean {
+    return !this.isDirty && !this.#isBeingWritten;
+  }
+
   /** A write takes it as it stands now; either of the next two follows before another begins. */
   writeBegins(): void {
     this.isDirty = false;
+    this.#isBeingWritten = true;
     this.#beingWritten = this.#unwritten;
     this.#unwritten = undefined;
   }
 
   writeSucceeded(): void {
+    this.#isBeingWritten = false;
     this.#beingWritten = undefined;
   }
 
   /** It may be in the database, or not. */
   writeFailed(): void {
     this.isDirty = true;
+    this.#isBeingWritten = false;
     if (this.#beingWritten !== undefined)
       this.#unwritten = this.#beingWritten.or(this.#unwritten ?? new Bitset());
     this.#beingWritten = undefined;

@@ -21,6 +21,7 @@ import { passedLate } from "./late-receipts.ts";
 import type { LedgerEntry, Receipt } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
 import type { LedgerStore } from "./ports.ts";
+import type { ReceiptDesk, ReceiptOf } from "./receipt-desk.ts";
 import type { Session } from "./session-table.ts";
 
 export interface SessionDeskDeps {
@@ -32,10 +33,7 @@ export interface SessionDeskDeps {
   readonly outbox: GatewayOutbox;
   /** Rows that one recovery may look at in the database. */
   readonly recoveryScanMax: number;
-  onChanged(partition: Partition, entry: LedgerEntry): void;
-  /** A receipt was recorded for the first time. */
-  onReceipt(receipt: Receipt): void;
-  onFault(cause: unknown): void;
+  readonly receipts: ReceiptDesk;
 }
 
 /** What one session misses, as far as it had to be read from the database. */
@@ -88,16 +86,17 @@ export class SessionDesk {
     }
   }
 
-  report(partition: Partition, report: SessionReport): void {
-    const { gatewayId } = report;
+  /** `onKept`: its receipts are in the ledger, if it has any (SD6). */
+  report(partition: Partition, report: SessionReport, onKept: () => void): void {
+    const { gatewayId, reads, acknowledges } = report;
     for (const [sid, index, offset] of report.acks) {
       const session = partition.sessions.find(index, gatewayId, sid);
       if (session !== undefined) this.#acked(partition, { index, session, offset });
     }
-    for (const [, index, offset] of report.reads)
-      this.#receipt(partition, { index, offset, receipt: "read" });
-    for (const [, index, offset] of report.acknowledges)
-      this.#receipt(partition, { index, offset, receipt: "acknowledged" });
+    if (reads.length + acknowledges.length > 0) {
+      const receipts = [...receiptsOf(reads, "read"), ...receiptsOf(acknowledges, "acknowledged")];
+      this.#deps.receipts.take(partition, receipts, onKept);
+    }
     const nowMs = this.#deps.clock.monotonicMs();
     const { sessions } = partition;
     for (const [sid, told] of report.closed) {
@@ -171,9 +170,8 @@ export class SessionDesk {
     };
     partition.sessions.open(index, session);
     if (position === null) partition.sessions.began(index, offset);
-    for (const late of passed)
-      if (late <= ackedOffset)
-        this.#receipt(partition, { index, offset: late, receipt: "receivedLate" });
+    const acked = passed.filter((late) => late <= ackedOffset);
+    this.#late(partition, index, acked);
     openings.push({ index, session, entries });
     return {
       kind: "opened",
@@ -222,47 +220,20 @@ export class SessionDesk {
   ): void {
     if (offset <= session.ackedOffset) return;
     session.ackedOffset = Math.min(offset, session.sentOffset); // no ack for what was not sent
-    for (const late of session.lateOffsets)
-      if (late <= offset)
-        this.#receipt(partition, { index, offset: late, receipt: "receivedLate" });
-    session.lateOffsets = session.lateOffsets.filter((late) => late > offset);
+    const { lateOffsets } = session;
+    if (lateOffsets.length > 0) {
+      const acked = lateOffsets.filter((late) => late <= offset);
+      this.#late(partition, index, acked);
+      session.lateOffsets = lateOffsets.filter((late) => late > offset);
+    }
     partition.table.cast(index, { kind: "acked", offset: session.ackedOffset }, "control");
   }
 
-  #receipt(
-    partition: Partition,
-    wanted: { index: number; offset: number; receipt: Receipt },
-  ): void {
-    const { index, offset, receipt } = wanted;
-    const entry = partition.entry(offset);
-    if (entry !== undefined) {
-      if (entry.receive(index, receipt)) this.#deps.onReceipt(receipt);
-      this.#deps.onChanged(partition, entry);
-    } else if (offset > 0 && offset <= partition.tailFloor) {
-      this.#receiptFromStore(partition, wanted).catch((cause: unknown) =>
-        this.#deps.onFault(cause),
-      );
-    }
-  }
-
-  /** The row has left memory: it is read, pinned until it is written again. */
-  async #receiptFromStore(
-    partition: Partition,
-    wanted: { index: number; offset: number; receipt: Receipt },
-  ): Promise<void> {
-    const unpin = partition.pin();
-    try {
-      const rows = await this.#deps.store.readRows(this.#deps.home, partition.partition, {
-        afterOffset: wanted.offset - 1,
-        limitCount: 1,
-      });
-      const [entry] = await this.#deps.intake.entriesOf(rows);
-      if (entry === undefined || entry.offset !== wanted.offset || partition.isLost) return;
-      partition.adopt(entry);
-      this.#receipt(partition, wanted);
-    } finally {
-      unpin();
-    }
+  /** No gateway tells these, and none waits for them. */
+  #late(partition: Partition, index: number, offsets: readonly number[]): void {
+    if (offsets.length === 0) return;
+    const receipts = offsets.map((offset) => ({ index, offset, receipt: "receivedLate" }) as const);
+    this.#deps.receipts.take(partition, receipts, () => undefined);
   }
 }
 
@@ -282,6 +253,10 @@ function unsettledOf(partition: Partition, index: number): LedgerEntry[] {
   const entries = partition.entriesOf(index, range);
   const first = entries.findIndex((entry) => entry.isPending(index) || entry.isUnwritten(index));
   return first < 0 ? [] : entries.slice(first);
+}
+
+function receiptsOf(told: SessionReport["reads"], receipt: Receipt): ReceiptOf[] {
+  return told.map(([, index, offset]) => ({ index, offset, receipt }));
 }
 
 function tellClosed(partition: Partition, index: number): void {

@@ -167,7 +167,7 @@ export const CATALOGUE = {
   ),
   gatewayReportsWaiting: gauge(
     "carillon_gateway_reports_waiting_count",
-    "Acks, receipts and closed sessions that owners were not told yet",
+    "Acks and closed sessions that owners were not told yet, and receipts that they have not confirmed",
   ),
   // home
   homeEpoch: gauge("carillon_home_epoch_count", "Epoch of the home in this node's database"),

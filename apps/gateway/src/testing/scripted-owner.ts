@@ -11,6 +11,7 @@ import {
   type OpenResult,
   partitionOf,
   partitionRequestSchema,
+  type ReportReply,
   type SessionOpen,
   type SessionReport,
   subjects,
@@ -64,6 +65,8 @@ export class ScriptedOwner {
   readonly reports: SessionReport[] = [];
   /** Instead of opening. */
   refuseWith: Refusal | undefined;
+  /** False: it hears receipts, and is gone before they are in the ledger. */
+  keepsReceipts = true;
   /** Answers, but only when this resolves. */
   answerAfter: Promise<void> = Promise.resolve();
   /** Tails are sent before the answer, as a bus that reorders would. */
@@ -198,6 +201,8 @@ export class ScriptedOwner {
     }
     this.reports.push(request);
     for (const [sid] of request.closed) this.#sessions.delete(`${request.gatewayId}/${sid}`);
+    const kept: ReportReply = { ownerId: this.ownerId };
+    if (this.keepsReceipts) message.reply(encodeMessage(kept));
   }
 
   #open(
