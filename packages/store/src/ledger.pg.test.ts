@@ -88,7 +88,7 @@ test("D4 — a flush in progress delays the takeover, which then sees what it wr
   expect(await store.ledger.writeRows(HOME, [update(1, 1, 1)])).toEqual({ fencedPartitions: [1] });
 });
 
-test("D4 — accept and directory changes do not wait for a flush, nor it for them", async () => {
+test("D4 — accept, directory changes and refreshes do not wait for a flush, nor it for them", async () => {
   const { store, sql } = await postgres.newDatabase();
   await broadcasts(store, 1);
   await acquire(store, "w", ALL);
@@ -97,6 +97,8 @@ test("D4 — accept and directory changes do not wait for a flush, nor it for th
   await flush`select from partition where home = ${HOME} order by n for key share`;
   await broadcasts(store, 1); // ends while the lock is held
   await register(store, idsIn(1, 1));
+  const refreshed = await store.leases.refresh({ home: HOME, memberId: "w", leaseMs: 60_000 });
+  expect(refreshed).toHaveLength(256);
   const counter = await sql.reserve();
   await counter`begin`;
   await counter`select from partition where home = ${HOME} order by n for no key update`;
@@ -161,6 +163,20 @@ test("ST11, ST12 — refresh extends what is held; an expired lease comes back w
     { partition: 2, epoch: 2 },
     { partition: 3, epoch: 1 },
   ]);
+});
+
+test("ST12 — a lease that runs out while its refresh waits for a lock is not refreshed", async () => {
+  const { store, sql, openStore } = await postgres.newDatabase();
+  await acquire(store, "a", [1, 2]);
+  const accept = await sql.reserve();
+  await accept`begin`;
+  await accept`select from partition where home = ${HOME} and n = 1 for no key update`;
+  const refresh = openStore().leases.refresh({ home: HOME, memberId: "a", leaseMs: 60_000 });
+  await lockWaiters(sql, 1);
+  await accept`update partition set lease_until = clock_timestamp() where n = 1`; // by now
+  await accept`commit`;
+  accept.release();
+  expect(await refresh).toEqual([{ partition: 2, epoch: 1 }]);
 });
 
 test("ST8 — a flush that names a row that is not there, or two epochs, is a bug", async () => {

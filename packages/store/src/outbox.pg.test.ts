@@ -8,6 +8,7 @@ import {
   directTo,
   HOME,
   startTestPostgres,
+  TENANT,
   type TestPostgres,
 } from "./test-database.ts";
 
@@ -20,18 +21,25 @@ afterAll(() => postgres.stop());
 const BROADCAST: RegionAudience = { kind: "broadcast" };
 const HOLD_MS = 60_000;
 
-/** One commit of one notification for lon and par; its outbox id for lon, and the backlogs it saw. */
-async function post(store: Store): Promise<{ id: number; backlogs: readonly string[] }> {
+/** One commit of one notification for lon and par; its outbox ids, and the backlogs it saw. */
+async function post(
+  store: Store,
+): Promise<{ id: number; idOfPar: number; backlogs: readonly string[] }> {
   const remotes = [
     { region: "lon", audience: directTo("x") },
     { region: "par", audience: BROADCAST },
   ];
   const [result] = await store.notifications.accept(HOME, [acceptItem(null, { remotes })]);
   if (result?.kind !== "accepted") throw new Error(`expected accepted, got ${result?.kind}`);
-  return { id: result.outboxIds["lon"] ?? 0, backlogs: result.backlogs };
+  const { lon: id = 0, par: idOfPar = 0 } = result.outboxIds;
+  return { id, idOfPar, backlogs: result.backlogs };
 }
 
-const takeOver = (store: Store, holder: string, more: { isBeginning?: boolean } = {}) =>
+const takeOver = (
+  store: Store,
+  holder: string,
+  more: { isBeginning?: boolean; targetRegion?: string; limitCount?: number } = {},
+) =>
   store.outbox.takeOver({
     ...{ targetRegion: "lon", holder, holdMs: HOLD_MS, limitCount: 10, isBeginning: false },
     ...more,
@@ -61,6 +69,55 @@ test("ST22 — rows wait for the fast path; the oldest that does not go begins a
   expect(await store.outbox.backlog("par")).toBe(1);
   await sql`update outbox set created_at = now() - interval '5 s'`;
   expect(Math.round((await store.outbox.oldestAgeMs())! / 1_000)).toBe(5);
+});
+
+test("ST17, ST22 — overdue homes begin no backlog and are claimed; overdue notifications begin their region's, and are not", async () => {
+  const { store, sql } = await postgres.newDatabase();
+  await store.directory.upsert({
+    home: HOME,
+    tenantId: TENANT,
+    changes: [{ recipientId: "new", locale: null, timeZone: null, attributes: {} }],
+    otherRegions: ["lon"],
+  });
+  const { id, idOfPar } = await post(store);
+  await sql`update outbox set next_attempt_at = now() where id <> ${id}`;
+  expect(await takeOver(store, "a")).toEqual({ kind: "none" });
+  expect(idsOf(await takeOver(store, "a", { targetRegion: "par" }))).toEqual([idOfPar]);
+  const claimed = await store.outbox.claim("lon", 10, 60_000);
+  expect(claimed.map(({ kind }) => kind)).toEqual(["homes"]);
+  await sql`update outbox set next_attempt_at = now() where id = ${id}`;
+  expect(await store.outbox.claim("lon", 10, 60_000)).toEqual([]);
+  expect(idsOf(await takeOver(store, "a"))).toEqual([id]);
+});
+
+test("ST22, C22 — the oldest come first, wherever in the table they lie by now, and whatever the plan", async () => {
+  const { store, sql } = await postgres.newDatabase();
+  const [database] = await sql<{ name: string }[]>`select current_database() as name`;
+  for (const scan of ["indexscan", "bitmapscan"])
+    // the index has them in order
+    await sql.unsafe(`alter database ${database!.name} set enable_${scan} = off`);
+  const posted = [await post(store), await post(store), await post(store)].map(({ id }) => id);
+  await sql`update outbox set created_at = created_at where id = ${posted[0]!}`; // behind the others
+  const taken = await takeOver(store, "a", { isBeginning: true, limitCount: 1 });
+  expect(idsOf(taken)).toEqual(posted.slice(0, 1));
+  expect((await store.outbox.readWaiting("lon", 2)).map(({ id }) => id)).toEqual(
+    posted.slice(0, 2),
+  );
+});
+
+test("ST22, ST23 — backlogs of two regions know nothing of each other", async () => {
+  const { store } = await postgres.newDatabase();
+  const { id, idOfPar } = await post(store);
+  const inPar = { targetRegion: "par" };
+  expect(idsOf(await takeOver(store, "a", { isBeginning: true }))).toEqual([id]);
+  expect(idsOf(await takeOver(store, "a", { ...inPar, isBeginning: true }))).toEqual([idOfPar]);
+  await store.outbox.markDone([id]);
+  expect(await store.outbox.endBacklog("lon", "a")).toBe(true);
+  expect((await post(store)).backlogs).toEqual(["par"]);
+  await takeOver(store, "a", { isBeginning: true });
+  await store.outbox.giveBack("par", "a");
+  expect(await takeOver(store, "b")).toEqual({ kind: "held" });
+  expect((await takeOver(store, "b", inPar)).kind).toBe("rows");
 });
 
 test("ST22, C22 — one of many that ask at once holds a backlog; it sees the oldest again until they are done", async () => {
@@ -117,6 +174,7 @@ test("ST17 — what was put off goes out of turn, claimed once, and holds up no 
   await store.outbox.markDone(posted.slice(2));
   expect(await store.outbox.endBacklog("lon", "a")).toBe(true);
   expect(await store.outbox.claim("lon", 10, 60_000)).toEqual([]); // not due
+  expect(await store.outbox.readWaiting("lon", 10)).toEqual([]);
   await sql`update outbox set next_attempt_at = now() - interval '1 s'`;
   expect(await takeOver(store, "a")).toEqual({ kind: "none" });
   const claims = await Promise.all([
@@ -130,6 +188,15 @@ test("ST17 — what was put off goes out of turn, claimed once, and holds up no 
   expect(await store.outbox.claim("lon", 10, 60_000)).toEqual([]);
   await store.outbox.markDone(posted);
   expect(await store.outbox.backlog("lon")).toBe(0);
+});
+
+test("ST17 — of what is due out of turn, those longest due are claimed first", async () => {
+  const { store, sql } = await postgres.newDatabase();
+  const posted = [await post(store), await post(store), await post(store)].map(({ id }) => id);
+  await store.outbox.defer(posted, 0);
+  await sql`update outbox set next_attempt_at = now() - interval '1 min' where id = ${posted[1]!}`;
+  const [first, ...more] = await store.outbox.claim("lon", 1, 60_000);
+  expect([first?.id, more]).toEqual([posted[1], []]);
 });
 
 test("ST25 — withheld rows are due for nobody; a probe is one row of each tenant, and done it releases the rest", async () => {
@@ -167,4 +234,16 @@ test("ST25 — withheld rows are due for nobody; a probe is one row of each tena
   const claimed = await store.outbox.claim("lon", 10, 60_000);
   expect(claimed.map(({ id }) => id)).toEqual(strict.slice(1));
   expect((await store.outbox.probe("lon", 10)).map(({ id }) => id)).toEqual([other[0]]);
+});
+
+test("ST25 — a probe that one region has taken releases nothing of what another one withholds", async () => {
+  const { store } = await postgres.newDatabase();
+  const [first, second] = [await post(store), await post(store)];
+  await store.outbox.withhold([first, second].flatMap(({ id, idOfPar }) => [id, idOfPar]));
+  await store.outbox.markDone([first.id]);
+  const probes = [{ id: first.id, tenantId: TENANT }];
+  expect(await store.outbox.release("lon", probes, 10)).toBe(1);
+  expect(await store.outbox.claim("par", 10, 60_000)).toEqual([]);
+  expect((await store.outbox.probe("par", 10)).map(({ id }) => id)).toEqual([first.idOfPar]);
+  expect((await store.outbox.claim("lon", 10, 60_000)).map(({ id }) => id)).toEqual([second.id]);
 });
