@@ -118,6 +118,19 @@ test("CL4 — a member without NATS knows itself and what it owns", async () => 
   expect(membership.ownerOf("fra", 8)).toBeUndefined();
 });
 
+test("CL4 — its own beat is told after what was sent inside the node before it", async () => {
+  const { clock, join } = network();
+  const { membership, wire } = join("a");
+  await clock.advance(10);
+  const seen: string[] = [];
+  wire.subscribe("before", () => void seen.push("message"));
+  membership.onBeat(() => seen.push("beat"));
+  wire.publish("before", new Uint8Array());
+  membership.beatNow();
+  await clock.settle();
+  expect(seen).toEqual(["message", "beat"]);
+});
+
 test("CL4 — the higher epoch owns; an owner that is suspect, or says so, owns nothing", async () => {
   const { clock, muted, join } = network();
   const a = join("a");
@@ -128,7 +141,11 @@ test("CL4 — the higher epoch owns; an owner that is suspect, or says so, owns 
   b.membership.describe({ owned: () => ({ fra: [[7, 2]] }), links: () => ({}) });
   await clock.advance(1_000);
   expect(a.membership.ownerOf("fra", 7)).toBe("b");
+  a.membership.beatNow(); // it has not noticed yet
+  expect(a.membership.ownerOf("fra", 7)).toBe("b");
   ownedByA = [];
+  a.membership.beatNow();
+  expect(a.membership.ownerOf("fra", 7)).toBe("b"); // what it gives up is not its own any more
   muted.add("b");
   await clock.advance(7_000);
   expect(a.membership.ownerOf("fra", 7)).toBeUndefined();
@@ -157,9 +174,12 @@ test("CL12, C13 — who has left is gone at once, and a late beat of it is ignor
   await clock.advance(2_000);
   expect(a.membership.ownerOf("fra", 7)).toBe("b");
   const last = a.membership.members().find(({ memberId }) => memberId === "b")!;
+  const told: string[] = [];
+  a.membership.onBeat(({ memberId }) => told.push(memberId));
   b.membership.stop();
   b.membership.stop();
   await clock.advance(10);
+  expect(told).toEqual([]); // its last word says nothing of what it has
   expect([a.lost, a.membership.members().length]).toEqual([["b"], 1]);
   expect(a.membership.ownerOf("fra", 7)).toBeUndefined();
   const late: Beat = { ...last, owned: { fra: [[7, 9]] } };
@@ -178,7 +198,9 @@ test("CL12 — a silent member is forgotten after 15 minutes, and welcome when i
   await clock.advance(5_000);
   muted.add("b");
   muted.add("c");
-  await clock.advance(1_000_000);
+  await clock.advance(890_000);
+  expect(a.changes.slice(2)).toEqual(["b suspect", "c suspect"]);
+  await clock.advance(110_000);
   expect(a.changes.slice(2)).toEqual(["b suspect", "c suspect", "c forgotten", "b forgotten"]);
   expect(a.lost).toEqual(["b", "c"]); // told once
   expect(a.membership.members().map(({ memberId }) => memberId)).toEqual(["a"]);
@@ -368,4 +390,5 @@ test("CL18 — a beat speaks for the region and member of its subject only; only
   expect(a.lost).toEqual(forged.map(() => "malformed"));
   expect(a.membership.ownerOf("fra", 7)).toBe("b");
   expect(a.changes).toEqual(["b joined", "thief joined"]);
+  expect(a.membership.workers()).toEqual(["a", "b"]);
 });

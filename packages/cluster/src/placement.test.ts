@@ -152,6 +152,27 @@ test("CL16 — while a holder never told its weight nothing is given; then what 
   expect(give(everybody, more)).toBe(32);
 });
 
+test("CL16 — a weight is kept while its member holds leases; of who is gone and holds none it has to be told anew", () => {
+  const { ids, owners, everybody, heavy, self } = ofMixedWeights();
+  const unheard = everybody.filter(({ memberId }) => memberId !== heavy);
+  const other = ids.find((id) => id !== heavy && id !== self)!;
+  const withoutHeavy = owners.map((owner) => (owner === heavy ? self : owner));
+  const withOthers = owners.map((owner) => (owner === other ? self : owner));
+  const dueCount = owners.filter((owner) => owner === other).length;
+  const [kept, forgotten] = [owners, withoutHeavy].map((rows) => {
+    const placement = new Placement(self, PLACEMENT_DEFAULTS);
+    for (const placeable of [everybody, unheard])
+      placement.decide(viewOf(rows, placeable, { self }));
+    return [unheard, everybody].map(
+      (placeable) => placement.decide(viewOf(withOthers, placeable, { self })).give.length,
+    );
+  });
+  expect([kept, forgotten]).toEqual([
+    [dueCount, dueCount],
+    [0, dueCount],
+  ]);
+});
+
 test("CL16 — what it lacks and does not get is looked at slowly after 30 s, until something changes", () => {
   const placement = new Placement(IDS[0], PLACEMENT_DEFAULTS);
   const others = Array<string>(COUNT).fill(IDS[1]);
@@ -180,6 +201,36 @@ test("CL17 — D5 relieved by one that never was heard, and alone since its leas
   owners.forEach((owner, partition) => owner === IDS[1] && (owners[partition] = null));
   const { take } = look(112_000);
   expect([take.length, placement.isRelieved]).toEqual([owners.filter((o) => !o).length, false]);
+});
+
+test("CL17 — isolated, what is free is left to the others for 8 s, and an offer that nobody takes for 3 s only", () => {
+  const placement = new Placement(IDS[0], PLACEMENT_DEFAULTS);
+  const owners: (string | null)[] = [...tableOf(IDS.slice(0, 2))];
+  const look = (nowMs: number) =>
+    placement.decide({
+      ...viewOf(owners, [member(IDS[0]), member(IDS[1])], { nowMs }),
+      isIsolated: true,
+    });
+  const offered = look(100_000).give;
+  placement.given(offered, 100_000, true);
+  const free = owners.indexOf(IDS[1]);
+  owners[offered[0]!] = owners[free] = null;
+  expect([look(100_001).take, look(102_999).take]).toEqual([[], []]);
+  expect(look(103_000).take).toEqual(offered);
+  owners[offered[0]!] = IDS[0];
+  expect([look(108_000).take, look(108_001).take]).toEqual([[], [free]]);
+});
+
+test("CL17 — C14 isolated anew, it offers at once, however short a time ago it did so last", () => {
+  const placement = new Placement(IDS[0], PLACEMENT_DEFAULTS);
+  const owners = tableOf(IDS.slice(0, 2));
+  const offersCount = (nowMs: number, isIsolated: boolean): number =>
+    placement.decide({
+      ...viewOf(owners, [member(IDS[0]), member(IDS[1])], { nowMs }),
+      isIsolated,
+    }).give.length;
+  expect([offersCount(100_000, true), offersCount(101_000, true)]).toEqual([1, 0]);
+  expect([offersCount(102_000, false), offersCount(103_000, true)]).toEqual([0, 1]);
 });
 
 test("CL6 — a member that drains, or is not known as a worker, takes and gives nothing", () => {

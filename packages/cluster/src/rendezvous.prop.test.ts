@@ -147,3 +147,16 @@ test("CL1 — C16 two other processes compute the same tables, given the members
   const here = goldenTables.map((golden) => assignPartitions(golden.members, PARTITIONS));
   expect(computed).toEqual([here, here]);
 });
+
+test("CL1 — of more members than 512 in turn the orders of the last 512 are kept, and the tables are the same", () => {
+  const tables = new PartitionTables(PARTITIONS);
+  const idOf = (n: number): string => `fra-worker-${n}`;
+  const first = tables.ownersOf(equal([idOf(0), idOf(1)]));
+  const counts: number[] = [];
+  for (let n = 2; n < 514; n++) {
+    tables.ownersOf(equal([idOf(n)]));
+    counts.push(tables.ordersCount);
+  }
+  expect(counts.slice(-4)).toEqual([511, 512, 512, 512]);
+  expect(tables.ownersOf(equal([idOf(0), idOf(1)]))).toEqual(first); // made anew
+});

@@ -57,6 +57,11 @@ export class PartitionTables {
     this.#quantiles = quantilesOf(partitionCount);
   }
 
+  /** Members whose orders are kept: 512 at most, then the oldest is made anew when it is needed. */
+  get ordersCount(): number {
+    return this.#orders.size;
+  }
+
   /**
    * Owner of each partition 0 … partitionCount−1. Members must be non-empty (assert). It is the one
    * assignment in which no partition has a later taker than one that would rather have it: which

@@ -31,6 +31,16 @@ test("DH2 — C3 more than half missing is held until the third equal answer, th
   expect(run([ALL, "ab", "ab", "a", "a", "a"])).toEqual([ALL, ALL, ALL, ALL, ALL, "a"]);
 });
 
+test("DH2 — the same instances at other addresses are another answer", () => {
+  let known: RegionPeers = NO_PEERS;
+  const counts = [ALL, "a", "a", "a"].map((ids, n) => {
+    const answer = answerOf(ids).map((one) => (n === 2 ? { ...one, address: "10.9.9.9" } : one));
+    known = observe(known, answer).next;
+    return [idsOf(known), known.equalCount];
+  });
+  expect(counts).toEqual([1, 1, 1, 1].map((count) => [ALL, count]));
+});
+
 test("DH2 — half of them is not more than half", () => {
   expect(run(["ab", "a", "a", "a"])).toEqual(["ab", "ab", "ab", "a"]);
   expect(run(["abcd", "ab", "ac", "ab"])).toEqual(["abcd", "abcd", "abcd", "abc"]);

@@ -101,6 +101,21 @@ test("NK2 — the 10 s are kept by the next agent as well", async () => {
   await keeper.stop();
 });
 
+test("NK2 — a wall clock that was set back between two agents makes no reload wait for more than 10 s", async () => {
+  const first = keeping();
+  first.keeper.want(["nats://1"]);
+  await first.settled(() => first.reports.length === 1);
+  await first.keeper.stop();
+  first.clock.jumpWallClock(-3_600_000);
+  const { clock, server, reports, keeper, settled, quiet } = keeping(first);
+  keeper.want(["nats://2"]);
+  await quiet();
+  await clock.advance(10_000);
+  await settled(() => reports.length === 1);
+  expect(server.hangUpsAtMs).toEqual([0, 10_000]);
+  await keeper.stop();
+});
+
 test("NK2 — stop waits for a reload under way, and its end is told", async () => {
   const { server, reports, keeper, settled, quiet } = keeping();
   const gate = Promise.withResolvers<void>();
@@ -163,6 +178,19 @@ test("NK7 — a fault that stays is told once in 5 min, another one at once", as
   await clock.advance(10_000);
   await settled(() => reports.length === 2);
   expect(reports).toEqual(["failed", "failed"]);
+  await keeper.stop();
+});
+
+test("NK7 — a signal that cannot be sent for another reason is told at once", async () => {
+  const { clock, server, keeper, reports, settled, quiet } = keeping();
+  server.hangUpOutcome = "denied";
+  keeper.want(["nats://1"]);
+  await settled(() => reports.length === 1);
+  server.hangUpOutcome = "gone";
+  await clock.advance(10_000);
+  await settled(() => server.hangUpsAtMs.length === 2);
+  await quiet();
+  expect(reports).toEqual(["not_told", "not_told"]);
   await keeper.stop();
 });
 
@@ -232,7 +260,7 @@ test("NK3 — what the server refuses is told, the old file is back, and tried a
 });
 
 test("NK3 — another run of the server gets the refused text at once", async () => {
-  const { clock, server, reports, keeper, text, age, settled } = keeping();
+  const { clock, server, reports, keeper, text, age, settled, quiet } = keeping();
   keeper.want(["nats://1"]);
   await settled(() => reports.length === 1);
   age();
@@ -242,7 +270,9 @@ test("NK3 — another run of the server gets the refused text at once", async ()
   while (reports.length < 2) await clock.advance(100);
   server.isRefusing = false;
   server.run = { pid: 8, mark: "8@2" };
-  while (reports.length < 3) await clock.advance(100);
+  await quiet();
+  await clock.advance(10_000); // the next look
+  await settled(() => reports.length === 3);
   expect([reports, text().includes("nats://2]")]).toEqual([
     ["confirmed", "refused", "confirmed"],
     true,
@@ -275,6 +305,20 @@ test("NK3 — a server that does not answer: unconfirmed, told again after 5 min
   await quiet();
   expect(reports).toEqual(["unconfirmed", "unconfirmed", "confirmed"]);
   expect(server.hangUpsAtMs).toHaveLength(2);
+  await keeper.stop();
+});
+
+test("NK3 — a new run of a server that does not answer was started with the file: it is told nothing", async () => {
+  const { clock, server, reports, keeper, settled, quiet } = keeping();
+  server.hasMonitor = false;
+  keeper.want(["nats://1"]);
+  await settled(() => reports.length === 1);
+  server.run = { pid: 8, mark: "8@2" };
+  for (let n = 0; n < 40; n++) {
+    await clock.advance(10_000);
+    await quiet();
+  }
+  expect([reports, server.hangUpsAtMs]).toEqual([["unconfirmed"], [0]]);
   await keeper.stop();
 });
 

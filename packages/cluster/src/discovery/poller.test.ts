@@ -132,6 +132,34 @@ test("DP2 — C4 one poll at a time: while one hangs, none is begun, until its d
   expect(asked).toEqual(["fra@0", "fra@75000"]);
 });
 
+test("DP2 — an observer that throws stops no poll: the next one is armed by then", async () => {
+  const clock = new FakeClock();
+  const askedAtMs: number[] = [];
+  const crashes: unknown[] = [];
+  const poller = createPoller({
+    source: {
+      kind: "static",
+      region: "fra",
+      async find() {
+        askedAtMs.push(clock.monotonicMs());
+        return found("a");
+      },
+    },
+    book: bookAt(join(newFolder(), "state", "candidates.json"), clock),
+    clock,
+    random: middle,
+    onPoll: () => {
+      throw new Error("planted");
+    },
+    onCrash: (cause) => void crashes.push(String(cause)),
+  });
+  poller.start();
+  await clock.advance(60_000);
+  poller.stop();
+  expect(askedAtMs).toEqual([0, 30_000, 60_000]);
+  expect(crashes).toEqual(Array(3).fill("Error: planted"));
+});
+
 test("DP3 — asked at once without peers, spread over the interval with some from before", async () => {
   const first = polling();
   first.answers.set("fra", found("a"));
@@ -194,6 +222,25 @@ test("CB2 — C2 a start reads what an earlier run left, with its age, and waits
   expect([next.ageMs("lon"), next.get("lon").goodAtMs]).toEqual([undefined, null]);
   later.jumpWallClock(-86_400_000); // durations do not follow the wall clock
   expect(next.ageMs("fra")).toBe(3_600_000);
+
+  const before = new FakeClock(); // the wall clock was set back between two runs
+  before.jumpWallClock(-86_400_000);
+  const early = bookAt(path, before);
+  await early.load();
+  expect(early.ageMs("fra")).toBe(0);
+});
+
+test("CB2 — a region that is not there any more is not taken over from an earlier run", async () => {
+  const { clock, path, book, answers, pollers } = polling();
+  answers.set("fra", found("a"));
+  answers.set("lon", found("x"));
+  for (const poller of pollers) poller.start();
+  await clock.advance(0);
+  await book.flushed();
+  const onFault = (): void => undefined;
+  const next = new CandidatesBook({ path, cluster: "acme", regions: ["lon"], clock, onFault });
+  await next.load();
+  expect([...next.records.keys()]).toEqual(["lon"]);
 });
 
 test("CB2 — what was counted before a start counts no more; who was held stays", async () => {
@@ -290,6 +337,26 @@ test.each([
   expect(readFileSync(`${path}.unusable-1`, "utf8")).toBe(damaged);
   const read = await readCandidatesFile(path, "acme");
   expect(read).toMatchObject({ kind: "read", unusable: new Set() });
+});
+
+test("CB4 — nine files are kept aside, then the last of them is replaced", async () => {
+  const { clock, path, book, answers, pollers } = polling();
+  answers.set("fra", found("a"));
+  pollers[0]!.start();
+  await clock.advance(0);
+  await book.flushed();
+  for (let n = 1; n <= 11; n++) {
+    writeFileSync(path, `unusable ${n}`);
+    const next = bookAt(path, clock);
+    await next.load();
+    next.put("fra", book.get("fra"));
+    await next.flushed();
+  }
+  const names = readdirSync(join(path, "..")).toSorted();
+  const aside = Array.from({ length: 9 }, (_, n) => `candidates.json.unusable-${n + 1}`);
+  expect(names).toEqual(["candidates.json", ...aside]);
+  const texts = aside.map((name) => readFileSync(join(path, "..", name), "utf8"));
+  expect([texts[7], texts[8]]).toEqual(["unusable 8", "unusable 11"]);
 });
 
 test("DP5 — a first answer that is empty is believed when it came three times in a row", async () => {
