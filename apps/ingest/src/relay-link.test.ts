@@ -23,6 +23,7 @@ function createOutbox(clock: FakeClock) {
     done: [] as number[],
     deferred: [] as number[],
     withheld: [] as RelayEntry[], // of one tenant
+    releasedMax: Number.POSITIVE_INFINITY,
     calls: [] as string[],
   };
   const withoutIds = (ids: readonly number[]) => (rows: RelayEntry[]) =>
@@ -85,7 +86,7 @@ function createOutbox(clock: FakeClock) {
         const rows = state.withheld.slice(0, 1);
         const release = async (): Promise<number> => {
           if (rows[0] === undefined || state.withheld.includes(rows[0])) return 0;
-          const due = state.withheld.splice(0);
+          const due = state.withheld.splice(0, state.releasedMax);
           state.apart.push(...due);
           return due.length;
         };
@@ -344,6 +345,22 @@ test("IN42 — of withheld rows one goes out every 15 s; once it is taken the ot
     { atMs: 64_000, ids: [2, 3, 4, 5] },
   ]);
   expect([outbox.done, outbox.withheld, states]).toEqual([[1, 2, 3, 4, 5], [], ["direct"]]);
+  await link.stop();
+});
+
+test("IN42 — more withheld rows than are released together: the next probe goes out at once, not 15 s later", async () => {
+  const { clock, link, outbox, heard } = start();
+  outbox.withheld.push(...entries(1, 2, 3, 4, 5, 6));
+  outbox.releasedMax = 2;
+  link.start();
+  for (let count = 0; count < 40; count++) await clock.advance(500);
+  expect(heard).toEqual([
+    { atMs: 16_000, ids: [1] },
+    { atMs: 16_000, ids: [2, 3] },
+    { atMs: 16_000, ids: [4] },
+    { atMs: 16_000, ids: [5, 6] },
+  ]);
+  expect(outbox.done).toEqual([1, 2, 3, 4, 5, 6]);
   await link.stop();
 });
 

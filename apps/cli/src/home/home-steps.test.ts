@@ -90,6 +90,7 @@ test("HD1 — at home, after a disk was lost, and another region hosts it: left 
   for (const claim of [
     { epoch: 2, host: "par" },
     { epoch: 3, host: "fra" }, // it went and came back; this database knows nothing of it
+    { epoch: 1, host: "par" }, // it was begun there
   ]) {
     const { store, start, step, keeper, calls, clock, stored, answerFromLon, lines } = homeAt(
       "fra",

@@ -277,6 +277,18 @@ test("FO5 — the copy's user may not promote, or not see the stream: refused wi
   expect(writes).toEqual([]);
 });
 
+test("FO5 — behind the fence nobody needs to see the stream: it is waited for, and taken when it is here", async () => {
+  const { run, writes, par } = world();
+  expect(await run({}, 2)).toEqual({ kind: "died" });
+  par.row = { ...par.row, state: "draining", fenceLsn: null }; // it has not arrived
+  par.rights = { user: "carillon", mayPromote: true, maySeeStreaming: false };
+  par.isStreaming = false; // as it looks without the right
+  expect(await run()).toMatchObject({ kind: "refused", code: "not_replayed" });
+  par.isStreaming = true;
+  expect(await run()).toMatchObject({ kind: "done", host: "par", isPlanned: true });
+  expect(writes).toEqual(["drain", "fence", "take planned"]);
+});
+
 test("FO5 — nothing arrives at the copy, over a link that is not closed: refused; once drained, silence says nothing", async () => {
   const { run, writes, par } = world();
   par.silentMs = 30_001;
