@@ -24,6 +24,11 @@ export async function huntMutant(mutant: Mutant, seedsMax: number): Promise<Hunt
   return await run(mutant, "main.ts", [...once, "--seeds", String(seedsMax)]);
 }
 
+/** One in a statement, on an empty database of `urls` for each seed of the comparison from 1 on. */
+export function huntOnDatabases(mutant: Mutant, urls: readonly string[]): Promise<Hunt> {
+  return run(mutant, "mutants-sql-main.ts", urls);
+}
+
 function run(mutant: Mutant, main: string, args: readonly string[]): Promise<Hunt> {
   const script = join(import.meta.dirname, main);
   const options = { timeout: HUNT_MAX_MS, maxBuffer: 64 * 1_048_576 };

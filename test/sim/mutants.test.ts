@@ -1,6 +1,7 @@
 // test/sim/mutants.test.ts
 // Goal: the simulation bites. Method: every patch still matches its file, and those that one of the
-// first seeds catches are planted; `npm run sim:mutants` plants all of them.
+// first seeds catches are planted; `npm run sim:mutants` plants all of them. Those in statements:
+// mutants.pg.test.ts.
 import { expect, test } from "vitest";
 import { mismatchOf } from "./mutant-hook.ts";
 import { huntMutant } from "./mutant-hunt.ts";

@@ -119,6 +119,19 @@ test("CL4 — a member without NATS knows itself and what it owns", async () => 
   expect(membership.ownerOf("fra", 8)).toBeUndefined();
 });
 
+test("CL4 — its own beat is told after what was sent inside the node before it", async () => {
+  const { clock, join } = network();
+  const { membership, wire } = join("a");
+  await clock.advance(10);
+  const seen: string[] = [];
+  wire.subscribe("before", () => void seen.push("message"));
+  membership.onBeat(() => seen.push("beat"));
+  wire.publish("before", new Uint8Array());
+  membership.beatNow();
+  await clock.settle();
+  expect(seen).toEqual(["message", "beat"]);
+});
+
 test("CL4 — the higher epoch owns; an owner that is suspect, or says so, owns nothing", async () => {
   const { clock, muted, join } = network();
   const a = join("a");

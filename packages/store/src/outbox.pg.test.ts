@@ -91,8 +91,12 @@ test("ST17, ST22 — overdue homes begin no backlog and are claimed; overdue not
   expect(idsOf(await takeOver(store, "a"))).toEqual([id]);
 });
 
-test("ST22, C22 — the oldest come first, wherever in the table they lie by now", async () => {
+test("ST22, C22 — the oldest come first, wherever in the table they lie by now, and whatever the plan", async () => {
   const { store, sql } = await postgres.newDatabase();
+  const [database] = await sql<{ name: string }[]>`select current_database() as name`;
+  for (const scan of ["indexscan", "bitmapscan"])
+    // the index has them in order
+    await sql.unsafe(`alter database ${database!.name} set enable_${scan} = off`);
   const posted = [await post(store), await post(store), await post(store)].map(({ id }) => id);
   await sql`update outbox set created_at = created_at where id = ${posted[0]!}`; // behind the others
   const taken = await takeOver(store, "a", { isBeginning: true, limitCount: 1 });
@@ -185,6 +189,15 @@ test("ST17 — what was put off goes out of turn, claimed once, and holds up no 
   expect(await store.outbox.claim("lon", 10, 60_000)).toEqual([]);
   await store.outbox.markDone(posted);
   expect(await store.outbox.backlog("lon")).toBe(0);
+});
+
+test("ST17 — of what is due out of turn, those longest due are claimed first", async () => {
+  const { store, sql } = await postgres.newDatabase();
+  const posted = [await post(store), await post(store), await post(store)].map(({ id }) => id);
+  await store.outbox.defer(posted, 0);
+  await sql`update outbox set next_attempt_at = now() - interval '1 min' where id = ${posted[1]!}`;
+  const [first, ...more] = await store.outbox.claim("lon", 1, 60_000);
+  expect([first?.id, more]).toEqual([posted[1], []]);
 });
 
 /** Commits of one notification each, of these tenants, for lon; their outbox ids. */
