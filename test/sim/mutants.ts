@@ -214,9 +214,9 @@ export const MUTANTS: readonly Mutant[] = [
     seed: 1,
   }),
   simulated("receipts-ignored", "an owner ignores receipts", {
-    file: DESK,
-    from: "const entry = partition.entry(offset);\n    if (entry !== undefined) {",
-    to: "const entry = partition.entry(offset);\n    if (entry !== undefined && Number.isNaN(offset)) {",
+    file: "packages/delivery/src/receipt-desk.ts",
+    from: "if (!entry.receive(index, receipt)) return;",
+    to: "if (!Number.isNaN(index) || !entry.receive(index, receipt)) return;",
     seed: 1,
   }),
   simulated("refusal-ignored", "an owner goes on though its write was refused", {
