@@ -25,6 +25,10 @@ test.each([
   ["main.ts", "--seeds 5 --threads 0"],
   ["main.ts", "--scenario typo"],
   ["main.ts", "--mutant typo"],
+  ["main.ts", "--seeds 2 --trace"],
+  ["main.ts", "--trace"],
+  ["main.ts", "--seed 1 --keep-going"],
+  ["main.ts", "--from 999999999 --seeds 2"],
   ["main.ts", "--typo"],
   ["main.ts", "17"],
   ["mutants-main.ts", "--only typo"],
@@ -46,3 +50,33 @@ test.each(["main.ts", "mutants-main.ts"])(
   },
   60_000,
 );
+
+/** Of `main.ts` with `--json`: every line, read. */
+function runJson(args: string): Promise<unknown[]> {
+  return new Promise((resolve) => {
+    const all = [join(import.meta.dirname, "main.ts"), ...args.split(" "), "--json"];
+    execFile(process.execPath, all, (_, stdout) => {
+      const lines = stdout.trim().split("\n");
+      resolve(lines.map((line): unknown => JSON.parse(line)));
+    });
+  });
+}
+
+const summary = (seedsCount: number, brokenCount: number): unknown =>
+  expect.objectContaining({ seedsCount, brokenCount, seconds: expect.any(Number) });
+const broken = (seed: number): unknown => ({ seed, violations: [expect.stringMatching(/^BUG: /)] });
+
+test("main.ts --seeds 2 --json says how many held", async () => {
+  expect(await runJson("--seeds 2")).toEqual([summary(2, 0)]);
+}, 60_000);
+
+test("main.ts --json stops at the first that breaks, with --keep-going it tells all", async () => {
+  const mutant = "--mutant loose-rejection --seeds 3";
+  expect(await runJson(mutant)).toEqual([broken(1), summary(1, 1)]);
+  expect(await runJson(`${mutant} --keep-going`)).toEqual([
+    broken(1),
+    broken(2),
+    broken(3),
+    summary(3, 3),
+  ]);
+}, 120_000);

@@ -3,6 +3,9 @@
 // Green must mean that something ran.
 const USAGE_EXIT_CODE = 64; // sysexits.h, EX_USAGE
 
+/** What a seed may be at most. */
+export const SEED_MAX = 999_999_999;
+
 /** Thrown for what cannot be meant; `reading` turns it into the exit. */
 export class UsageError extends Error {}
 
@@ -32,7 +35,7 @@ export function reading<T>(usage: string, read: () => T): T {
 /** A whole number >= 1, at most what a seed may be. */
 export function wholeNumber(option: string, text: string): number {
   const isWhole = /^[1-9][0-9]{0,8}$/.test(text);
-  if (!isWhole) throw new UsageError(`--${option} ${text}: a whole number from 1 to 999999999`);
+  if (!isWhole) throw new UsageError(`--${option} ${text}: a whole number from 1 to ${SEED_MAX}`);
   return Number(text);
 }
 

@@ -10,6 +10,7 @@ import { Network } from "./network.ts";
 import { SimNode } from "./node.ts";
 import { Oracle } from "./oracle.ts";
 import { Device } from "./people.ts";
+import type { Poison } from "./poison.ts";
 import { type Employee, Senders, TENANT } from "./senders.ts";
 import { createSimStore, NO_STORE_FAULTS, type StoreFaults, type StoreObserver } from "./store.ts";
 import type { World } from "./world.ts";
@@ -24,6 +25,8 @@ export interface Layout {
   readonly ingestLimits?: IngestLimits;
   /** Of the gateways; likewise. */
   readonly gatewayLimits?: GatewayLimits;
+  /** Default: some seeds have them (neighbours.ts). */
+  readonly neighbours?: "always";
 }
 
 /** A place where nodes run one after another, each as another member. */
@@ -45,6 +48,8 @@ export class Cluster {
   readonly devices: readonly Device[];
   readonly senders: Senders;
   readonly oracle: Oracle;
+  /** Of one recipient, before the nodes are started; undefined: everybody's handlers are sound. */
+  poison: Poison | undefined;
   readonly #machines = new Map<string, Machine>();
 
   constructor(world: World, layout: Layout) {
@@ -110,6 +115,7 @@ export class Cluster {
       {
         world,
         network,
+        poison: this.poison,
         storeFor: (machine) => {
           const observer: StoreObserver = {
             onWriter: (memberId) => void (this.oracle.writer = memberId),

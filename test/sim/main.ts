@@ -6,7 +6,7 @@
 // --threads <count>                  of --seeds; default: the machine's cores
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
-import { oneOf, reading, UsageError, wholeNumber } from "./arguments.ts";
+import { oneOf, reading, SEED_MAX, UsageError, wholeNumber } from "./arguments.ts";
 import { plant } from "./mutant-hook.ts";
 import { MUTANTS } from "./mutants.ts";
 import { runSeeds } from "./pool.ts";
@@ -17,6 +17,9 @@ const USAGE =
   "usage: npm run sim -- [--seeds <count>] [--from <seed>] [--keep-going] [--threads <count>] | " +
   "--seed <seed> [--trace]; " +
   "with either [--scenario <name>] [--mutant <id>] [--tail <lines>] [--json]";
+
+/** How often a check had something to look at, which other faults may leave it without. */
+const CHECKED = ["ownWhileCut", "othersAfterCut", "besides"] as const;
 
 const { values } = reading(USAGE, () =>
   parseArgs({
@@ -39,6 +42,10 @@ const asked = reading(USAGE, () => {
   const { seed, seeds, from, threads } = values;
   if (seed !== undefined && (seeds ?? from ?? threads) !== undefined)
     throw new UsageError("--seed is one seed: without --seeds, --from and --threads");
+  if (seed !== undefined && values["keep-going"])
+    throw new UsageError("--keep-going is for --seeds <count>: --seed is one seed");
+  if (seed === undefined && values.trace)
+    throw new UsageError("--trace is of one seed: with --seed <seed>");
   if (values.mutant !== undefined)
     oneOf(
       "mutant",
@@ -46,10 +53,15 @@ const asked = reading(USAGE, () => {
       MUTANTS.map(({ id }) => id),
     );
   if (values.scenario !== undefined) oneOf("scenario", values.scenario, SCENARIO_NAMES);
+  const first = wholeNumber("from", from ?? "1");
+  const seedsCount = wholeNumber("seeds", seeds ?? "100");
+  const lastFrom = SEED_MAX - seedsCount + 1;
+  if (first > lastFrom)
+    throw new UsageError(`--from ${first} with --seeds ${seedsCount}: at most ${lastFrom}`);
   return {
     seed: seed === undefined ? undefined : wholeNumber("seed", seed),
-    from: wholeNumber("from", from ?? "1"),
-    seedsCount: wholeNumber("seeds", seeds ?? "100"),
+    from: first,
+    seedsCount,
     tailCount: wholeNumber("tail", values.tail),
     threadsCount: wholeNumber("threads", threads ?? String(availableParallelism())),
   };
@@ -57,7 +69,7 @@ const asked = reading(USAGE, () => {
 
 function report(result: SeedResult, tail: number): void {
   console.log(`seed ${result.seed} BROKEN`);
-  for (const line of result.lines.slice(-tail)) console.log(line);
+  for (const line of tail > 0 ? result.lines.slice(-tail) : []) console.log(line);
   for (const violation of result.violations) console.log(`  ${violation}`);
   const which = values.scenario === undefined ? "" : ` --scenario ${values.scenario}`;
   const mutant = values.mutant === undefined ? "" : ` --mutant ${values.mutant}`;
@@ -87,6 +99,7 @@ async function many(from: number, count: number): Promise<void> {
   let events = 0;
   let simulatedMs = 0;
   let doneCount = 0;
+  const checked = new Map<string, number>();
   const { threadsCount, tailCount: linesMax } = asked;
   const job = { scenario: values.scenario, mutant: values.mutant, linesMax };
   for await (const result of runSeeds(job, { from, count, threadsCount })) {
@@ -94,26 +107,27 @@ async function many(from: number, count: number): Promise<void> {
     doneCount++;
     events += result.eventsCount;
     simulatedMs += result.simulatedMs;
+    for (const name of CHECKED)
+      if (result.counts[name] !== undefined)
+        checked.set(name, (checked.get(name) ?? 0) + result.counts[name]);
     if (result.violations.length === 0) continue;
     brokenCount++;
-    if (values.json) {
-      console.log(JSON.stringify({ seed, violations: result.violations }));
-      break;
-    }
-    if (values["keep-going"]) console.log(`seed ${seed}: ${result.violations[0]}`);
-    else {
-      report(result, asked.tailCount);
-      break;
-    }
+    if (values.json) console.log(JSON.stringify({ seed, violations: result.violations }));
+    else if (values["keep-going"]) console.log(`seed ${seed}: ${result.violations[0]}`);
+    else report(result, asked.tailCount);
+    if (!values["keep-going"]) break;
   }
-  if (values.json) return void (process.exitCode = brokenCount > 0 ? 1 : 0);
+  if (brokenCount > 0) process.exitCode = 1;
   const seconds = (performance.now() - startedAtMs) / 1_000;
+  const [applied, counted] = [Object.fromEntries(checked), { seedsCount: doneCount, brokenCount }];
+  if (values.json) return console.log(JSON.stringify({ ...counted, checked: applied, seconds }));
   console.log(
     `${doneCount} seeds, ${brokenCount} broken, ${(doneCount / seconds).toFixed(1)} seeds/s, ` +
       `${Math.round(events / seconds / 1_000)} K events/s, ` +
       `${Math.round(simulatedMs / 1_000 / seconds)} s simulated a second`,
   );
-  if (brokenCount > 0) process.exitCode = 1;
+  const text = [...checked].map(([name, times]) => `${name} ${times}`).join(", ");
+  if (text !== "") console.log(`checked: ${text}`);
 }
 
 if (asked.seed !== undefined) await one(asked.seed);

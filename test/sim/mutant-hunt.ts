@@ -35,7 +35,7 @@ function run(mutant: Mutant, main: string, args: readonly string[]): Promise<Hun
   return new Promise((resolve) => {
     const all = [script, "--mutant", mutant.id, "--json", ...args];
     execFile(process.execPath, all, options, (error, stdout, stderr) => {
-      const [line = ""] = stdout.split("\n").filter((text) => text.startsWith("{"));
+      const [line = ""] = stdout.split("\n").filter((text) => text.startsWith('{"seed":'));
       if (line === "") {
         const why = error === null ? "no seed has caught it" : stderr.slice(-300);
         return resolve({ kind: "missed", why });

@@ -310,6 +310,35 @@ export const MUTANTS: readonly Mutant[] = [
     to: "const entries = [...all].filter(() => false);",
     seed: 55,
   }),
+  simulated("late-again", "a backlog whose region was away is tried again after half a minute", {
+    file: "apps/ingest/src/relay-link.ts",
+    from: "baseMs: limits.retryBaseMs, maxMs: limits.retryMaxMs",
+    to: "baseMs: 30_000, maxMs: 30_000",
+    seed: 3,
+  }),
+  simulated("others-first", "own people wait while a region is away", {
+    file: "apps/ingest/src/accept.ts",
+    from: "const results = await store.notifications.accept(region, items);",
+    to: `const behind = options as { isBehind?: boolean };
+    if (behind.isBehind === true) await clock.sleep(3_000);
+    const results = await store.notifications.accept(region, items);
+    behind.isBehind = results.some((one) => one.kind === "accepted" && one.backlogs.length > 0);`,
+    seed: 26,
+  }),
+  simulated("refused-all", "who refuses a message keeps it from the others of its partition", {
+    file: "packages/delivery/src/pacer.ts",
+    from: "if (!spilled.isEmpty) slots.andNot(spilled); // PA4",
+    to: "if (!spilled.isEmpty) return slots.forEach((index) => void spilled.add(index));",
+    seed: 1,
+    scenario: "neighbours",
+  }),
+  simulated("open-room", "one recipient's open rows take the room of its partition", {
+    file: "packages/delivery/src/delivery-limits.ts",
+    from: "openMax: 4_096,",
+    to: "openMax: 128,",
+    seed: 1,
+    scenario: "neighbours",
+  }),
   inSql("sql-fence", "the flush writes whatever the epoch is", {
     file: "packages/store/src/ledger-flush.ts",
     from: "where home = ${home} and n = any(${intsOf(partitions)}::int[]) and owner_id is not null",

@@ -95,6 +95,14 @@ export class Network {
     });
   }
 
+  /** Who cannot reach whom: regions, or members. */
+  *blocks(): Generator<[from: string, to: string]> {
+    for (const block of this.#blocked) {
+      const [from = "", to = ""] = block.split(">");
+      yield [from, to];
+    }
+  }
+
   /** A bus with the real core; it dials again and again while its machine lives. */
   connect(machine: Machine, region: string): Bus {
     const dice = this.world.dice(`bus/${machine.name}`);

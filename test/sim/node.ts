@@ -25,6 +25,7 @@ import type { LogFields, Logger, Metrics } from "@carillon/telemetry";
 import { createWorker, type Worker } from "@carillon/worker";
 import { Machine } from "./machine.ts";
 import type { Network } from "./network.ts";
+import type { Poison } from "./poison.ts";
 import { Wire } from "./sockets.ts";
 import type { Dice, World } from "./world.ts";
 
@@ -48,6 +49,8 @@ export interface NodeDeps {
   readonly world: World;
   readonly network: Network;
   readonly storeFor: (machine: Machine) => Store;
+  /** Then crashes of processes are no bugs. */
+  readonly poison: Poison | undefined;
 }
 
 export interface Posted {
@@ -96,7 +99,7 @@ export class SimNode {
     const machine = new Machine(world, name);
     this.machine = machine;
     const random = world.dice(`node/${name}`);
-    const log = logOf(machine);
+    const log = logOf(machine, deps.poison === undefined ? [] : POISONED_EVENTS);
     const scheduler: Scheduler = machine;
     const clock = machine;
     this.#bus = network.connect(machine, region);
@@ -125,6 +128,7 @@ export class SimNode {
           log,
           metrics: NO_METRICS,
           supervision,
+          ...deps.poison?.partsOf(machine),
         },
       );
     if (roles.includes("gateway"))
@@ -308,12 +312,16 @@ function createSimMembership(
   );
 }
 
-function logOf(machine: Machine): Logger {
+/** A process crashes again and again: said to a person, and no bug where that is what is tried. */
+const POISONED_EVENTS = ["process.crashed", "process.quarantined"];
+
+function logOf(machine: Machine, expected: readonly string[]): Logger {
   const write =
     (level: string) =>
     (event: string, fields: LogFields = {}) => {
       machine.trace(`${level} ${event} ${textOf(fields)}`);
-      if (level === "error")
+      const isBug = level === "error" || event === "process.crashed";
+      if (isBug && !expected.includes(event))
         machine.world.violate("BUG", `${machine.name}: ${event} ${textOf(fields)}`);
     };
   const log: Logger = {

@@ -103,6 +103,7 @@ export function wrongOutcome(
     readonly device: string;
     readonly row: TruthRow;
     readonly isShown: boolean;
+    readonly mayFail: boolean;
     readonly evidence: Evidence;
     readonly nowMs: number;
     /** The furthest that the writer's wall clock can have been when it decided. */
@@ -120,7 +121,7 @@ export function wrongOutcome(
     case "expired":
       return seen.writerWallMaxMs < row.expiresAtMs ? "had time left" : undefined;
     case "failed":
-      return "cannot fail: no process crashes here";
+      return seen.mayFail ? undefined : "cannot fail: its process does not crash";
     case "unacked":
       return undefined;
   }

@@ -19,13 +19,16 @@ export function* notTold(oracle: Oracle, device: Device): Generator<string> {
   const database = databases.get(identity.home);
   const index = database?.recipients.get(`${TENANT}/${identity.recipientId}`)?.index;
   if (database === undefined || index === undefined) return;
+  if (oracle.poison?.victim.device === device) return; // it may have thrown at any word of it
   const { ledger } = database.partition(partition);
   const truth = oracle.rowsOf(identity.home, partition);
   for (const row of ledger) {
     const moment = evidence.shows.get(`${name}/${row.notificationId}`);
     const known = truth[row.offset - 1];
     if (moment === undefined || known === undefined) continue;
-    const isInMemory = row.offset > ledger.length - IN_MEMORY_COUNT;
+    const isInMemory =
+      row.offset > ledger.length - IN_MEMORY_COUNT &&
+      oracle.floodedPlace !== `${identity.home}/${partition}`;
     const isHeard =
       (oracle.isTold(device, moment) && isOfThisOwner(known, index, moment)) ||
       (isInMemory && isToldByPlace(oracle, device, { row: known, index, moment }));

@@ -19,6 +19,7 @@ import {
   TERMINAL,
   wrongOutcome,
 } from "./oracle-outcome.ts";
+import type { Poison } from "./poison.ts";
 import type { World } from "./world.ts";
 
 /** A ledger row as it should be: whom it is meant for, from the request and the directory. */
@@ -50,10 +51,16 @@ export class Oracle implements DeviceObserver {
   resendsCount = 0;
   readonly evidence = new Evidence();
   readonly hasDroppedReceipts: () => boolean;
+  /** Whose handler throws for a while (D7). */
+  poison: Poison | undefined;
+  /** "home/partition" of who is flooded: open rows crowd the closed ones out of its owner's memory. */
+  floodedPlace: string | undefined;
   readonly #revoked = new Map<string, { readonly ownerId: string; readonly atMs: number }>();
   readonly #outcomes = new WeakMap<LedgerRow, ReadonlyMap<number, Outcome>>(); // rows never change
   readonly #planned = new Set<string>(); // "home/partition/notification"
   readonly #ownedSinceMs = new Map<string, number>(); // "home/partition"
+  /** "home/partition" → when it was given or taken. */
+  readonly ownerChangesMs = new Map<string, number[]>();
   readonly #machineOf: (memberId: string) => Machine | undefined;
   readonly #lostCount: () => number;
 
@@ -166,9 +173,16 @@ export class Oracle implements DeviceObserver {
     for (let at = Math.max(0, offset); at < rows.length; at++) {
       const row = rows[at];
       if (row?.targets.has(index) !== true) continue;
-      if (row.offset === shownOffset || row.expiresAtMs > nowMs) return row;
+      const mayMiss = row.expiresAtMs <= nowMs || this.#mayFail(device.name, row);
+      if (row.offset === shownOffset || !mayMiss) return row;
     }
     return undefined;
+  }
+
+  /** Its handler threw when it was there, and may have thrown for it. */
+  #mayFail(device: string, row: TruthRow): boolean {
+    const { poison } = this;
+    return poison?.victim.device.name === device && row.plannedAtMs <= poison.endedAtMs;
   }
 
   /** D4 from outside: who sends for a partition holds its lease, by the database. */
@@ -229,6 +243,8 @@ export class Oracle implements DeviceObserver {
       },
       onOwner: (partition, owner, epoch) => {
         this.ownerChangesCount++;
+        const changesMs = this.ownerChangesMs.get(`${home}/${partition}`) ?? [];
+        this.ownerChangesMs.set(`${home}/${partition}`, [...changesMs, this.world.nowMs]);
         if (owner !== null) this.#ownedSinceMs.set(`${home}/${partition}`, this.world.nowMs);
         this.world.trace(`db ${home}`, `${partition} is ${owner ?? "nobody"}'s, epoch ${epoch}`);
       },
@@ -326,6 +342,7 @@ export class Oracle implements DeviceObserver {
       device,
       row,
       isShown: this.shownAtMs.has(`${device}/${row.notificationId}`),
+      mayFail: this.#mayFail(device, row),
       evidence: this.evidence,
       nowMs: this.world.nowMs,
       writerWallMaxMs: this.#machineOf(this.writer)?.wallClockMaxMs ?? Infinity,

@@ -6,6 +6,7 @@ import { partitionOf, type NtfPayload } from "@carillon/contracts";
 import { Machine } from "./machine.ts";
 import type { Identity, SimNode } from "./node.ts";
 import { type ClientEnd, Wire } from "./sockets.ts";
+import type { Span } from "./weather.ts";
 import type { Dice, World } from "./world.ts";
 
 /** What the oracle hears of a device. */
@@ -23,6 +24,8 @@ export class Device {
   readonly name: string;
   readonly identity: Identity;
   readonly partition: number;
+  /** While a session was live and its socket whole: what is sent then comes. */
+  readonly lives: Span[] = [];
   /** Where its storage stands; null before the first join. */
   position: Position | null = null;
   readonly #world: World;
@@ -79,12 +82,14 @@ export class Device {
         this.#inbox?.read(notification.offset);
       },
       onStateChange: (state) => {
+        this.#endLife();
         if (state !== "live") this.#observer.onDown(this);
         if (state !== "live" || this.#inbox === undefined) return;
         const joined = this.#inbox.position;
         if (joined === null) return;
         this.#observer.onLive(this, joined);
         this.position = joined;
+        this.lives.push({ fromMs: this.#world.nowMs, toMs: Infinity });
       },
       onReset: () => this.#observer.onReset(this),
       random: () => this.#dice.next(),
@@ -98,6 +103,7 @@ export class Device {
 
   /** The app is killed: its socket goes, what it has stored stays. */
   close(): void {
+    this.#endLife();
     this.#observer.onDown(this);
     this.#machine?.die();
     this.#wire?.break();
@@ -115,12 +121,19 @@ export class Device {
 
   /** The socket breaks; the client comes back by itself. */
   breakSocket(): void {
+    this.#endLife();
     this.#wire?.break();
   }
 
   /** The phone is in a tunnel: nobody is told. */
   silence(): void {
+    this.#endLife();
     if (this.#wire !== undefined) this.#wire.isSilent = true;
+  }
+
+  #endLife(): void {
+    const life = this.lives.at(-1);
+    if (life?.toMs === Infinity) life.toMs = this.#world.nowMs;
   }
 
   #connect(machine: Machine): ClientEnd {

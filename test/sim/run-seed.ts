@@ -5,7 +5,11 @@ import type { Role } from "@carillon/contracts";
 import { Cluster, type Layout } from "./cluster.ts";
 import { arm, FAULT_KINDS, type FaultKind, healAll, planFaults } from "./faults.ts";
 import type { Queue } from "./node.ts";
+import { plantNeighbours } from "./neighbours.ts";
+import { type ArrivalCounts, checkArrival } from "./oracle-cut.ts";
+import { checkNeighbours, type NeighbourCounts } from "./oracle-neighbours.ts";
 import { checkAccepted, leftOver } from "./oracle-end.ts";
+import { Weather } from "./weather.ts";
 import { type Dice, World } from "./world.ts";
 
 export interface SeedResult {
@@ -35,6 +39,7 @@ export async function runSeed(seed: number): Promise<SeedResult> {
     count: 2 + dice.below(9),
     kinds: drawKinds(dice),
   });
+  const neighbours = plantNeighbours(cluster, { fromMs: 2_000, endMs: faultsEndMs });
   const hasClockJumps = episodes.some(({ kind }) => kind === "clock jump");
   for (const slot of cluster.slots) cluster.start(slot);
   for (const device of cluster.devices)
@@ -42,15 +47,22 @@ export async function runSeed(seed: number): Promise<SeedResult> {
   arm(cluster, episodes);
   sendUntil(cluster, dice, { endMs: faultsEndMs + 1_000, hasClockJumps });
   watch(cluster);
+  const weather = new Weather(cluster);
   await world.run(faultsEndMs);
   if (world.violations.length === 0) healAll(cluster);
+  neighbours.end();
   // Some come back when their grace is over: what they have missed is terminal, and shown all the same.
   const isLate = dice.isHit(0.3);
   for (const device of cluster.devices)
     if (isLate && dice.isHit(0.7)) world.after(dice.between(20_000, 26_000), () => device.open());
   if (isLate) await world.run(world.nowMs + 26_000);
   await rest(cluster);
-  return resultOf(cluster);
+  if (world.violations.length > 0) return resultOf(cluster);
+  const arrived = checkArrival(cluster, weather);
+  return resultOf(cluster, {
+    ...arrived,
+    ...checkNeighbours({ cluster, weather }, neighbours.all),
+  });
 }
 
 /** Time passes until everything has come to its end; then what must be so in the end is checked. */
@@ -70,7 +82,10 @@ export async function rest(cluster: Cluster): Promise<void> {
   checkAccepted(oracle, senders);
 }
 
-export function resultOf({ world, oracle, network, senders }: Cluster): SeedResult {
+export function resultOf(
+  { world, oracle, network, senders }: Cluster,
+  checked: Partial<ArrivalCounts & NeighbourCounts> = {},
+): SeedResult {
   return {
     seed: world.seed,
     violations: world.violations,
@@ -87,6 +102,7 @@ export function resultOf({ world, oracle, network, senders }: Cluster): SeedResu
       resends: oracle.resendsCount,
       messages: network.sentCount,
       lost: network.lostCount,
+      ...checked,
     },
   };
 }

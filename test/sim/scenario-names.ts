@@ -10,5 +10,6 @@ export const SCENARIO_NAMES = [
   "unheard",
   "crowded",
   "isolated",
+  "neighbours",
 ] as const;
 export type ScenarioName = (typeof SCENARIO_NAMES)[number];

@@ -10,9 +10,12 @@ import { GATEWAY_LIMITS } from "@carillon/gateway";
 import { INGEST_LIMITS } from "@carillon/ingest";
 import { Cluster, type Layout } from "./cluster.ts";
 import { checkOrderPerSender, checkShownWithin } from "./oracle-arrival.ts";
+import { plantNeighbours } from "./neighbours.ts";
+import { checkNeighbours } from "./oracle-neighbours.ts";
 import { rest, resultOf, type SeedResult, sendUntil, watch } from "./run-seed.ts";
 import type { ScenarioName } from "./scenario-names.ts";
 import { NO_STORE_FAULTS, type StoreFaults } from "./store.ts";
+import { Weather } from "./weather.ts";
 import { type Dice, World } from "./world.ts";
 
 const ALL: readonly Role[] = ["ingest", "worker", "gateway"];
@@ -33,6 +36,7 @@ const SCENARIOS: Readonly<Record<ScenarioName, (world: World, dice: Dice) => Pro
     unheard: runUnheard,
     crowded: runCrowded,
     isolated: runIsolated,
+    neighbours: runNeighbours,
   };
 
 export async function runScenario(name: ScenarioName, seed: number): Promise<SeedResult> {
@@ -331,11 +335,43 @@ async function runCrowded(world: World, dice: Dice): Promise<SeedResult> {
   return resultOf(cluster);
 }
 
+/** D7: one throws, one is flooded; nobody else in their partitions waits for them. */
+async function runNeighbours(world: World, dice: Dice): Promise<SeedResult> {
+  const layout: Layout = {
+    regions: ["fra", "lon"],
+    partitionCount: dice.pick([1, 2]),
+    nodes: dice.pick([
+      [ALL, ALL],
+      [["ingest"], ["worker"], ["worker"], ["gateway"]],
+    ]),
+    employeesPerRegion: 6,
+    neighbours: "always",
+  };
+  const endMs = CALM_MS + 30_000;
+  const cluster = new Cluster(world, layout);
+  const neighbours = plantNeighbours(cluster, { fromMs: CALM_MS, endMs });
+  open(cluster);
+  const weather = new Weather(cluster);
+  sendUntil(cluster, dice, { endMs, hasClockJumps: true, meanMs: 100 });
+  await world.run(endMs);
+  neighbours.end();
+  await rest(cluster);
+  if (world.violations.length > 0) return resultOf(cluster);
+  const counts = checkNeighbours({ cluster, weather }, neighbours.all);
+  if (counts.besides < 100) world.violate("D7", `${counts.besides} beside them: nothing was seen`);
+  return resultOf(cluster, counts);
+}
+
 function begin(world: World, layout: Layout): Cluster {
   const cluster = new Cluster(world, layout);
+  open(cluster);
+  return cluster;
+}
+
+function open(cluster: Cluster): void {
+  const { world, layout } = cluster;
   world.trace("plan", JSON.stringify(layout));
   for (const slot of cluster.slots) cluster.start(slot);
   for (const device of cluster.devices) world.at(3_000, () => device.open());
   watch(cluster);
-  return cluster;
 }

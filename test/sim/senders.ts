@@ -69,18 +69,39 @@ export class Senders {
       return { audience: { recipients: of.map(({ recipientId }) => recipientId) }, of };
     })();
     const excluded = kind === "all but one" ? [one.recipientId] : [];
+    return this.#begin(region, { ...audience, kind, excluded, ttlSeconds });
+  }
+
+  /** Posts one to one person. */
+  postTo(region: string, recipientId: string): Post {
+    const of = this.#employees.filter((employee) => employee.recipientId === recipientId);
+    const audience = { recipients: [recipientId] };
+    return this.#begin(region, { audience, of, kind: "one", excluded: [], ttlSeconds: 0 });
+  }
+
+  #begin(
+    region: string,
+    what: {
+      readonly audience: NotificationRequest["audience"];
+      readonly of: readonly Employee[];
+      readonly kind: string;
+      readonly excluded: readonly string[];
+      readonly ttlSeconds: number;
+    },
+  ): Post {
+    const { kind, excluded, ttlSeconds } = what;
     const number = this.posts.length + 1;
     const post: Post = {
       key: `post-${number}`,
       region,
       request: {
-        audience: audience.audience,
-        ...(excluded.length > 0 && { exclude: excluded }),
+        audience: what.audience,
+        ...(excluded.length > 0 && { exclude: [...excluded] }),
         content: { en: { title: `Notification ${number}` } },
         priority: PRIORITIES[number % PRIORITIES.length] ?? "normal",
         ttlSeconds: ttlSeconds > 0 ? ttlSeconds : LIMITS.ttlDefaultSeconds,
       },
-      expected: audience.of.filter(({ recipientId }) => !excluded.includes(recipientId)),
+      expected: what.of.filter(({ recipientId }) => !excluded.includes(recipientId)),
       postedAtMs: this.#world.nowMs,
       answeredAtMs: undefined,
       id: undefined,
