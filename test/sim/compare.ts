@@ -36,6 +36,9 @@ interface Pair {
   readonly keys: string[];
 }
 
+/** So many that backlogs come to their end, with another holder than the one who asks. */
+const OUTBOX_STEPS = 64;
+
 /** Undefined: none. `nowMs`: a clock that goes as the database's does. */
 export async function compareStores(
   seed: number,
@@ -62,7 +65,7 @@ export async function compareStores(
     if (found !== undefined) return found;
   }
   await deps.sleep(OUTBOX_FIRST_POLL_MS + 200); // all of the outbox is due
-  for (let step = stepsCount; step < stepsCount + 16; step++) {
+  for (let step = stepsCount; step < stepsCount + OUTBOX_STEPS; step++) {
     const found = await difference(step, "outbox", outboxStep, dice, pair);
     if (found !== undefined) return found;
   }

@@ -367,7 +367,7 @@ export const MUTANTS: readonly Mutant[] = [
     to: "owner_id = null,",
   }),
   inSql("sql-release-untaken", "withheld rows are released though the probe was not taken", {
-    file: OUTBOX,
+    file: "packages/store/src/outbox-withheld.ts",
     from: "where not exists (select from outbox where outbox.id = p.id)",
     to: "where true",
   }),
