@@ -63,15 +63,15 @@ test("D1, D2, D3, D6 — Postgres away for 60 s: callers are told, memory is bou
   const acceptedBefore = accepted.size;
   const backAtMs = performance.now();
   await system.cluster.startPostgres();
-  const title = "the first one after";
-  const id = await until("a post is accepted", RESUMES_MAX_MS, () =>
-    system.api("fra").post({ recipients: people }, title),
+  const first = "the first one after";
+  const firstId = await until("a post is accepted", RESUMES_MAX_MS, () =>
+    system.api("fra").post({ recipients: people }, first),
   );
-  accepted.set(id, { title, to: people });
+  accepted.set(firstId, { title: first, to: people });
   await until(
     "everybody is shown it",
     RESUMES_MAX_MS,
-    () => inboxes.every((inbox) => inbox.titles.includes(title)) || undefined,
+    () => inboxes.every((inbox) => inbox.titles.includes(first)) || undefined,
   );
   const resumedMs = performance.now() - backAtMs;
   await pause(5_000);
