@@ -87,7 +87,6 @@ function plantFlood(cluster: Cluster, dice: Dice, fromMs: number): Neighbour {
   const { world, senders } = cluster;
   const device = dice.pick(cluster.devices);
   const { recipientId, home } = device.identity;
-  cluster.oracle.floodedPlace = `${home}/${device.partition}`;
   const region = dice.pick([home, dice.pick(cluster.layout.regions)]);
   const app = dice.pick(["open", "closed", "in a tunnel"] as const);
   const perGo = dice.pick([1, 5, 50]);

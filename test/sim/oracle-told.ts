@@ -26,9 +26,7 @@ export function* notTold(oracle: Oracle, device: Device): Generator<string> {
     const moment = evidence.shows.get(`${name}/${row.notificationId}`);
     const known = truth[row.offset - 1];
     if (moment === undefined || known === undefined) continue;
-    const isInMemory =
-      row.offset > ledger.length - IN_MEMORY_COUNT &&
-      oracle.floodedPlace !== `${identity.home}/${partition}`;
+    const isInMemory = row.offset > ledger.length - IN_MEMORY_COUNT;
     const isHeard =
       (oracle.isTold(device, moment) && isOfThisOwner(known, index, moment)) ||
       (isInMemory && isToldByPlace(oracle, device, { row: known, index, moment }));

@@ -53,8 +53,6 @@ export class Oracle implements DeviceObserver {
   readonly hasDroppedReceipts: () => boolean;
   /** Whose handler throws for a while (D7). */
   poison: Poison | undefined;
-  /** "home/partition" of who is flooded: open rows crowd the closed ones out of its owner's memory. */
-  floodedPlace: string | undefined;
   readonly #revoked = new Map<string, { readonly ownerId: string; readonly atMs: number }>();
   readonly #outcomes = new WeakMap<LedgerRow, ReadonlyMap<number, Outcome>>(); // rows never change
   readonly #planned = new Set<string>(); // "home/partition/notification"

@@ -31,7 +31,7 @@ function start(tailMax: number) {
     const entry = partition.adopt(entryOf({ offset, members: [0] }));
     if (isClosed) {
       entry.record(0, "noDevice");
-      partition.closedOne();
+      partition.closedOne(entry);
       partition.changed(entry);
     }
     partition.handedOffset = offset;
@@ -60,10 +60,10 @@ test("PA3 — closed and written entries leave, oldest first; open and unwritten
     false,
     true,
     false,
-    false,
+    true,
     true,
   ]);
-  expect(partition.tailFloor).toBe(4);
+  expect(partition.tailFloor).toBe(3);
   expect(partition.openCount).toBe(1);
   expect(partition.openEntriesOf(0).map(({ offset }) => offset)).toEqual([2]);
 });
@@ -74,4 +74,16 @@ test("PA3 — an entry that is here already is not replaced", () => {
   expect(partition.adopt(entryOf({ offset: 1, members: [0] }))).toBe(first);
   partition.putBackDirty(first);
   expect(partition.dirtyCount).toBe(1);
+});
+
+test("PA3 — many open entries take no room of the closed ones", () => {
+  const { partition, put } = start(3);
+  for (const offset of [1, 2, 3, 4]) put(offset, true);
+  for (let offset = 5; offset < 50; offset++) put(offset, false);
+  for (const entry of partition.takeDirty(100)) entry.writeSucceeded();
+  partition.trim();
+  expect([1, 2, 3, 4].map((offset) => partition.entry(offset) !== undefined)).toEqual([
+    ...[false, true, true, true],
+  ]);
+  expect([partition.tailFloor, partition.openCount]).toEqual([1, 45]);
 });

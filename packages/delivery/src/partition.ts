@@ -3,7 +3,8 @@
 //   PA1  `knownOffset`: every row up to it is here or closed; rows are taken in offset order (D3).
 //   PA2  `handedUpTo(index)`: every entry up to it that targets `index` has been handed to its process;
 //        nothing above it has.
-//   PA3  Closed entries stay as a tail for recovery, within `tailMax` entries and `tailMaxBytes`.
+//   PA3  Closed entries stay as a tail for recovery, within `tailMax` of them and `tailMaxBytes`, however
+//        many are open.
 //   PA4  A recipient that was refused an entry gets no later one before it has been given that one.
 import type { ProcessTable } from "@carillon/process";
 import { Bitset } from "@carillon/kernel";
@@ -50,7 +51,7 @@ export class Partition {
 
   readonly #options: PartitionOptions;
   readonly #entries = new Map<number, LedgerEntry>(); // by offset, insertion ascending but for pins
-  readonly #sizes = new Map<number, number>();
+  readonly #sizes = new Map<number, number>(); // of the closed ones, in bytes
   readonly #dirty = new Set<LedgerEntry>();
   /** Ready, and not handed to everybody; ascending by offset. */
   #held: HeldRow[] = [];
@@ -122,10 +123,8 @@ export class Partition {
     const known = this.#entries.get(entry.offset);
     if (known !== undefined) return known;
     this.#entries.set(entry.offset, entry);
-    const { sizeBytes } = entry;
-    this.#sizes.set(entry.offset, sizeBytes);
-    this.#tailBytes += sizeBytes;
-    if (entry.state !== "closed") this.#openCount++;
+    if (entry.state === "closed") this.#keepAsTail(entry);
+    else this.#openCount++;
     return entry;
   }
 
@@ -163,8 +162,9 @@ export class Partition {
   }
 
   /** An entry that was open has become closed. */
-  closedOne(): void {
+  closedOne(entry: LedgerEntry): void {
     this.#openCount--;
+    this.#keepAsTail(entry);
   }
 
   takeDirty(countMax: number): LedgerEntry[] {
@@ -198,13 +198,18 @@ export class Partition {
     if (this.#pinCount > 0) return;
     const { tailMax, tailMaxBytes } = this.#options;
     for (const [offset, entry] of this.#entries) {
-      if (this.#entries.size <= tailMax && this.#tailBytes <= tailMaxBytes) return;
+      if (this.#sizes.size <= tailMax && this.#tailBytes <= tailMaxBytes) return;
       if (entry.state !== "closed" || entry.isDirty || this.#dirty.has(entry)) continue;
       if (offset > this.handedOffset) continue;
       this.#entries.delete(offset);
-      this.#tailBytes -= this.#sizes.get(offset) ?? 0; // as it was counted: audiences grow
+      this.#tailBytes -= this.#sizes.get(offset) ?? 0;
       this.#sizes.delete(offset);
       this.#tailFloor = Math.max(this.#tailFloor, offset);
     }
+  }
+
+  #keepAsTail({ offset, sizeBytes }: LedgerEntry): void {
+    this.#sizes.set(offset, sizeBytes);
+    this.#tailBytes += sizeBytes;
   }
 }

@@ -43,7 +43,7 @@ export function createRecipientBehaviour(
     if (!entry.record(index, outcome)) return;
     if (outcome !== "deliveredSocket") partition.sessions.mayAckLate(index, entry.offset);
     deps.onOutcome(outcome, entry);
-    if (entry.state === "closed") partition.closedOne();
+    if (entry.state === "closed") partition.closedOne(entry);
     deps.onChanged(partition, entry);
   };
 
