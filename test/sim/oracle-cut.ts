@@ -35,8 +35,9 @@ export function checkArrival(cluster: Cluster, weather: Weather): ArrivalCounts 
     for (const { recipientId } of expected) {
       const device = deviceOf.get(recipientId);
       if (device === undefined || oracle.poison?.victim.device === device) continue;
-      // Who has never been there has no place to go on from.
-      if ((device.lives[0]?.fromMs ?? Infinity) > answeredAtMs) continue;
+      // Who has never been there has no place to go on from, and joins above what was committed by then:
+      // any time from the post on, since its answer may be lost (seed 152).
+      if ((device.lives[0]?.fromMs ?? Infinity) > postedAtMs) continue;
       const { home } = device.identity;
       const isOwn = home === region;
       const lengthMs = isOwn ? OWN_MAX_MS : OTHERS_MAX_MS;
