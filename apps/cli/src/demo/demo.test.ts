@@ -71,11 +71,11 @@ describe("demonstration and load", { timeout: TEST_MAX_MS }, () => {
 
   test("LD4 — refuses sizes beyond its limits, and a cluster that is not there", async () => {
     const tooMuch = runCli(["load", "--dev", "--data", folder.path, "--rate", "5001"]);
-    expect(await tooMuch.exited).toBe(1);
-    expect(tooMuch.output()).toContain("A whole number from 1 to 5000.");
+    expect(await tooMuch.exited).toBe(64);
+    expect(tooMuch.output()).toContain("--rate is not valid; valid: a whole number from 1 to 5000");
     const nowhere = runCli(["load", "--dev", "--data", "/nonexistent"]);
     expect(await nowhere.exited).toBe(64);
-    expect(nowhere.output()).toContain("no carillon dev is up in /nonexistent");
+    expect(nowhere.output()).toContain("names /nonexistent, where no carillon dev is up");
   });
 });
 
