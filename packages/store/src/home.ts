@@ -43,6 +43,7 @@ const FENCED_TABLES = [
   "recipient",
   "recipient_home",
   "quarantine",
+  "timer",
   "tenant",
   "api_key",
 ] as const;
