@@ -305,4 +305,13 @@ export const MUTANTS: readonly Mutant[] = [
     by: "sql",
     seed: 1,
   },
+  {
+    id: "sql-timer-fence",
+    what: "timers are claimed whatever the epoch is",
+    file: "packages/store/src/timers.ts",
+    from: "where due.partition = any(array(select n from held)) and t.id = due.id",
+    to: "where t.id = due.id",
+    by: "sql",
+    seed: 3,
+  },
 ];

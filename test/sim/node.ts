@@ -115,7 +115,7 @@ export class SimNode {
         { home: region, memberId: name },
         {
           bus,
-          store: { ledger: store.ledger, leases: store.leases },
+          store: { ledger: store.ledger, leases: store.leases, timers: store.timers },
           membership,
           clock,
           scheduler,

@@ -1,3 +1,4 @@
+// packages/store/src/timers.ts
 // Durable timers for the owners of their partitions: TimerStore of @carillon/delivery. Hot statements.
 //   TM1  A timer is claimed only when it is due by the database's clock, in the statement that claims
 //        it: never early, whatever any clock does.
