@@ -4,7 +4,13 @@
 // the first difference.
 import type { Notification, RegionAudience } from "@carillon/contracts";
 import { Bitset, createUuidV7 } from "@carillon/kernel";
-import { type AcceptItem, OUTBOX_FIRST_POLL_MS, type Store } from "@carillon/store";
+import {
+  type AcceptItem,
+  OUTBOX_FIRST_POLL_MS,
+  type Store,
+  type TimerChange,
+  type TimerClaim,
+} from "@carillon/store";
 import { isDeepStrictEqual } from "node:util";
 import { accept, acceptRelayed } from "./database-accept.ts";
 import * as outbox from "./database-outbox.ts";
@@ -186,6 +192,58 @@ const STEPS = {
       entries(database.homesOf(tenantId, ids)),
     ];
   },
+  /** Set and cancelled under right and wrong epochs; due long ago, one after the other, or not here. */
+  async setTimers(dice, { real, database }) {
+    const changes = [...new Set([dice.below(9), dice.below(9), dice.below(9)])].map((n) => ({
+      ...heldOf(dice, database, dice.pick(PARTITIONS)),
+      ...{ kind: dice.pick(["k", "other"]), key: `timer-${n}` },
+    }));
+    const settings = oneEpochEach(changes).map((change): TimerChange => {
+      if (dice.isHit(0.2)) return { ...change, change: "cancel" };
+      const due = { inMs: dice.isHit(0.7) ? -1 - dice.below(1e9) : 1e8 };
+      const payload = { of: dice.below(100) };
+      return { ...change, change: "set", tenantId: dice.pick(TENANTS), due, payload };
+    });
+    return [await real.timers.write(HOME, settings), database.timers.write(settings)].map(
+      ({ fencedPartitions }) => fencedPartitions.toSorted(ascending),
+    ) as unknown as [unknown, unknown];
+  },
+  /** What is claimed, and what became of it; ids are each database's own. */
+  async claimTimers(dice, { real, database }) {
+    const held = someOf(dice, PARTITIONS).map((n) => heldOf(dice, database, n));
+    const options = {
+      held,
+      kinds: ["k", "other"].slice(dice.below(2)),
+      limitCount: 1 + dice.below(4),
+    };
+    const told = [
+      await real.timers.claim(HOME, { ...options, exceptIds: [] }),
+      database.timers.claim({ ...options, exceptIds: [] }),
+    ];
+    const [first] = told;
+    const fates = first?.timers.map(() => dice.pick(["done", "retry", "bury", "left"])) ?? [];
+    const isStale = dice.isHit(0.2); // about a setting that is over
+    const changesOf = ({ timers }: TimerClaim): TimerChange[] =>
+      timers.flatMap(({ partition, kind, key, id }, at): TimerChange[] => {
+        const epoch = held.find((one) => one.partition === partition)?.epoch ?? 0;
+        const place = { partition, epoch, kind, key, id: isStale ? id - 1e6 : id };
+        if (fates[at] === "done") return [{ ...place, change: "done" }];
+        if (fates[at] === "retry") return [{ ...place, change: "retry", inMs: 1e8 }];
+        return fates[at] === "bury" ? [{ ...place, change: "bury", reason: "it failed" }] : [];
+      });
+    const [ofReal, ofSimulated] = told.map(changesOf);
+    const written = [
+      await real.timers.write(HOME, ofReal ?? []),
+      database.timers.write(ofSimulated ?? []),
+    ];
+    return told.map(({ timers, isMore, nextInMs, fencedPartitions }, at) => [
+      isMore,
+      timers.map(({ id: _id, lateMs, ...timer }) => ({ ...timer, isLate: lateMs > 0 })),
+      nextInMs === null ? null : nextInMs > 0,
+      fencedPartitions.toSorted(ascending),
+      written[at]?.fencedPartitions.toSorted(ascending),
+    ]) as [unknown, unknown];
+  },
   /** The fence, with right and wrong epochs mixed. */
   async writeRows(dice, { real, database }) {
     const rows = someOf(dice, PARTITIONS).flatMap((partition) => {
@@ -324,6 +382,21 @@ function audienceOf(dice: Dice): RegionAudience {
   const count = kind === 2 ? 60 : 1 + dice.below(5);
   const recipientIds = Array.from({ length: count }, () => `r${dice.below(64)}`);
   return { kind: "recipients", recipientIds };
+}
+
+function heldOf(dice: Dice, database: Database, partition: number) {
+  const { epoch } = database.partition(partition);
+  return { partition, epoch: Math.max(0, epoch - (dice.isHit(0.2) ? 1 : 0)) };
+}
+
+/** A statement names one epoch per partition: that of the first. */
+function oneEpochEach<T extends { partition: number; epoch: number }>(changes: readonly T[]): T[] {
+  const epochs = new Map<number, number>();
+  return changes.map((change) => {
+    const epoch = epochs.get(change.partition) ?? change.epoch;
+    epochs.set(change.partition, epoch);
+    return { ...change, epoch };
+  });
 }
 
 function leaseOf(dice: Dice) {

@@ -5,6 +5,7 @@
 // What accept does is in database-accept.ts, the outbox in database-outbox.ts.
 import { LIMITS, partitionOf, type RecipientChange } from "@carillon/contracts";
 import type { Notification, RegionAudience } from "@carillon/contracts";
+import { MemoryTimers } from "@carillon/delivery";
 import { assert, Bitset, Fault } from "@carillon/kernel";
 import type {
   DirectoryRow,
@@ -82,6 +83,7 @@ export class Database {
     { readonly fingerprint: Uint8Array; readonly answer: unknown; readonly createdAtMs: number }
   >();
   readonly outbox = new Map<number, OutboxRecord>();
+  readonly timers: MemoryTimers;
   readonly relayBacklogs = new Map<string, { holder: string; heldUntilMs: number }>(); // by target
   readonly recipients = new Map<string, RecipientRecord>(); // "tenant/id"
   readonly homes = new Map<string, string>(); // "tenant/id" → region
@@ -93,6 +95,10 @@ export class Database {
     this.home = home;
     this.nowMs = nowMs;
     this.#ledgerEpoch = ledgerEpoch;
+    this.timers = new MemoryTimers(nowMs, (n, epoch) => {
+      const record = this.partition(n);
+      return record.ownerId !== null && record.epoch === epoch;
+    });
     this.partitions = Array.from({ length: LIMITS.partitionCount }, () => ({
       ownerId: null,
       epoch: 0,

@@ -387,4 +387,9 @@ export const MUTANTS: readonly Mutant[] = [
     from: "where target_region = ${targetRegion} and holder = ${holder} and not exists (",
     to: "where target_region = ${targetRegion} and not exists (",
   }),
+  inSql("sql-timer-fence", "timers are claimed whatever the epoch is", {
+    file: "packages/store/src/timers.ts",
+    from: "where due.partition = any(array(select n from held)) and t.id = due.id",
+    to: "where t.id = due.id",
+  }),
 ];

@@ -120,7 +120,7 @@ export class SimNode {
         { home: region, memberId: name, limits: HAND_OUT },
         {
           bus,
-          store: { ledger: store.ledger, leases: store.leases },
+          store: { ledger: store.ledger, leases: store.leases, timers: store.timers },
           membership,
           clock,
           scheduler,

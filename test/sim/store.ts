@@ -131,6 +131,18 @@ export function createSimStore(
         return written;
       },
     },
+    timers: {
+      async claim(_: string, options: Parameters<Database["timers"]["claim"]>[0]) {
+        const claimed = await run("timers.claim", () => database.timers.claim(options));
+        deps.observer.onRefused(machine.name, claimed.fencedPartitions);
+        return claimed;
+      },
+      async write(_: string, changes: Parameters<Database["timers"]["write"]>[0]) {
+        const written = await run("timers.write", () => database.timers.write(changes));
+        deps.observer.onRefused(machine.name, written.fencedPartitions);
+        return written;
+      },
+    },
     notifications: {
       accept: (_: string, items: Parameters<typeof accept>[1]) =>
         run("notifications.accept", () => accept(database, items)),

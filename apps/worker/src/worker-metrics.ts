@@ -3,16 +3,17 @@
 import type { RouterObserver } from "@carillon/cluster";
 import type { DeliveryNode, DeliveryObserver, DeliveryStats } from "@carillon/delivery";
 import { Fault, type Clock } from "@carillon/kernel";
-import type { Metrics } from "@carillon/telemetry";
+import type { Logger, Metrics } from "@carillon/telemetry";
 
 const STATS_EVERY_MS = 1_000;
 
 export function createObserver(deps: {
   readonly metrics: Metrics;
   readonly clock: Clock;
+  readonly log: Logger;
   onFault(cause: unknown): void;
 }): DeliveryObserver {
-  const { metrics, clock } = deps;
+  const { metrics, clock, log } = deps;
   return {
     onFault(cause) {
       metrics.failures.inc({ component: "delivery" });
@@ -29,6 +30,18 @@ export function createObserver(deps: {
       metrics.acceptToAck.observe(Math.max(0, delayMs) / 1_000);
     },
     onReceipt: (receipt) => metrics.receipts.inc({ receipt }),
+    onTimerFired(_, lateMs) {
+      metrics.timers.inc({ event: "fired" });
+      metrics.timerLateness.observe(Math.max(0, lateMs) / 1_000);
+    },
+    onTimerFailed({ partition, kind, attemptCount }, cause) {
+      metrics.timers.inc({ event: "failed" });
+      log.warn("timer.failed", { partition, kind, attemptCount, reason: reasonOf(cause) });
+    },
+    onTimerBuried({ partition, kind, key, attemptCount }, reason) {
+      metrics.timers.inc({ event: "buried" });
+      log.error("timer.buried", { partition, kind, key, attemptCount, reason });
+    },
   };
 }
 
@@ -57,6 +70,7 @@ export function publishStats(deps: {
     metrics.incomingEntries.set(stats.incomingCount);
     metrics.heldEntries.set(stats.heldRowsCount);
     metrics.dirtyEntries.set(stats.dirtyEntryCount);
+    metrics.timersFiring.set(stats.timersFiringCount);
     const now = totalsOf(stats);
     metrics.deliverMessages.inc({ outcome: "sent" }, now.sent - before.sent);
     metrics.deliverMessages.inc({ outcome: "failed" }, now.failed - before.failed);

@@ -2,7 +2,13 @@
 // What a worker is built from.
 import type { Bus } from "@carillon/bus";
 import type { KindHandler, LeaseStore, Membership, PlacementLimits } from "@carillon/cluster";
-import type { DeliveryLimits, LedgerStore, RecipientProcesses } from "@carillon/delivery";
+import type {
+  DeliveryLimits,
+  LedgerStore,
+  RecipientProcesses,
+  TimerHandler,
+  TimerStore,
+} from "@carillon/delivery";
 import type { Clock, Random, Scheduler } from "@carillon/kernel";
 import type { SupervisorOptions, TurnPulse } from "@carillon/process";
 import type { Logger, Metrics } from "@carillon/telemetry";
@@ -23,7 +29,11 @@ export interface WorkerOptions {
 
 export interface WorkerDeps {
   readonly bus: Bus;
-  readonly store: { readonly ledger: LedgerStore; readonly leases: LeaseStore };
+  readonly store: {
+    readonly ledger: LedgerStore;
+    readonly leases: LeaseStore;
+    readonly timers: TimerStore;
+  };
   readonly membership: Membership;
   readonly clock: Clock;
   readonly scheduler: Scheduler;
@@ -32,6 +42,8 @@ export interface WorkerDeps {
   readonly metrics: Metrics;
   /** For messages and calls to recipients, by kind. Default: none is understood. */
   readonly handlers?: readonly KindHandler<RecipientProcesses>[];
+  /** What happens when durable timers are due, by kind. Default: none is looked at. */
+  readonly timerHandlers?: readonly TimerHandler<RecipientProcesses>[];
   /** Of the node's watchdog. */
   readonly pulse?: TurnPulse | undefined;
   /** Who is told what becomes of its parts. */

@@ -87,6 +87,8 @@ export function startProcesses(
     { home, memberId, firstSeqs, ...(options.limits && { limits: options.limits }) },
     {
       store: deps.store.ledger,
+      timers: deps.store.timers,
+      ...(deps.timerHandlers && { timerHandlers: deps.timerHandlers }),
       gateways: {
         deliver: (gatewayId, message) =>
           bus.publish(subjects.memberDeliver(gatewayId), encodeMessage(message)).kind === "sent",
@@ -95,7 +97,7 @@ export function startProcesses(
       clock,
       scheduler,
       random,
-      observer: createObserver({ metrics, clock, onFault }),
+      observer: createObserver({ metrics, clock, log, onFault }),
       onServing(partition, isServing) {
         if (isServing) serve(partition);
         else unserve(partition);

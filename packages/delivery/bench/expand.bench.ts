@@ -30,6 +30,10 @@ const node = new DeliveryNode(
   { home: "fra", memberId: "bench" },
   {
     store,
+    timers: {
+      claim: async () => ({ timers: [], isMore: false, nextInMs: null, fencedPartitions: [] }),
+      write: async () => ({ fencedPartitions: [] }),
+    },
     gateways: {
       deliver(gatewayId, { items }) {
         setImmediate(() => ackAll(gatewayId, items));
@@ -45,6 +49,9 @@ const node = new DeliveryNode(
       onFlushed: () => undefined,
       onOutcome: () => undefined,
       onReceipt: () => undefined,
+      onTimerFired: () => undefined,
+      onTimerFailed: () => undefined,
+      onTimerBuried: () => undefined,
     },
     onServing: (_, isServing) => (servingCount += isServing ? 1 : -1),
     onFenced: () => undefined,

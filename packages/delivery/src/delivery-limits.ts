@@ -25,6 +25,18 @@ export interface DeliveryLimits {
   readonly recoveryScanMax: number;
   readonly unwrittenReportsMax: number;
   readonly retry: BackoffOptions;
+  readonly timers: TimerLimits;
+}
+
+export interface TimerLimits {
+  readonly lookMaxMs: number;
+  readonly lookMinMs: number;
+  readonly claimMax: number;
+  readonly firingMax: number;
+  readonly fireMaxMs: number;
+  readonly attemptsMax: number;
+  readonly lostAttemptsMax: number;
+  readonly retry: BackoffOptions;
 }
 
 export const DELIVERY_DEFAULTS: DeliveryLimits = {
@@ -51,4 +63,14 @@ export const DELIVERY_DEFAULTS: DeliveryLimits = {
   /** Per partition. One flush answers all; a gateway has two under way, but in a storm of receipts. */
   unwrittenReportsMax: 1_024,
   retry: { baseMs: 100, factor: 2, maxMs: 2_000, jitterShare: 0.5 },
+  timers: {
+    lookMaxMs: 500, // a timer that somebody else sets is seen after it: half of the second it may be late
+    lookMinMs: 25, // 40 looks a second at most while few are due at a time
+    claimMax: 256, // of one statement
+    firingMax: 1_024, // per node, claimed and not done; the rest stays in the table
+    fireMaxMs: 30_000, // a handler that has not ended by then has failed
+    attemptsMax: 10, // with the delays below: given up after some 80 minutes
+    lostAttemptsMax: 25, // claims in all, of which nobody told the end
+    retry: { baseMs: 1_000, factor: 3, maxMs: 1_800_000, jitterShare: 0.5 },
+  },
 };

@@ -16,6 +16,12 @@ import {
 } from "@carillon/kernel";
 import type { CrashReport, ProcessRuntime } from "@carillon/process";
 import { DELIVERY_DEFAULTS, type DeliveryLimits } from "./delivery-limits.ts";
+import {
+  DurableTimers,
+  type TimerHandler,
+  type TimerObserver,
+  type TimerSetting,
+} from "./durable-timers.ts";
 import { EnvelopeCache } from "./envelope.ts";
 import { GatewayOutbox } from "./gateway-outbox.ts";
 import { Intake } from "./intake.ts";
@@ -24,12 +30,12 @@ import { LedgerFlusher, refusedOf } from "./ledger-flusher.ts";
 import { loadPartitions } from "./load-partitions.ts";
 import { Pacer } from "./pacer.ts";
 import { Partition } from "./partition.ts";
-import type { GatewayPort, HeldPartition, LedgerStore, LedgerUpdate } from "./ports.ts";
+import type { GatewayPort, HeldPartition, LedgerStore, LedgerUpdate, TimerStore } from "./ports.ts";
 import { ReceiptDesk } from "./receipt-desk.ts";
 import { createRecipientBehaviour } from "./recipient.ts";
 import { SessionDesk } from "./session-desk.ts";
 
-export interface DeliveryObserver {
+export interface DeliveryObserver extends TimerObserver {
   onFault(cause: unknown): void;
   onFlushed(result: { rowCount: number; durationMs: number }): void;
   onOutcome(outcome: Outcome, entry: LedgerEntry): void;
@@ -46,6 +52,9 @@ export interface DeliveryNodeOptions {
 
 export interface DeliveryNodeDeps {
   readonly store: LedgerStore;
+  readonly timers: TimerStore;
+  /** What happens when durable timers are due, by kind. Default: none is looked at. */
+  readonly timerHandlers?: readonly TimerHandler<RecipientProcesses>[];
   readonly gateways: GatewayPort;
   readonly runtime: ProcessRuntime;
   readonly clock: Clock;
@@ -65,6 +74,11 @@ export interface RecipientProcesses {
   readonly table: Partition["table"];
   /** Undefined: no such recipient in this partition. */
   slotOf(tenantId: string, recipientId: string): number | undefined;
+  /** Timers that outlive this node; fenced by the ownership that this was got under (D4). */
+  readonly timers: {
+    set(setting: TimerSetting): Promise<boolean>;
+    cancel(place: Pick<TimerSetting, "kind" | "key">): Promise<boolean>;
+  };
 }
 
 export interface DeliveryStats {
@@ -77,6 +91,7 @@ export interface DeliveryStats {
   readonly recipientCount: number;
   readonly deliverMessagesTotal: number;
   readonly deliverFailedTotal: number;
+  readonly timersFiringCount: number;
 }
 
 export class DeliveryNode {
@@ -91,6 +106,7 @@ export class DeliveryNode {
   readonly #receipts: ReceiptDesk;
   readonly #desk: SessionDesk;
   readonly #flusher: LedgerFlusher;
+  readonly #timers: DurableTimers<RecipientProcesses>;
   readonly #expansions: Batcher<LedgerUpdate, boolean>;
   readonly #serving = new Set<number>();
   readonly #onChanged: (partition: Partition, entry: LedgerEntry) => void;
@@ -186,6 +202,21 @@ export class DeliveryNode {
       },
     });
     this.#onChanged = onChanged;
+    this.#timers = new DurableTimers({
+      home,
+      store: deps.timers,
+      clock,
+      random,
+      limits: limits.timers,
+      storeRetry: limits.retry,
+      handlers: deps.timerHandlers ?? [],
+      servedOf: (partition) => this.processesOf(partition),
+      isHeld: ({ partition, epoch }) => this.#held.get(partition) === epoch,
+      onFenced: (refused) => this.#fenced(refused),
+      onFault,
+      onCrash: deps.onCrash?.bind(deps) ?? ((cause) => void Promise.reject(cause)),
+      observer,
+    });
   }
 
   start(): void {
@@ -233,6 +264,7 @@ export class DeliveryNode {
       isHeld: ({ partition, epoch }) => this.#held.get(partition) === epoch,
       onReady: (partition) => {
         this.#serving.add(partition.partition);
+        this.#timers.serve(partition);
         this.#deps.onServing(partition.partition, true);
       },
       onFault: (cause) => this.#deps.observer.onFault(cause),
@@ -243,6 +275,7 @@ export class DeliveryNode {
   lose(partitions: readonly number[]): void {
     for (const number of partitions) {
       this.#held.delete(number);
+      this.#timers.drop(number);
       this.#discard(this.#partitions.get(number));
       this.#partitions.delete(number);
       if (this.#serving.delete(number)) this.#deps.onServing(number, false);
@@ -257,7 +290,10 @@ export class DeliveryNode {
       return partition === undefined ? [] : [partition.table.drain(this.#limits.releaseMaxMs)];
     });
     try {
-      await Promise.all(drains);
+      await Promise.all([
+        ...drains,
+        this.#timers.drain(partitions, this.#limits.releaseMaxMs), // DT5
+      ]);
       this.#outbox.flush();
       await this.#flushWithin(this.#limits.releaseMaxMs);
     } finally {
@@ -333,11 +369,15 @@ export class DeliveryNode {
   processesOf(partition: number): RecipientProcesses | undefined {
     const served = this.#serving.has(partition) ? this.#partitions.get(partition) : undefined;
     if (served === undefined) return undefined;
-    const { table, directory } = served;
+    const { table, directory, epoch } = served;
     return {
       partition,
       table,
       slotOf: (tenantId, recipientId) => directory.indexOf(tenantId, recipientId),
+      timers: {
+        set: (setting) => this.#timers.set({ partition, epoch }, setting),
+        cancel: (place) => this.#timers.cancel({ partition, epoch }, place),
+      },
     };
   }
 
@@ -368,6 +408,7 @@ export class DeliveryNode {
       recipientCount: sum((partition) => partition.directory.recipientCount),
       deliverMessagesTotal: this.#outbox.sentCount,
       deliverFailedTotal: this.#outbox.failedCount,
+      timersFiringCount: this.#timers.firingCount,
     };
   }
 
@@ -375,6 +416,7 @@ export class DeliveryNode {
     this.#isStopped = true;
     this.#sweepTimer?.cancel();
     this.#removeSliceListener();
+    this.#timers.stop();
     this.lose([...this.#held.keys()]);
   }
 

@@ -7,9 +7,12 @@ export {
   type DeliveryStats,
   type RecipientProcesses,
 } from "./delivery-node.ts";
+export type { TimerHandler, TimerSetting } from "./durable-timers.ts";
 export { localeFor } from "./envelope.ts";
 export type { Outcome, Receipt } from "./ledger-entry.ts";
+export { MemoryTimers } from "./memory-timers.ts";
 export type {
+  ClaimedTimer,
   DirectoryRow,
   GatewayPort,
   HeldPartition,
@@ -21,5 +24,9 @@ export type {
   LedgerUpdate,
   PartitionHead,
   StoredNotification,
+  TimerChange,
+  TimerClaim,
+  TimerDue,
+  TimerStore,
   WriteOutcome,
 } from "./ports.ts";

@@ -115,6 +115,57 @@ export interface LedgerStore {
   writeRows(home: string, updates: readonly LedgerUpdate[]): Promise<WriteOutcome>;
 }
 
+/** By the database's clock: an instant, or so long from now. */
+export type TimerDue = { readonly atMs: number } | { readonly inMs: number };
+
+/** One timer per partition, kind and key; `id` stands for one setting of it. */
+export type TimerChange = HeldPartition & { readonly kind: string; readonly key: string } & (
+    | {
+        readonly change: "set";
+        readonly tenantId: string;
+        readonly due: TimerDue;
+        readonly payload: unknown; // JSON
+      }
+    | { readonly change: "cancel" }
+    | { readonly change: "done"; readonly id: number }
+    | { readonly change: "retry"; readonly id: number; readonly inMs: number }
+    | { readonly change: "bury"; readonly id: number; readonly reason: string }
+  );
+
+export interface ClaimedTimer {
+  readonly partition: number;
+  readonly kind: string;
+  readonly key: string;
+  readonly id: number;
+  readonly tenantId: string;
+  readonly payload: unknown;
+  readonly attemptCount: number; // this one included
+  readonly lateMs: number; // by the database's clock, when it was claimed
+}
+
+export interface TimerClaim {
+  readonly timers: readonly ClaimedTimer[]; // soonest due first
+  readonly isMore: boolean; // others may be due already
+  readonly nextInMs: number | null; // until the next one is due; null: there is none
+  readonly fencedPartitions: readonly number[];
+}
+
+/** Throws Fault when the store is down. A claim or a write whose answer is lost may have been done. */
+export interface TimerStore {
+  /** Takes what is due by the database's clock and counts the attempt, where the fence allows it. */
+  claim(
+    home: string,
+    options: {
+      readonly held: readonly HeldPartition[];
+      readonly kinds: readonly string[]; // others are left alone
+      readonly exceptIds: readonly number[]; // are being fired already
+      readonly limitCount: number;
+    },
+  ): Promise<TimerClaim>;
+  /** One change per place; refused per partition by the fence, in one statement. */
+  write(home: string, changes: readonly TimerChange[]): Promise<WriteOutcome>;
+}
+
 /** Sends to gateways; never waits. False: the message did not leave, the link repairs itself. */
 export interface GatewayPort {
   deliver(gatewayId: string, message: Deliver): boolean;

@@ -10,8 +10,10 @@ import { createSeededRandom } from "@carillon/kernel";
 import { createRuntime } from "@carillon/process";
 import { FakeClock } from "@carillon/testkit";
 import type { DeliveryLimits } from "./delivery-limits.ts";
-import { DeliveryNode } from "./delivery-node.ts";
+import { DeliveryNode, type RecipientProcesses } from "./delivery-node.ts";
+import type { TimerHandler } from "./durable-timers.ts";
 import { FakeLedgerStore } from "./fake-ledger-store.ts";
+import { FakeTimerStore } from "./fake-timer-store.ts";
 
 export const GATEWAY = "gw-1";
 
@@ -20,12 +22,14 @@ interface StartOptions {
   epoch?: number;
   isFirst?: boolean;
   limits?: Partial<DeliveryLimits>;
+  timerHandlers?: TimerHandler<RecipientProcesses>[];
 }
 
 export function start(options: StartOptions = {}) {
   const clock = new FakeClock();
   const store = options.store ?? new FakeLedgerStore();
   const epoch = options.epoch ?? 1;
+  const timers = new FakeTimerStore(clock, store.epochs);
   const sent: Deliver[] = [];
   const events: string[] = [];
   const crashedKeys: string[] = [];
@@ -43,6 +47,8 @@ export function start(options: StartOptions = {}) {
     { home: "fra", memberId: `w-${epoch}`, limits: { graceMs: 5_000, ...options.limits } },
     {
       store,
+      timers,
+      ...(options.timerHandlers && { timerHandlers: options.timerHandlers }),
       gateways: { deliver: (_, message) => sent.push(message) > 0 },
       runtime,
       clock,
@@ -53,6 +59,9 @@ export function start(options: StartOptions = {}) {
         onFlushed: () => undefined,
         onOutcome: (outcome, entry) => void events.push(`${outcome} ${entry.offset}`),
         onReceipt: (receipt) => void events.push(receipt),
+        onTimerFired: (kind) => void events.push(`fires ${kind}`),
+        onTimerFailed: (_, cause) => void events.push(`timer failed: ${String(cause)}`),
+        onTimerBuried: (_, reason) => void events.push(`buried: ${reason}`),
       },
       onServing: (partition, isServing) =>
         void events.push(`${isServing ? "serves" : "left"} ${partition}`),
@@ -91,7 +100,7 @@ export function start(options: StartOptions = {}) {
     node.report(0, { ...report, acks: [[sid, index, offset]], closed: [] });
     await clock.advance(0);
   };
-  return { clock, store, node, events, crashedKeys, taken, poke, open, ack, sent };
+  return { clock, store, timers, node, events, crashedKeys, taken, poke, open, ack, sent };
 }
 
 export const idOf = (n: number) => `00000000-0000-7000-8000-00000000000${n}`;

@@ -52,6 +52,8 @@ test("HM1 — after the fence every write is refused in its own statement, and r
     tenant: () => store.tenants.create("other", "Other"),
     key: () => store.tenants.createApiKey({ tenantId: TENANT, scopes: ["read"], pepper: "pepper" }),
     quarantine: () => store.quarantine.remove(HOME, 1, 1),
+    timer: () =>
+      store.timers.write(HOME, [{ partition: 1, epoch: 1, kind: "k", key: "1", change: "cancel" }]),
     truncate: () => sql`truncate ledger`,
   };
   const codes: Record<string, string> = {};

@@ -26,4 +26,12 @@ export {
   type SqlTenants,
   type VerifiedApiKey,
 } from "./tenants.ts";
+export type {
+  ClaimedTimer,
+  ClaimOptions,
+  SqlTimers,
+  TimerChange,
+  TimerClaim,
+  TimerDue,
+} from "./timers.ts";
 export { unstorableFieldOf } from "./text.ts";

@@ -52,7 +52,11 @@ export class SqlLedger {
     this.#quarantine = quarantine;
   }
 
-  /** HM6. From the next read on; set before owners load, since what they have they keep. */
+  get withheldTenants(): readonly string[] {
+    return this.#withheldTenants;
+  }
+
+  /** HM6. From the next read on, of timers too; set before owners load, since what they have they keep. */
   withhold(tenantIds: readonly string[]): void {
     this.#withheldTenants = [...tenantIds];
   }

@@ -22,7 +22,7 @@ afterAll(() => postgres.stop());
 
 const ALL = Array.from({ length: 256 }, (_, n) => n);
 
-test("ST13 — accept, relay, upsert, flush, acquire, refresh, release and outbox at once", async () => {
+test("ST13 — accept, relay, upsert, flush, timers, acquire, refresh, release and outbox at once", async () => {
   const { store, openStore, sql } = await postgres.newDatabase();
   const [database] = await sql`select current_database() as name`;
   await sql.unsafe(`alter database ${database!.name} set deadlock_timeout = '100ms'`);
@@ -37,6 +37,7 @@ test("ST13 — accept, relay, upsert, flush, acquire, refresh, release and outbo
     audience: { kind: "broadcast" } as const,
   }));
   let acceptedCount = 0;
+  let timersCount = 0;
   const work = nodes.flatMap((node, number) => {
     const memberId = `m${number}`;
     const acceptSome = async () => {
@@ -88,6 +89,27 @@ test("ST13 — accept, relay, upsert, flush, acquire, refresh, release and outbo
           state: "open",
           sets: setsOf({ read: [number] }),
         })),
+      );
+      const places = Array.from(epochs, ([partition, epoch]) => ({ partition, epoch, kind: "k" }));
+      await node.timers.write(
+        HOME,
+        places.map((place) => ({
+          ...place,
+          key: String(timersCount++),
+          change: "set",
+          tenantId: TENANT,
+          due: { inMs: 0 },
+          payload: null,
+        })),
+      );
+      const asked = { held: places, kinds: ["k"], exceptIds: [], limitCount: 100 };
+      const { timers } = await node.timers.claim(HOME, asked);
+      await node.timers.write(
+        HOME,
+        timers.map(({ partition, kind, key, id }) => {
+          const place = { partition, epoch: epochs.get(partition)!, kind, key };
+          return { ...place, change: "done", id };
+        }),
       );
       await node.leases.release({ home: HOME, memberId, partitions: ALL });
     };

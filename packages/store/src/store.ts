@@ -11,6 +11,7 @@ import { SqlOutbox } from "./outbox.ts";
 import { Pool, type StoreOptions } from "./pool.ts";
 import { SqlQuarantine } from "./quarantine.ts";
 import { SqlTenants } from "./tenants.ts";
+import { SqlTimers } from "./timers.ts";
 
 export interface Store {
   readonly ledger: SqlLedger;
@@ -20,6 +21,7 @@ export interface Store {
   readonly outbox: SqlOutbox;
   readonly tenants: SqlTenants;
   readonly quarantine: SqlQuarantine;
+  readonly timers: SqlTimers;
   readonly home: SqlHome;
   readonly homeReport: SqlHomeReport;
   /** Operations now: for gauges. */
@@ -39,14 +41,16 @@ export function createStore(options: StoreOptions): Store {
   const pool = new Pool(options);
   const leases = new SqlLeases(pool);
   const quarantine = new SqlQuarantine(pool);
+  const ledger = new SqlLedger(pool, quarantine);
   return {
-    ledger: new SqlLedger(pool, quarantine),
+    ledger,
     leases,
     directory: new SqlDirectory(pool),
     notifications: new SqlNotifications(pool),
     outbox: new SqlOutbox(pool),
     tenants: new SqlTenants(pool, options.random),
     quarantine,
+    timers: new SqlTimers(pool, () => ledger.withheldTenants),
     home: new SqlHome(pool),
     homeReport: new SqlHomeReport(pool),
     get load() {

@@ -100,6 +100,17 @@ export const CATALOGUE = {
     "carillon_accept_to_ack_seconds",
     "From accept to the acknowledgement of the first session, wall clocks of two nodes",
   ),
+  timers: counter("carillon_worker_timers_total", "Durable timers fired, failed and given up", [
+    "event",
+  ]),
+  timersFiring: gauge(
+    "carillon_worker_timers_firing_count",
+    "Durable timers that are due, claimed and not done; 1,024 at most",
+  ),
+  timerLateness: histogram(
+    "carillon_worker_timer_lateness_seconds",
+    "From a durable timer's due time, by the database's clock, until it was fired",
+  ),
   messagesMalformed: counter("carillon_messages_malformed_total", "Dropped messages", ["subject"]),
   // processes
   processesResident: gauge("carillon_process_resident_count", "Processes with a state", RUNTIME),

@@ -1,0 +1,276 @@
+// packages/store/src/timers.ts
+// Durable timers for the owners of their partitions: TimerStore of @carillon/delivery. Hot statements.
+//   TM1  A timer is claimed only when it is due by the database's clock, in the statement that claims
+//        it: never early, whatever any clock does.
+//   TM2  A claim is counted and committed before anybody sees the timer: whatever dies by firing it has
+//        been counted. It stays until `done`, so it is fired at least once.
+//   TM3  One timer per (partition, kind, key). Setting it again replaces it under another id, and what
+//        belongs to an id (done, retry, bury) leaves a later setting alone.
+//   TM4  A buried timer is never claimed and keeps its reason; setting it again revives it.
+//   D4   Claims and changes are done only where the owner's epoch stands: `held`, as in ledger-flush.ts.
+// A kind that the caller does not name is left alone, so nodes of the previous build can own partitions
+// with timers of this one. Of tenants that are withheld nothing is claimed (HM6).
+// The table is empty or small most of the time, and a plan that was made then is kept: it would read the
+// whole table, once for each change, when 100,000 wait (1,000 set: 766 ms; 20,000 others, 256 done: 391 ms).
+// So everything is found by its id or its place, with sequential scans ruled out for the statement.
+// Plan (claim): unnest → per partition timer_due up to the limit → top-N sort → partition_pkey →
+// LockRows → update by timer_pkey; `next` reads one entry of timer_due per partition.
+import { assert } from "@carillon/kernel";
+import { intsOf } from "./arrays.ts";
+import type { HeldPartition, WriteOutcome } from "./ledger-flush.ts";
+import type { Pool, Statements } from "./pool.ts";
+
+export interface TimerPlace extends HeldPartition {
+  readonly kind: string;
+  readonly key: string;
+}
+
+/** By the database's clock: an instant, or so long from now. */
+export type TimerDue = { readonly atMs: number } | { readonly inMs: number };
+
+export type TimerChange = TimerPlace &
+  (
+    | {
+        readonly change: "set";
+        readonly tenantId: string;
+        readonly due: TimerDue;
+        readonly payload: unknown; // JSON
+      }
+    | { readonly change: "cancel" }
+    | { readonly change: "done"; readonly id: number }
+    | { readonly change: "retry"; readonly id: number; readonly inMs: number }
+    | { readonly change: "bury"; readonly id: number; readonly reason: string }
+  );
+
+export interface ClaimedTimer {
+  readonly partition: number;
+  readonly kind: string;
+  readonly key: string;
+  readonly id: number; // of this setting
+  readonly tenantId: string;
+  readonly payload: unknown;
+  readonly attemptCount: number; // this one included
+  readonly lateMs: number; // by the database's clock, when it was claimed
+}
+
+export interface TimerClaim {
+  /** Soonest due first. */
+  readonly timers: readonly ClaimedTimer[];
+  /** Others may be due already. */
+  readonly isMore: boolean;
+  /** Until the next one of these partitions is due; null: there is none. */
+  readonly nextInMs: number | null;
+  readonly fencedPartitions: readonly number[];
+}
+
+export interface ClaimOptions {
+  /** Each partition once. */
+  readonly held: readonly HeldPartition[];
+  readonly kinds: readonly string[];
+  /** Ids that are being fired already. */
+  readonly exceptIds: readonly number[];
+  readonly limitCount: number;
+}
+
+export const TIMER_PAYLOAD_MAX_CHARACTERS = 16_384;
+/**
+ * After an outage all partitions have many: 100,000 overdue took 106 ms to choose 256 from when up to
+ * 256 of each were looked at. So some go before sooner ones of another partition, by one claim.
+ */
+const OF_EACH_MIN = 16;
+const REASON_CHARACTERS_MAX = 200;
+
+interface ClaimRecord extends ClaimedTimer {
+  nextInMs: number | null;
+  isMore: boolean;
+  dueIn: number[] | null;
+  heldIn: number[] | null;
+}
+
+export class SqlTimers {
+  readonly #pool: Pool;
+  readonly #withheldTenants: () => readonly string[];
+  constructor(pool: Pool, withheldTenants: () => readonly string[]) {
+    this.#pool = pool;
+    this.#withheldTenants = withheldTenants;
+  }
+
+  /**
+   * Takes what is due, soonest first, at most `limitCount`, and of one of many partitions at most
+   * OF_EACH_MIN or four times its share; counts the attempt. One statement.
+   */
+  claim(home: string, options: ClaimOptions): Promise<TimerClaim> {
+    return this.#byIndex("timers.claim", (sql) =>
+      claimDue(sql, home, options, this.#withheldTenants()),
+    );
+  }
+
+  /** At most one per place in a call, and one epoch per partition (assert). One statement. */
+  write(home: string, changes: readonly TimerChange[]): Promise<WriteOutcome> {
+    if (changes.length === 0) return Promise.resolve({ fencedPartitions: [] });
+    return this.#byIndex("timers.write", (sql) => writeChanges(sql, home, changes));
+  }
+
+  /** One round trip more; its plans do not depend on how large the table was when they were made. */
+  #byIndex<T>(operation: string, work: (sql: Statements) => Promise<T>): Promise<T> {
+    return this.#pool.transaction(operation, async (sql) => {
+      const set = sql`select set_config('enable_seqscan', 'off', true)`.execute();
+      const [result] = await Promise.all([work(sql), set]); // in this order
+      return result;
+    });
+  }
+}
+
+async function claimDue(
+  sql: Statements,
+  home: string,
+  { held, kinds, exceptIds, limitCount }: ClaimOptions,
+  withheldTenants: readonly string[],
+): Promise<TimerClaim> {
+  const partitions = intsOf(held.map(({ partition }) => partition));
+  const epochs = intsOf(held.map(({ epoch }) => epoch));
+  const ofEachMax = Math.min(limitCount, Math.max(OF_EACH_MIN, (4 * limitCount) / held.length) | 0);
+  const rows = await sql<ClaimRecord[]>`
+    with clock as materialized (
+      select clock_timestamp() as now
+    ), found as materialized (
+      select t.partition, t.id, t.due_at from unnest(${partitions}::int[]) as asked(n)
+      cross join lateral (
+        select * from timer t
+        where t.home = ${home} and t.partition = asked.n and t.buried_at is null
+          and t.due_at <= (select now from clock) and t.kind = any(${kinds}::text[])
+          and t.id <> all(${intsOf(exceptIds)}::bigint[])
+          and t.tenant_id <> all(${withheldTenants}::text[])
+        order by t.due_at, t.id limit ${ofEachMax}::int
+      ) t
+    ), due as materialized (
+      select * from found order by due_at, id limit ${limitCount}::int
+    ), held as materialized (
+      select n from partition
+      where home = ${home} and n = any(array(select distinct due.partition from due))
+        and owner_id is not null
+        and epoch = (${epochs}::bigint[])[array_position(${partitions}::int[], n::int)]
+      order by n for key share
+    ), claimed as (
+      update timer t set attempt_count = t.attempt_count + 1
+      from due
+      where due.partition = any(array(select n from held)) and t.id = due.id
+      returning t.partition, t.kind, t.key, t.id, t.tenant_id, t.payload, t.attempt_count, t.due_at
+    ), next as (
+      select min(t.due_at) as due_at from unnest(${partitions}::int[]) as asked(n)
+      cross join lateral (
+        select t.due_at from timer t
+        where t.home = ${home} and t.partition = asked.n and t.buried_at is null
+          and t.due_at > (select now from clock) and t.kind = any(${kinds}::text[])
+          and t.tenant_id <> all(${withheldTenants}::text[])
+        order by t.due_at, t.id limit 1
+      ) t
+    )
+    select c.partition, c.kind, c.key, c.id, c.tenant_id as "tenantId", c.payload,
+      c.attempt_count as "attemptCount",
+      (extract(epoch from clock.now - c.due_at) * 1000)::float8 as "lateMs",
+      (extract(epoch from next.due_at - clock.now) * 1000)::float8 as "nextInMs",
+      (select count(*) > ${limitCount}::int from found) or exists (
+        select from found group by partition having count(*) >= ${ofEachMax}::int) as "isMore",
+      (select array_agg(distinct partition::int) from due) as "dueIn",
+      (select array_agg(n::int) from held) as "heldIn"
+    from clock cross join next left join claimed c on true
+    order by c.due_at, c.id`;
+  const [first] = rows;
+  assert(first !== undefined, "TM1 a claim always tells when to look again");
+  const { nextInMs, isMore, dueIn, heldIn } = first;
+  const heldSet = new Set(heldIn);
+  return {
+    timers: rows.flatMap(({ nextInMs: _n, isMore: _m, dueIn: _d, heldIn: _h, ...timer }) =>
+      (timer.id as number | null) === null ? [] : [timer],
+    ),
+    isMore,
+    nextInMs,
+    fencedPartitions: (dueIn ?? []).filter((n) => !heldSet.has(n)),
+  };
+}
+
+async function writeChanges(
+  sql: Statements,
+  home: string,
+  changes: readonly TimerChange[],
+): Promise<WriteOutcome> {
+  const epochs = new Map<number, number>();
+  for (const { partition, epoch } of changes) {
+    assert((epochs.get(partition) ?? epoch) === epoch, "D4 one epoch per partition in a write");
+    epochs.set(partition, epoch);
+  }
+  const places = new Set(changes.map(({ partition, kind, key }) => `${partition}/${kind}/${key}`));
+  assert(places.size === changes.length, "TM3 a write changes a timer once");
+  const partitions = [...epochs.keys()];
+  const columns = columnsOf(changes);
+  const rows = await sql<{ held: number[] | null }[]>`
+    with held as materialized (
+      select n from partition
+      where home = ${home} and n = any(${intsOf(partitions)}::int[]) and owner_id is not null
+        and epoch = (${intsOf([...epochs.values()])}::bigint[])[
+          array_position(${intsOf(partitions)}::int[], n::int)]
+      order by n for key share
+    ), change as materialized (
+      select * from unnest(
+        ${intsOf(changes.map(({ partition }) => partition))}::int[],
+        ${changes.map(({ kind }) => kind)}::text[], ${changes.map(({ key }) => key)}::text[],
+        ${changes.map(({ change }) => change)}::text[], ${columns.ids}::bigint[],
+        ${columns.atMs}::float8[], ${columns.inMs}::float8[], ${columns.tenantIds}::text[],
+        ${columns.payloads}::text[], ${columns.reasons}::text[]
+      ) as c(n, kind, key, change, id, at_ms, in_ms, tenant_id, payload, reason)
+      where c.n = any(array(select n from held))
+    ), done as (
+      delete from timer t using change c where c.change = 'done' and t.id = c.id
+    ), cancelled as (
+      delete from timer t using change c
+      cross join lateral (
+        select known.id from timer known
+        where known.home = ${home} and known.partition = c.n and known.kind = c.kind
+          and known.key = c.key
+        limit 1
+      ) found
+      where c.change = 'cancel' and t.id = found.id
+    ), put_off as (
+      update timer t set
+        due_at = case c.change when 'retry'
+          then clock_timestamp() + c.in_ms * interval '1 ms' else t.due_at end,
+        buried_at = case c.change when 'bury' then now() end, buried_reason = c.reason
+      from change c
+      where c.change in ('retry', 'bury') and t.id = c.id
+    ), set_anew as (
+      insert into timer (home, partition, kind, key, tenant_id, due_at, payload)
+      select ${home}, c.n, c.kind, c.key, c.tenant_id,
+        coalesce(to_timestamp(c.at_ms / 1000), clock_timestamp() + c.in_ms * interval '1 ms'),
+        c.payload::jsonb
+      from change c where c.change = 'set'
+      on conflict (home, partition, kind, key) do update set id = excluded.id,
+        tenant_id = excluded.tenant_id, due_at = excluded.due_at, payload = excluded.payload,
+        attempt_count = 0, buried_at = null, buried_reason = null
+    )
+    select (select array_agg(n::int) from held) as held`;
+  const held = new Set(rows[0]?.held);
+  return { fencedPartitions: partitions.filter((partition) => !held.has(partition)) };
+}
+
+/** Entry i of each belongs to change i; null where its kind of change has none. */
+function columnsOf(changes: readonly TimerChange[]) {
+  const payloads = changes.map((one) =>
+    one.change === "set" ? JSON.stringify(one.payload) : null,
+  );
+  for (const payload of payloads)
+    assert((payload?.length ?? 0) <= TIMER_PAYLOAD_MAX_CHARACTERS, "TM3 a payload is small");
+  return {
+    payloads,
+    ids: changes.map((one) => ("id" in one ? one.id : null)),
+    atMs: changes.map((one) => (one.change === "set" && "atMs" in one.due ? one.due.atMs : null)),
+    inMs: changes.map((one) => {
+      if (one.change === "retry") return one.inMs;
+      return one.change === "set" && "inMs" in one.due ? one.due.inMs : null;
+    }),
+    tenantIds: changes.map((one) => (one.change === "set" ? one.tenantId : null)),
+    reasons: changes.map((one) =>
+      one.change === "bury" ? one.reason.slice(0, REASON_CHARACTERS_MAX) : null,
+    ),
+  };
+}
