@@ -32,6 +32,10 @@ const node = new DeliveryNode(
   { home: "fra", memberId: "bench" },
   {
     store,
+    timers: {
+      claim: async () => ({ timers: [], isMore: false, nextInMs: null, fencedPartitions: [] }),
+      write: async () => ({ fencedPartitions: [] }),
+    },
     gateways: {
       deliver(gatewayId, { items }) {
         for (const { partition, offset } of items.flatMap(({ groups }) => groups)) {
@@ -51,6 +55,9 @@ const node = new DeliveryNode(
       onFlushed: () => undefined,
       onOutcome: () => void servedCount++,
       onReceipt: () => undefined,
+      onTimerFired: () => undefined,
+      onTimerFailed: () => undefined,
+      onTimerBuried: () => undefined,
     },
     onServing: (_, isServing) => (servingCount += isServing ? 1 : -1),
     onFenced: () => undefined,

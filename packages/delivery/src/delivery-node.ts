@@ -5,15 +5,7 @@
 //   DN3  A released partition is flushed before its lease is given back (C20).
 //   DN4  A write that is refused ends the ownership that it was written under, and no later one (D1).
 import type { OpenReply, Poke, SessionOpen, SessionReport } from "@carillon/contracts";
-import {
-  type Batcher,
-  type Clock,
-  createBatcher,
-  Fault,
-  type Random,
-  type Scheduler,
-  type Timer,
-} from "@carillon/kernel";
+import type { Clock, Random, Scheduler, Timer } from "@carillon/kernel";
 import type { CrashReport, ProcessRuntime } from "@carillon/process";
 import { DELIVERY_DEFAULTS, type DeliveryLimits } from "./delivery-limits.ts";
 import {
@@ -23,14 +15,15 @@ import {
   type TimerSetting,
 } from "./durable-timers.ts";
 import { EnvelopeCache } from "./envelope.ts";
+import { ExpansionWriter } from "./expansion-writer.ts";
 import { GatewayOutbox } from "./gateway-outbox.ts";
 import { Intake } from "./intake.ts";
 import type { LedgerEntry, Outcome, Receipt } from "./ledger-entry.ts";
-import { LedgerFlusher, refusedOf } from "./ledger-flusher.ts";
+import { LedgerFlusher } from "./ledger-flusher.ts";
 import { loadPartitions } from "./load-partitions.ts";
 import { Pacer } from "./pacer.ts";
 import { Partition } from "./partition.ts";
-import type { GatewayPort, HeldPartition, LedgerStore, LedgerUpdate, TimerStore } from "./ports.ts";
+import type { GatewayPort, HeldPartition, LedgerStore, TimerStore } from "./ports.ts";
 import { ReceiptDesk } from "./receipt-desk.ts";
 import { createRecipientBehaviour } from "./recipient.ts";
 import { SessionDesk } from "./session-desk.ts";
@@ -107,7 +100,6 @@ export class DeliveryNode {
   readonly #desk: SessionDesk;
   readonly #flusher: LedgerFlusher;
   readonly #timers: DurableTimers<RecipientProcesses>;
-  readonly #expansions: Batcher<LedgerUpdate, boolean>;
   readonly #serving = new Set<number>();
   readonly #onChanged: (partition: Partition, entry: LedgerEntry) => void;
   #isFlushDeferred = false;
@@ -134,16 +126,14 @@ export class DeliveryNode {
       },
       deps.gateways,
     );
-    this.#expansions = createBatcher(
-      {
-        run: (updates) => this.#commitExpansions(updates),
-        itemsMax: limits.flushRowsMax,
-        waitMs: 1,
-        concurrencyMax: 2,
-        queueMax: 65_536,
-      },
+    const expansions = new ExpansionWriter({
+      home,
+      store,
       clock,
-    );
+      rowsMax: limits.flushRowsMax,
+      isHeld: ({ partition, epoch }) => this.#held.get(partition) === epoch,
+      onFenced: (refused) => this.#fenced(refused),
+    });
     this.#pacer = new Pacer({
       scheduler: deps.scheduler,
       limits,
@@ -157,7 +147,7 @@ export class DeliveryNode {
       home,
       envelopes: new EnvelopeCache(limits.envelopesMax),
       limits,
-      commitExpansion: (partition, entry) => this.#commitExpansion(partition, entry),
+      commitExpansion: (partition, entry) => expansions.commit(partition, entry),
       onFault,
     });
     const onChanged = (partition: Partition, entry: LedgerEntry): void => {
@@ -455,28 +445,6 @@ export class DeliveryNode {
       this.#isFlushDeferred = false;
       this.#outbox.flush();
     });
-  }
-
-  async #commitExpansion(partition: Partition, entry: LedgerEntry): Promise<boolean> {
-    const answer = this.#expansions.add(entry.toUpdate(partition.epoch));
-    if ("kind" in answer)
-      throw new Fault("expansions wait already", { code: "overloaded", isRetryable: true });
-    const isCommitted = await answer;
-    if (isCommitted) entry.expansionCommitted();
-    return isCommitted;
-  }
-
-  /** False for what was not written: refused, or of an ownership that ended while it waited. */
-  async #commitExpansions(queued: readonly LedgerUpdate[]): Promise<boolean[]> {
-    const isHeld = ({ partition, epoch }: LedgerUpdate): boolean =>
-      this.#held.get(partition) === epoch;
-    const updates = queued.filter(isHeld); // two epochs of one partition are no statement (D4)
-    if (updates.length === 0) return queued.map(() => false);
-    const written = new Set(updates);
-    const { fencedPartitions } = await this.#deps.store.writeRows(this.#options.home, updates);
-    this.#fenced(refusedOf(updates, fencedPartitions));
-    const fenced = new Set(fencedPartitions);
-    return queued.map((update) => written.has(update) && !fenced.has(update.partition));
   }
 
   /** A refusal that comes late is about an ownership that is over: not about the one of now (DN4). */
