@@ -21,6 +21,7 @@ export interface DeliveryLimits {
   readonly loadGroupMax: number;
   readonly reorderMaxMs: number;
   readonly recoveryScanMax: number;
+  readonly countSliceMs: number;
   readonly retry: BackoffOptions;
 }
 
@@ -43,5 +44,6 @@ export const DELIVERY_DEFAULTS: DeliveryLimits = {
   loadGroupMax: 32, // partitions; an eighth of a home serves while the rest loads
   reorderMaxMs: 25, // two commit groups finish within some milliseconds of each other
   recoveryScanMax: 10_000,
+  countSliceMs: 4, // as a slice of processes: a plan delays nobody by more
   retry: { baseMs: 100, factor: 2, maxMs: 2_000, jitterShare: 0.5 },
 };

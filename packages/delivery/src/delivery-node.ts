@@ -4,7 +4,14 @@
 //   DN2  A lost partition does nothing more: processes stop, nothing of it is written (D4).
 //   DN3  A released partition is flushed before its lease is given back (C20).
 //   DN4  A write that is refused ends the ownership that it was written under, and no later one (D1).
-import type { OpenReply, Poke, SessionOpen, SessionReport } from "@carillon/contracts";
+import type {
+  OpenReply,
+  OwnerPlanReply,
+  OwnerPlanRequest,
+  Poke,
+  SessionOpen,
+  SessionReport,
+} from "@carillon/contracts";
 import {
   type Batcher,
   type Clock,
@@ -15,6 +22,7 @@ import {
   type Timer,
 } from "@carillon/kernel";
 import type { CrashReport, ProcessRuntime } from "@carillon/process";
+import { countAudience } from "./audience-count.ts";
 import { DELIVERY_DEFAULTS, type DeliveryLimits } from "./delivery-limits.ts";
 import { EnvelopeCache } from "./envelope.ts";
 import { GatewayOutbox } from "./gateway-outbox.ts";
@@ -258,6 +266,22 @@ export class DeliveryNode {
     } finally {
       timer.cancel();
     }
+  }
+
+  /** How many an audience comes to in those partitions that are served here. */
+  count(request: OwnerPlanRequest): Promise<OwnerPlanReply> {
+    const { clock, scheduler, observer } = this.#deps;
+    return countAudience(request, {
+      clock,
+      sliceMs: this.#limits.countSliceMs,
+      partition: (number) =>
+        request.home === this.#options.home && this.#serving.has(number)
+          ? this.#partitions.get(number)
+          : undefined,
+      refreshDirectory: (partition) => this.#intake.refreshDirectory(partition),
+      laterTurn: () => new Promise((resolve) => scheduler.defer(resolve)),
+      onFault: observer.onFault.bind(observer),
+    });
   }
 
   onPoke(poke: Poke): void {

@@ -98,6 +98,7 @@ export class FakeLedgerStore implements LedgerStore {
       recipientId,
       locale: null,
       attributes: {},
+      groups: [],
       version,
       ...options,
     });

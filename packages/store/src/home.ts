@@ -42,6 +42,7 @@ const FENCED_TABLES = [
   "partition",
   "recipient",
   "recipient_home",
+  "recipient_group",
   "quarantine",
   "tenant",
   "api_key",
