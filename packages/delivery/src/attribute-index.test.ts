@@ -84,6 +84,11 @@ const TABLE: readonly (readonly [string, Filter, string[]])[] = [
     { ...x, cmp: "prefix", val: "2026-03" },
     ["day", "nextDay", "clock", "nineUtc", "nineInBerlin"],
   ],
+  [
+    "an empty part is in every text",
+    { ...x, cmp: "contains", val: "" },
+    [...["text3", "Berlin", "bern", "day", "nextDay", "noDay", "clock", "nineUtc"], "nineInBerlin"],
+  ],
   // What an older build accepted and matched nobody goes on doing so.
   ["an order of truth values", { ...x, cmp: "ge", val: false }, []],
   ["a part of a number", { ...x, cmp: "contains", val: 3 }, []],

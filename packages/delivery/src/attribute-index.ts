@@ -7,20 +7,18 @@
 //        of its UTF-16 units with other text; a time and other text have no order. Equal is what is
 //        written alike.
 //   AU4  Who is in a group and who has which locale follows every change.
-// A comparison looks at the distinct values of a key, not at recipients: cheap where values repeat.
-import { type Comparison, type Filter, readTimeText, type Scalar } from "@carillon/contracts";
+import type { Comparison, Filter, Scalar } from "@carillon/contracts";
 import { assertNever, Bitset } from "@carillon/kernel";
-import { Posting } from "./posting.ts";
+import { AttributeColumn } from "./attribute-column.ts";
+import { SparseSet } from "./sparse-set.ts";
 
 type Attributes = Readonly<Record<string, unknown>>;
 type Leaf = Extract<Filter, { cmp: Comparison }>;
-type OrderLeaf = Extract<Leaf, { val: Scalar }>;
 
 /** Of one key. */
 interface Values {
-  readonly scalars: Map<Scalar, Posting>;
-  readonly items: Map<Scalar, Posting>; // elements of list attributes
-  readonly withScalar: Bitset;
+  readonly scalars: AttributeColumn;
+  readonly items: Map<Scalar, SparseSet>; // elements of list attributes
   readonly withItems: Bitset;
 }
 
@@ -49,10 +47,14 @@ export class AttributeIndex {
     const before = this.#indexed[member] ?? NOTHING;
     this.#indexed[member] = now;
     this.#everybody.add(member);
-    for (const [key, value] of Object.entries(before.attributes))
+    for (const key of Object.keys(before.attributes)) {
+      const value = before.attributes[key];
       if (now.attributes[key] !== value) this.#remove(member, key, value);
-    for (const [key, value] of Object.entries(now.attributes))
+    }
+    for (const key of Object.keys(now.attributes)) {
+      const value = now.attributes[key];
       if (before.attributes[key] !== value) this.#add(member, key, value);
+    }
     for (const group of before.groups) this.#groups.get(group)?.remove(member);
     for (const group of now.groups) setOf(this.#groups, group).add(member);
     this.#locales.get(before.locale)?.remove(member);
@@ -74,7 +76,7 @@ export class AttributeIndex {
     return this.#groups.get(tag)?.clone() ?? new Bitset();
   }
 
-  /** A new set, the caller's own. Cost: distinct values of the keys named, or set length. */
+  /** A new set, the caller's own. Cost of a comparison: the key's distinct values, and recipients. */
   select(filter: Filter): Bitset {
     if ("cmp" in filter) return this.#compare(filter);
     switch (filter.op) {
@@ -94,48 +96,40 @@ export class AttributeIndex {
   }
 
   #compare(leaf: Leaf): Bitset {
-    const values = this.#keys.get(leaf.key);
-    if (values === undefined) return new Bitset();
-    const { scalars, items, withScalar, withItems } = values;
+    const { scalars, items, withItems } = this.#keys.get(leaf.key) ?? NO_VALUES;
     switch (leaf.cmp) {
       case "exists":
-        return withScalar.clone().or(withItems);
+        return scalars.present.clone().or(withItems);
       case "eq":
-        return having(scalars, [leaf.val]);
+        return scalars.having([leaf.val]);
       case "in":
-        return having(scalars, leaf.vals);
+        return scalars.having(leaf.vals);
       case "ne":
-        return withScalar.clone().andNot(having(scalars, [leaf.val]));
-      case "contains":
-        return matching(
-          scalars,
-          textTest(leaf.val, (text, part) => text.includes(part)),
-        ).or(having(items, [leaf.val]));
+        return scalars.present.clone().andNot(scalars.having([leaf.val]));
+      case "contains": {
+        const inLists = items.get(leaf.val)?.toBitset() ?? new Bitset();
+        if (typeof leaf.val !== "string") return inLists;
+        return inLists.or(scalars.withText(leaf.val, "anywhere"));
+      }
       case "prefix":
-        return matching(
-          scalars,
-          textTest(leaf.val, (text, part) => text.startsWith(part)),
-        );
+        return typeof leaf.val === "string" ? scalars.withText(leaf.val, "first") : new Bitset();
       case "lt":
       case "le":
       case "gt":
       case "ge":
-        return matching(scalars, orderTest(leaf));
+        return scalars.inOrder(leaf.cmp, leaf.val);
       default:
         return assertNever(leaf);
     }
   }
 
   #add(member: number, key: string, value: unknown): void {
-    if (!isScalar(value) && !Array.isArray(value)) return;
-    const { scalars, items, withScalar, withItems } = this.#valuesOf(key);
-    if (isScalar(value)) {
-      withScalar.add(member);
-      postingOf(scalars, value).add(member);
-    } else {
+    if (isScalar(value)) this.#valuesOf(key).scalars.set(member, value);
+    else if (Array.isArray(value)) {
+      const { items, withItems } = this.#valuesOf(key);
       for (const item of value.filter(isScalar)) {
         withItems.add(member);
-        postingOf(items, item).add(member);
+        itemOf(items, item).add(member);
       }
     }
   }
@@ -143,26 +137,36 @@ export class AttributeIndex {
   #remove(member: number, key: string, value: unknown): void {
     const values = this.#keys.get(key);
     if (values === undefined) return;
-    values.withScalar.remove(member);
+    values.scalars.clear(member);
     values.withItems.remove(member);
-    if (isScalar(value)) removeFrom(values.scalars, value, member);
-    else if (Array.isArray(value))
-      for (const item of value.filter(isScalar)) removeFrom(values.items, item, member);
+    if (Array.isArray(value))
+      for (const item of value.filter(isScalar)) values.items.get(item)?.remove(member);
   }
 
   #valuesOf(key: string): Values {
     let values = this.#keys.get(key);
     if (values === undefined) {
-      values = {
-        scalars: new Map(),
-        items: new Map(),
-        withScalar: new Bitset(),
-        withItems: new Bitset(),
-      };
+      values = newValues();
       this.#keys.set(key, values);
     }
     return values;
   }
+}
+
+function newValues(): Values {
+  return { scalars: new AttributeColumn(), items: new Map(), withItems: new Bitset() };
+}
+
+/** Of a key that nobody has. Nothing is ever put into it. */
+const NO_VALUES: Values = newValues();
+
+function itemOf(items: Map<Scalar, SparseSet>, item: Scalar): SparseSet {
+  let those = items.get(item);
+  if (those === undefined) {
+    those = new SparseSet();
+    items.set(item, those);
+  }
+  return those;
 }
 
 function setOf<Key>(sets: Map<Key, Bitset>, key: Key): Bitset {
@@ -176,66 +180,4 @@ function setOf<Key>(sets: Map<Key, Bitset>, key: Key): Bitset {
 
 function isScalar(value: unknown): value is Scalar {
   return typeof value === "string" || typeof value === "number" || typeof value === "boolean";
-}
-
-function postingOf(postings: Map<Scalar, Posting>, value: Scalar): Posting {
-  let posting = postings.get(value);
-  if (posting === undefined) {
-    posting = new Posting(value);
-    postings.set(value, posting);
-  }
-  return posting;
-}
-
-/** A value that nobody has any more goes: times of a last login would pile up. */
-function removeFrom(postings: Map<Scalar, Posting>, value: Scalar, member: number): void {
-  const posting = postings.get(value);
-  posting?.remove(member);
-  if (posting?.isEmpty === true) postings.delete(value);
-}
-
-function having(postings: ReadonlyMap<Scalar, Posting>, wanted: readonly Scalar[]): Bitset {
-  const found = new Bitset();
-  for (const value of wanted) postings.get(value)?.addTo(found);
-  return found;
-}
-
-function matching(
-  postings: ReadonlyMap<Scalar, Posting>,
-  isWanted: (posting: Posting) => boolean,
-): Bitset {
-  const found = new Bitset();
-  for (const posting of postings.values()) if (isWanted(posting)) posting.addTo(found);
-  return found;
-}
-
-function textTest(
-  wanted: Scalar,
-  isMatch: (text: string, part: string) => boolean,
-): (posting: Posting) => boolean {
-  if (typeof wanted !== "string") return () => false;
-  return ({ value }) => typeof value === "string" && isMatch(value, wanted);
-}
-
-/** What has an order is reduced to two numbers or two texts once, before the values are looked at. */
-function orderTest({ cmp, val }: OrderLeaf): (posting: Posting) => boolean {
-  const time = typeof val === "string" ? readTimeText(val) : "none";
-  if (typeof time === "object")
-    return (posting) =>
-      posting.time?.form === time.form && isInOrder(cmp, posting.time.atMs, time.atMs);
-  if (typeof val === "number")
-    return ({ value }) => typeof value === "number" && isInOrder(cmp, value, val);
-  if (typeof val === "string")
-    return (posting) =>
-      typeof posting.value === "string" &&
-      posting.time === undefined &&
-      isInOrder(cmp, posting.value, val);
-  return () => false;
-}
-
-function isInOrder<T extends number | string>(cmp: Comparison, left: T, right: T): boolean {
-  if (cmp === "lt") return left < right;
-  if (cmp === "le") return left <= right;
-  if (cmp === "gt") return left > right;
-  return left >= right;
 }
