@@ -33,9 +33,10 @@ export class RegionApi {
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       signal: AbortSignal.timeout(15_000),
     });
+    const text = await response.text();
     return {
       status: response.status,
-      body: (await response.json()) as T,
+      body: (text === "" ? undefined : JSON.parse(text)) as T, // 204 has none
       headers: response.headers,
     };
   }

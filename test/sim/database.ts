@@ -320,7 +320,7 @@ function isSame(known: RecipientRecord, change: RecipientChange): boolean {
 
 function directoryRowOf(record: RecipientRecord): DirectoryRow {
   const { index, tenantId, recipientId, locale, attributes, version } = record;
-  return { index, tenantId, recipientId, locale, attributes, version };
+  return { index, tenantId, recipientId, locale, attributes, groups: [], version };
 }
 
 function ascending(partitions: readonly number[]): number[] {

@@ -2,9 +2,9 @@
 // The way in (DESIGN §5, steps 1 and 2): who is meant where, one group commit, then pokes and relay.
 //   IN14 An answer 202 is given only after the commit (D1); everything after it, poke and relay,
 //        may be lost without loss: rows in Postgres stand for it.
-//   IN15 A region's audience holds only ids whose home it is, each once, without excluded ones.
+// Whom it means in which region: audiences.ts.
 import type { Bus } from "@carillon/bus";
-import type { Notification, NotificationRequest, RegionAudience } from "@carillon/contracts";
+import type { Notification, NotificationRequest } from "@carillon/contracts";
 import {
   assertNever,
   type Batcher,
@@ -16,8 +16,8 @@ import {
   type Random,
 } from "@carillon/kernel";
 import type { AcceptItem, AcceptResult, Store } from "@carillon/store";
-import { type Answer, invalidField, ok, problem } from "./answer.ts";
-import type { Homes } from "./homes.ts";
+import { type Answer, invalidField, ok, problem, type ProblemAnswer } from "./answer.ts";
+import { audiencesOf, type AudiencesDeps, type AudiencesOutcome } from "./audiences.ts";
 import { type Poker, type PokeSource, push } from "./poke.ts";
 import { relayItemJson } from "./relay-outbox.ts";
 import type { RelayEntry } from "./relay-sender.ts";
@@ -50,10 +50,9 @@ export interface AcceptOptions {
   readonly onAccepted: (outcome: AcceptResult["kind"] | "overloaded") => void;
 }
 
-export interface AcceptDeps {
+export interface AcceptDeps extends AudiencesDeps {
   readonly store: Store;
   readonly bus: Bus;
-  readonly homes: Homes;
   readonly poker: Poker;
   readonly relay: Relay;
   readonly clock: Clock;
@@ -107,9 +106,7 @@ export function createAcceptor(options: AcceptOptions, deps: AcceptDeps): Accept
     drain: () => batcher.drain(),
     async accept(request) {
       const pending = await pendingOf(request, options, deps);
-      // Their home may be the region that did not answer: counted as unknown they would be lost.
-      if (pending === "unlocated")
-        return problem("region_unreachable", { headers: { "retry-after": "5" } });
+      if ("kind" in pending) return problemOfAudience(pending);
       if (pending.item.remotes.length > 0 && !fitsBus(pending, bus.payloadMaxBytes))
         return problem("body_too_large", { detail: "It does not fit a message between regions." });
       const result = await batcher.add(pending);
@@ -117,6 +114,21 @@ export function createAcceptor(options: AcceptOptions, deps: AcceptDeps): Accept
       return answerOf(result);
     },
   };
+}
+
+/** Why it is not known whom a request means. */
+export type Unmeant = Exclude<AudiencesOutcome, { kind: "audiences" }>;
+
+export function problemOfAudience(unmeant: Unmeant): ProblemAnswer {
+  switch (unmeant.kind) {
+    case "unlocated":
+      // Their home may be the region that did not answer: counted as unknown they would be lost.
+      return problem("region_unreachable", { headers: { "retry-after": "5" } });
+    case "unknown_groups":
+      return problem("invalid_field", { errors: unmeant.errors });
+    default:
+      return assertNever(unmeant);
+  }
 }
 
 function answerOf(result: AcceptResult | { kind: "full" }): Answer {
@@ -142,9 +154,9 @@ async function pendingOf(
   { tenantId, request, idempotency }: AcceptRequest,
   { region, regions }: AcceptOptions,
   deps: AcceptDeps,
-): Promise<Pending | "unlocated"> {
-  const found = await audiencesOf(tenantId, request, regions, deps);
-  if (found.isPartial) return "unlocated";
+): Promise<Pending | Unmeant> {
+  const found = await audiencesOf({ tenantId, ...request }, regions, deps);
+  if (found.kind !== "audiences") return found;
   const { audiences, unknownCount, exclude } = found;
   const acceptedAtMs = deps.clock.wallClockMs();
   const notification: Notification = {
@@ -171,48 +183,6 @@ async function pendingOf(
     },
   };
   return { item, notificationJson: JSON.stringify(notification) };
-}
-
-interface TargetAudiences {
-  readonly audiences: ReadonlyMap<string, RegionAudience>; // by target region
-  readonly unknownCount: number | undefined; // of explicit recipients
-  readonly exclude: string[];
-  /** Some are unknown, and not every region could be asked. */
-  readonly isPartial: boolean;
-}
-
-async function audiencesOf(
-  tenantId: string,
-  request: NotificationRequest,
-  regions: readonly string[],
-  deps: AcceptDeps,
-): Promise<TargetAudiences> {
-  const { audience } = request;
-  const exclude = [...new Set(request.exclude)];
-  if (!("recipients" in audience)) {
-    const everywhere: RegionAudience =
-      "filter" in audience ? { kind: "filter", filter: audience.filter } : { kind: "broadcast" };
-    const audiences = new Map(regions.map((target) => [target, everywhere]));
-    return { audiences, unknownCount: undefined, exclude, isPartial: false };
-  }
-  const wanted = new Set(audience.recipients);
-  for (const recipientId of exclude) wanted.delete(recipientId);
-  const recipientIds = [...wanted];
-  const { homes, isPartial } = await deps.homes.find(tenantId, recipientIds);
-  const byRegion = new Map<string, string[]>();
-  let unknownCount = 0;
-  for (const recipientId of recipientIds) {
-    const home = homes.get(recipientId);
-    if (home === undefined || !regions.includes(home)) unknownCount++;
-    else push(byRegion, home, recipientId);
-  }
-  const audiences = new Map<string, RegionAudience>();
-  for (const target of regions) {
-    const ids = byRegion.get(target);
-    if (ids !== undefined) audiences.set(target, { kind: "recipients", recipientIds: ids });
-  }
-  // the excluded are gone already
-  return { audiences, unknownCount, exclude: [], isPartial: isPartial && unknownCount > 0 };
 }
 
 function fitsBus({ item, notificationJson }: Pending, maxBytes: number): boolean {

@@ -46,7 +46,7 @@ export type Authenticated<Caller> =
   | ProblemAnswer;
 
 export interface Route<Caller> {
-  readonly method: "GET" | "POST" | "PUT";
+  readonly method: "GET" | "POST" | "PUT" | "DELETE";
   readonly path: string;
   readonly body: "none" | "json" | "ndjson";
   /** Writes are refused while draining (IN4). */

@@ -7,6 +7,7 @@ import { ownClock, type OwnRun } from "@carillon/process";
 import { type Acceptor, createAcceptor } from "./accept.ts";
 import { createApiKeys } from "./api-keys.ts";
 import { createDirectoryRoutes } from "./directory-routes.ts";
+import { createGroupRoutes } from "./group-routes.ts";
 import { createHealth } from "./health.ts";
 import { ALWAYS_SERVING } from "./home-gate.ts";
 import { addRoutes, createHttpServer, type HttpServerOptions } from "./http-server.ts";
@@ -116,7 +117,7 @@ async function routeDepsOf(
   },
 ): Promise<RoutesDeps> {
   const { config, store, bus, clock } = parts;
-  const { homes, writer, statuses, inbox } = made.services;
+  const { homes, groups, members, plans, writer, statuses, inbox } = made.services;
   const limits = config.limits ?? INGEST_LIMITS;
   const place = { region: config.region, regions: config.regions };
   const tokens = await createTokens(config.tokenKeys, clock);
@@ -143,7 +144,9 @@ async function routeDepsOf(
       writer,
       tokens,
     }),
+    groups: createGroupRoutes({ regions: config.regions, groups, members, homes }),
     imports: { ...place, homes, writer },
+    plans,
     statuses,
     inbox,
     admin: {

@@ -3,24 +3,30 @@
 // one of them has in memory does not go down with the other.
 import type { Clock } from "@carillon/kernel";
 import { createDirectoryWriter, type DirectoryWriter } from "./directory-writer.ts";
+import { createGroupMembers, type GroupMembers } from "./group-members.ts";
+import { createGroups, type Groups } from "./groups.ts";
 import { createHomes, type Homes } from "./homes.ts";
 import { createInbox, type Inbox } from "./inbox.ts";
 import type { IngestDeps } from "./ingest-options.ts";
 import { INGEST_LIMITS } from "./limits.ts";
 import type { Poker } from "./poke.ts";
 import type { Relay } from "./relay.ts";
+import { createPlans, type Plans } from "./plan.ts";
 import { createStatuses, type Statuses } from "./status.ts";
 
 export interface Services {
   readonly homes: Homes;
+  readonly groups: Groups;
+  readonly members: GroupMembers;
   readonly writer: DirectoryWriter;
+  readonly plans: Plans;
   readonly statuses: Statuses;
   readonly inbox: Inbox;
 }
 
 /** Bus and clock are those of one run. */
 export function createServices(
-  deps: Pick<IngestDeps, "config" | "store" | "bus" | "events"> & {
+  deps: Pick<IngestDeps, "config" | "store" | "bus" | "events" | "owners"> & {
     readonly clock: Clock;
     readonly poker: Poker;
     readonly relay: Relay;
@@ -41,8 +47,22 @@ export function createServices(
     },
     { store, bus, clock },
   );
+  const groups = createGroups(
+    { ...place, timeoutMs: limits.locateTimeoutMs, onFault: events.failed },
+    { store, bus, clock, relay },
+  );
   return {
     homes,
+    groups,
+    plans: createPlans(
+      {
+        ...place,
+        regionTimeoutMs: limits.regionTimeoutMs,
+        ownerTimeoutMs: limits.planOwnerTimeoutMs,
+      },
+      { store, bus, clock, homes, groups, owners: deps.owners },
+    ),
+    members: createGroupMembers({ ...place, requestTimeoutMs }, { store, bus, poker }),
     writer: createDirectoryWriter(
       { ...place, requestTimeoutMs },
       { store, bus, homes, poker, relay },

@@ -16,6 +16,7 @@ export interface IngestLimits {
   readonly locateTimeoutMs: number;
   readonly statusTimeoutMs: number;
   readonly regionTimeoutMs: number;
+  readonly planOwnerTimeoutMs: number;
   readonly intakeRunningMax: number;
   readonly intakeQueueMax: number;
   readonly drainMaxMs: number;
@@ -54,6 +55,7 @@ export const INGEST_LIMITS: IngestLimits = {
   locateTimeoutMs: 1_000,
   statusTimeoutMs: 2_000,
   regionTimeoutMs: 5_000,
+  planOwnerTimeoutMs: 1_500, // asked twice: within another region's patience
   intakeRunningMax: 8, // of the store's connections; a batch is one of them
   intakeQueueMax: 256,
   drainMaxMs: 15_000,

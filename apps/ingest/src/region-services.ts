@@ -5,10 +5,13 @@
 import {
   claimRequestSchema,
   directoryRequestSchema,
+  groupsRequestSchema,
   homesBatchSchema,
   inboxRequestSchema,
   locateRequestSchema,
+  membersRequestSchema,
   recipientReadRequestSchema,
+  regionPlanRequestSchema,
   relayBatchSchema,
   type RelayItem,
   type RelayReply,
@@ -20,8 +23,10 @@ import {
 import { Fault } from "@carillon/kernel";
 import type { RelayResult, Store } from "@carillon/store";
 import type { DirectoryWriter } from "./directory-writer.ts";
+import type { GroupMembers } from "./group-members.ts";
 import type { Inbox } from "./inbox.ts";
 import type { Intake } from "./intake.ts";
+import type { Plans } from "./plan.ts";
 import type { Poker } from "./poke.ts";
 import type { Statuses } from "./status.ts";
 
@@ -31,6 +36,8 @@ export interface RegionServicesDeps {
   readonly store: Store;
   readonly poker: Poker;
   readonly writer: DirectoryWriter;
+  readonly members: GroupMembers;
+  readonly plans: Plans;
   readonly statuses: Statuses;
   readonly inbox: Inbox;
   /** IN36: the tenant's residency does not allow the region that hosts this home now. */
@@ -66,6 +73,7 @@ export function serveRegion(deps: RegionServicesDeps): void {
   intake.serve(subjects.regionHomes(region), homesBatchSchema, async (batch) => {
     const conflictCount = await store.directory.learnHomes(batch);
     if (conflictCount > 0) deps.onOddity("homes.conflict", conflictCount);
+    await store.groups.learn(batch.tenants);
     return { kind: "committed" } satisfies RelayReply;
   });
 
@@ -91,6 +99,19 @@ export function serveRegion(deps: RegionServicesDeps): void {
     },
   );
 
+  intake.serve(subjects.regionMembers(region), membersRequestSchema, async (change) => {
+    served(change.tenantId);
+    return { kind: "stored", ...(await deps.members.writeHere(change)) };
+  });
+
+  intake.serve(
+    subjects.regionGroups(region),
+    groupsRequestSchema,
+    async ({ tenantId, groupIds }) => ({
+      groups: [...(await store.groups.find(tenantId, groupIds)).values()],
+    }),
+  );
+
   intake.serve(
     subjects.regionRecipient(region),
     recipientReadRequestSchema,
@@ -99,6 +120,11 @@ export function serveRegion(deps: RegionServicesDeps): void {
       return { recipient: (await store.directory.read(tenantId, recipientId)) ?? null };
     },
   );
+
+  intake.serve(subjects.regionPlan(region), regionPlanRequestSchema, async (request) => {
+    served(request.tenantId);
+    return await deps.plans.countHere(request);
+  });
 
   intake.serve(
     subjects.regionStatus(region),

@@ -5,13 +5,15 @@ import type { Acceptor } from "./accept.ts";
 import { ok } from "./answer.ts";
 import type { KeyCaller, Scope } from "./api-keys.ts";
 import type { DirectoryRoutes } from "./directory-routes.ts";
+import type { GroupRoutes } from "./group-routes.ts";
 import type { Health } from "./health.ts";
 import { gated, type HomeGate } from "./home-gate.ts";
 import { homeRoutesOf } from "./home-routes.ts";
 import type { Authenticated, Route } from "./http-server.ts";
 import { importRecipients, type ImportDeps } from "./import.ts";
 import type { Inbox } from "./inbox.ts";
-import { postNotification } from "./notification-routes.ts";
+import { planNotification, postNotification } from "./notification-routes.ts";
+import type { Plans } from "./plan.ts";
 import type { Statuses } from "./status.ts";
 import type { Employee } from "./tokens.ts";
 
@@ -22,7 +24,9 @@ export interface RoutesDeps {
   readonly employee: Authenticate<Employee>;
   readonly acceptor: Acceptor;
   readonly directory: DirectoryRoutes;
+  readonly groups: GroupRoutes;
   readonly imports: ImportDeps;
+  readonly plans: Plans;
   readonly statuses: Statuses;
   readonly inbox: Inbox;
   readonly health: Health;
@@ -47,7 +51,15 @@ export function routesOf(deps: RoutesDeps): AnyRoute[] {
       body: "json",
       isWrite: true,
       authenticate: keyed("notifications:write"),
-      handle: (call) => postNotification(call, acceptor),
+      handle: (call) => postNotification(call, { acceptor, plans: deps.plans }),
+    },
+    {
+      method: "POST",
+      path: "/v1/notifications/plan",
+      body: "json",
+      isWrite: false,
+      authenticate: keyed("notifications:write"),
+      handle: (call) => planNotification(call, deps.plans),
     },
     {
       ...reading("/v1/notifications/:id"),
@@ -75,6 +87,7 @@ export function routesOf(deps: RoutesDeps): AnyRoute[] {
       authenticate: keyed("recipients:write"),
       handle: (call) => importRecipients(call, deps.imports),
     },
+    ...groupRoutesOf(deps.groups, keyed),
     {
       method: "POST",
       path: "/v1/tokens",
@@ -109,6 +122,33 @@ export function routesOf(deps: RoutesDeps): AnyRoute[] {
     ...adminRoutesOf(deps.admin),
     ...homeRoutesOf(deps.admin),
     ...open,
+  ];
+}
+
+function groupRoutesOf(
+  groups: GroupRoutes,
+  keyed: (scope: Scope) => Authenticate<KeyCaller>,
+): Route<KeyCaller>[] {
+  const write = { isWrite: true, authenticate: keyed("recipients:write") } as const;
+  const [path, members] = ["/v1/groups/:id", "/v1/groups/:id/members"];
+  return [
+    { ...reading(path), authenticate: keyed("read"), handle: (call) => groups.get(call) },
+    { ...write, method: "PUT", path, body: "json", handle: (call) => groups.put(call) },
+    { ...write, method: "DELETE", path, body: "none", handle: (call) => groups.delete(call) },
+    {
+      ...write,
+      method: "PUT",
+      path: members,
+      body: "json",
+      handle: (call) => groups.addMembers(call),
+    },
+    {
+      ...write,
+      method: "DELETE",
+      path: members,
+      body: "json",
+      handle: (call) => groups.removeMembers(call),
+    },
   ];
 }
 

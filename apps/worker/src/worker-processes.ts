@@ -21,6 +21,7 @@ import {
   type ProcessRuntime,
 } from "@carillon/process";
 import { createObserver, reasonOf, routerObserver } from "./worker-metrics.ts";
+import { servePlans } from "./worker-plans.ts";
 import type { WorkerDeps, WorkerOptions } from "./worker-options.ts";
 
 export interface WorkerProcesses {
@@ -174,6 +175,14 @@ export function startProcesses(
   };
 
   bus.subscribe(subjects.memberPoke(memberId), onPoke, { isSole: true });
+  servePlans(memberId, {
+    run,
+    bus,
+    delivery,
+    metrics,
+    mayServe,
+    withholds: (tenantId) => options.withholds?.(tenantId) === true,
+  });
   serveRoutes();
   membership.describe({
     owned: () => answered(() => (mayServe() ? { [home]: delivery.owned() } : {}), {}),

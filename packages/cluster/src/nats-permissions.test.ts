@@ -4,7 +4,10 @@ import { expect, test } from "vitest";
 import { natsInboxPrefixOf, natsPermissionsOf, natsUsersOf } from "./nats-permissions.ts";
 
 const FRA = { region: "fra" };
-const ASKED = ["claim", "directory", "homes", "inbox", "locate", "notify", "recipient", "status"];
+const ASKED = [
+  ...["claim", "directory", "groups", "homes", "inbox", "locate", "members", "notify", "plan"],
+  ...["recipient", "status"],
+];
 
 test("NP1, NP2 — ingest: asks every region, answers for its home, pokes owners", () => {
   expect(natsPermissionsOf(["ingest"], FRA)).toEqual({
@@ -16,6 +19,7 @@ test("NP1, NP2 — ingest: asks every region, answers for its home, pokes owners
       "beat.fra.*",
       "home.*.at.*",
       "member.*.*.admin",
+      "member.*.*.plan",
       "member.*.*.poke",
       "member.*.*.route",
       "place.*.homes",
@@ -53,6 +57,7 @@ test("NP1, NP2 — worker: hears pokes and sessions of its home, delivers to any
       "home.fra.at.*",
       "home.fra.part.*",
       "member.fra.*.admin",
+      "member.fra.*.plan",
       "member.fra.*.poke",
       "member.fra.*.route",
       "place.fra.homes",

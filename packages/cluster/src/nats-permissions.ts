@@ -61,6 +61,9 @@ const ROWS: Readonly<Record<keyof typeof subjects | keyof typeof homeSubjects, R
   regionLocate: ofIngest(subjects.regionLocate("*")),
   regionClaim: ofIngest(subjects.regionClaim("*")),
   regionDirectory: ofIngest(subjects.regionDirectory("*")),
+  regionMembers: ofIngest(subjects.regionMembers("*")),
+  regionGroups: ofIngest(subjects.regionGroups("*")),
+  regionPlan: ofIngest(subjects.regionPlan("*")),
   regionRecipient: ofIngest(subjects.regionRecipient("*")),
   regionStatus: ofIngest(subjects.regionStatus("*")),
   regionInbox: ofIngest(subjects.regionInbox("*")),
@@ -80,6 +83,12 @@ const ROWS: Readonly<Record<keyof typeof subjects | keyof typeof homeSubjects, R
     pattern: subjects.memberPoke("*"),
     publish: { ingest: "anywhere" },
     subscribe: { worker: "region" },
+  },
+  memberPlan: {
+    pattern: subjects.memberPlan("*"),
+    publish: { ingest: "anywhere" },
+    subscribe: { worker: "region" },
+    isAsked: true,
   },
   memberDeliver: {
     pattern: subjects.memberDeliver("*"),

@@ -1,9 +1,10 @@
 // packages/contracts/src/audience.ts
-// Whom a notification is for (A2): explicit recipients, a filter over attributes, or everybody.
+// Whom a notification is for (A2): explicit recipients, a group, a filter over attributes, or everybody.
 import { z } from "zod";
 import { LIMITS } from "./limits.ts";
-import { recipientIdSchema } from "./places.ts";
+import { groupIdSchema, recipientIdSchema } from "./places.ts";
 import { textSchema } from "./text.ts";
+import { readTimeText } from "./time-text.ts";
 
 const attributeText = textSchema(LIMITS.attributeTextMaxCharacters);
 export const attributeValueSchema = z.union([
@@ -50,46 +51,72 @@ export type Filter =
   | { key: string; cmp: "exists" }
   | { key: string; cmp: Exclude<Comparison, "in" | "exists">; val: Scalar };
 
+/** What has an order: numbers, and text; text that is written as a time must be one that exists. */
+const orderedSchema = z.union([
+  attributeText.refine((text) => readTimeText(text) !== "impossible", {
+    message: "must be a date or time that exists",
+  }),
+  z.number().refine(Number.isFinite),
+]);
+
+const withKey = { key: attributeKeySchema };
+const inLeaf = z.strictObject({
+  ...withKey,
+  cmp: z.literal("in"),
+  vals: z.array(scalarSchema).min(1).max(LIMITS.filterValuesMax),
+});
+const existsLeaf = z.strictObject({ ...withKey, cmp: z.literal("exists") });
+const askedLeaves = z.discriminatedUnion("cmp", [
+  inLeaf,
+  existsLeaf,
+  z.strictObject({ ...withKey, cmp: z.enum(["eq", "ne"]), val: scalarSchema }),
+  z.strictObject({ ...withKey, cmp: z.enum(["lt", "le", "gt", "ge"]), val: orderedSchema }),
+  z.strictObject({ ...withKey, cmp: z.enum(["contains", "prefix"]), val: attributeText }),
+]);
+const storedLeaves = z.discriminatedUnion("cmp", [
+  inLeaf,
+  existsLeaf,
+  z.strictObject({
+    ...withKey,
+    cmp: z.enum(["eq", "ne", "lt", "le", "gt", "ge", "contains", "prefix"]),
+    val: scalarSchema,
+  }),
+]);
+
 // Discriminated, so that a node is parsed once: a plain union would parse `nodes` once per branch,
 // which doubles the work with every level.
-const treeSchema: z.ZodType<Filter> = z.lazy(() =>
-  z.union(
-    [
-      z.discriminatedUnion("op", [
-        z.strictObject({ op: z.enum(["and", "or"]), nodes: z.array(treeSchema).min(1) }),
-        z.strictObject({ op: z.literal("not"), nodes: z.tuple([treeSchema]) }),
-      ]),
-      z.discriminatedUnion("cmp", [
-        z.strictObject({
-          key: attributeKeySchema,
-          cmp: z.literal("in"),
-          vals: z.array(scalarSchema).min(1).max(LIMITS.filterValuesMax),
-        }),
-        z.strictObject({ key: attributeKeySchema, cmp: z.literal("exists") }),
-        z.strictObject({
-          key: attributeKeySchema,
-          cmp: z.enum(["eq", "ne", "lt", "le", "gt", "ge", "contains", "prefix"]),
-          val: scalarSchema,
-        }),
-      ]),
-    ],
-    { error: "must hold op and nodes, or key and cmp" },
-  ),
-);
+function treeSchemaOf(leaves: typeof askedLeaves | typeof storedLeaves): z.ZodType<Filter> {
+  const treeSchema: z.ZodType<Filter> = z.lazy(() =>
+    z.union(
+      [
+        z.discriminatedUnion("op", [
+          z.strictObject({ op: z.enum(["and", "or"]), nodes: z.array(treeSchema).min(1) }),
+          z.strictObject({ op: z.literal("not"), nodes: z.tuple([treeSchema]) }),
+        ]),
+        leaves,
+      ],
+      { error: "must hold op and nodes, or key and cmp" },
+    ),
+  );
+  // A size is looked at before the tree is parsed, so that no input can exhaust the stack (CT5).
+  return z
+    .unknown()
+    .superRefine((value, context) => {
+      const message = filterSizeProblem(value);
+      if (message !== null) context.addIssue({ code: "custom", message });
+    })
+    .pipe(treeSchema);
+}
 
 /**
- * A filter tree (A2). Dates are ISO 8601 text, which compares in order of time when every value
- * has the same form. A missing attribute makes every comparison false, `ne` included.
- * Limits: `filterDepthMax` levels, `filterNodesMax` nodes, looked at before the tree is parsed, so
- * that no input can exhaust the stack (CT5).
+ * A filter tree as a caller writes it (A2). What it means: packages/delivery's README. What could match
+ * nobody is refused: an order of truth values, a part of what is no text, a day that does not exist.
+ * Limits: `filterDepthMax` levels, `filterNodesMax` nodes.
  */
-export const filterSchema: z.ZodType<Filter> = z
-  .unknown()
-  .superRefine((value, context) => {
-    const message = filterSizeProblem(value);
-    if (message !== null) context.addIssue({ code: "custom", message });
-  })
-  .pipe(treeSchema);
+export const filterSchema = treeSchemaOf(askedLeaves);
+
+/** One that was accepted, perhaps by an older build, as it is stored and travels. */
+export const storedFilterSchema = treeSchemaOf(storedLeaves);
 
 /** Level by level, not by recursion; stops at the first limit. */
 function filterSizeProblem(root: unknown): string | null {
@@ -111,13 +138,32 @@ function nodesOf(value: unknown): unknown[] {
   return Array.isArray(nodes) ? nodes : [];
 }
 
-/** As a caller writes it: exactly one of the three. */
+/** As a caller writes it: exactly one of the four. */
 export const audienceSchema = z.union(
   [
     z.strictObject({ recipients: z.array(recipientIdSchema).min(1).max(LIMITS.recipientsMax) }),
+    z.strictObject({ group: groupIdSchema }),
     z.strictObject({ filter: filterSchema }),
     z.strictObject({ broadcast: z.literal(true) }),
   ],
-  { error: "must hold exactly one of recipients, filter and broadcast" },
+  { error: "must hold exactly one of recipients, group, filter and broadcast" },
 );
 export type Audience = z.infer<typeof audienceSchema>;
+
+/** Who is not meant, whatever the audience: a list of recipients, or all that any of these names. */
+export const excludeSchema = z.union(
+  [
+    z.array(recipientIdSchema).max(LIMITS.excludeMax),
+    z
+      .strictObject({
+        recipients: z.array(recipientIdSchema).max(LIMITS.excludeMax).optional(),
+        groups: z.array(groupIdSchema).min(1).max(LIMITS.excludeGroupsMax).optional(),
+        filter: filterSchema.optional(),
+      })
+      .refine((exclude) => Object.keys(exclude).length > 0, {
+        message: "must hold recipients, groups or filter",
+      }),
+  ],
+  { error: "must be a list of recipients, or hold recipients, groups or filter" },
+);
+export type ExcludeRequest = z.infer<typeof excludeSchema>;

@@ -10,6 +10,13 @@ export const LIMITS = {
   recipientsMax: 10_000,
   excludeMax: 10_000,
   recipientIdMaxCharacters: 128,
+  groupIdMaxCharacters: 64,
+  groupNameMaxCharacters: 200,
+  /** People named in one change of a group's members: as many as in one notification. */
+  groupMembersPerRequestMax: 10_000,
+  /** They stand in the recipient's row, and in its owner's memory. */
+  groupsPerRecipientMax: 128,
+  excludeGroupsMax: 32,
   attributeCountMax: 64,
   attributeKeyMaxCharacters: 64,
   attributeTextMaxCharacters: 512,

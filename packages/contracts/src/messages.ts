@@ -3,6 +3,7 @@
 // does not know (STYLE §5): hence z.object, which strips, and never z.strictObject.
 import { z } from "zod";
 import { attributesSchema } from "./audience.ts";
+import { groupRecordSchema } from "./group.ts";
 import { HOME_STANDINGS, homeClaimsSchema } from "./homes.ts";
 import { LIMITS } from "./limits.ts";
 import { memberIdSchema } from "./places.ts";
@@ -25,8 +26,14 @@ export const subjects = {
   regionClaim: (region: string) => `region.${region}.claim`,
   /** Directory changes for recipients whose home is that region. Queue group `ingest`. */
   regionDirectory: (region: string) => `region.${region}.directory`,
+  /** Members of a group whose home is that region. Queue group `ingest`. */
+  regionMembers: (region: string) => `region.${region}.members`,
+  /** What do you know of these groups? Queue group `ingest`. */
+  regionGroups: (region: string) => `region.${region}.groups`,
   /** Reads one recipient in its home region. Queue group `ingest`. */
   regionRecipient: (region: string) => `region.${region}.recipient`,
+  /** How many an audience comes to in that region. Queue group `ingest`. */
+  regionPlan: (region: string) => `region.${region}.plan`,
   /** Counts of one notification in that region. Queue group `ingest`. */
   regionStatus: (region: string) => `region.${region}.status`,
   /** A page of one recipient's inbox, from its home region. Queue group `ingest`. */
@@ -39,6 +46,8 @@ export const subjects = {
   nearBeats: (region: string) => `beat-near.${region}.*`,
   /** New ledger entries and directory changes for partitions that this worker owns. */
   memberPoke: (memberId: string) => ofMember(memberId, "poke"),
+  /** How many an audience comes to in partitions that this worker owns: OwnerPlanRequest → OwnerPlanReply. */
+  memberPlan: (memberId: string) => ofMember(memberId, "plan"),
   /** Notifications for sessions of this gateway. */
   memberDeliver: (memberId: string) => ofMember(memberId, "deliver"),
   /** What runs in a node, for operators: AdminRequest → AdminReply. */
@@ -67,7 +76,14 @@ export type RelayItem = RelayBatch["items"][number];
 
 export const homesBatchSchema = z.object({
   from: z.string(), // the home region of all of them
-  tenants: z.array(z.object({ tenantId: z.string(), recipientIds: z.array(z.string()) })),
+  tenants: z.array(
+    z.object({
+      tenantId: z.string(),
+      recipientIds: z.array(z.string()),
+      /** Definitions that were changed in the sending region. Absent: an older build, or none. */
+      groups: z.array(groupRecordSchema).optional(),
+    }),
+  ),
 });
 export type HomesBatch = z.infer<typeof homesBatchSchema>;
 
@@ -110,6 +126,31 @@ export const directoryReplySchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("failed"), code: z.string() }),
 ]);
 export type DirectoryReply = z.infer<typeof directoryReplySchema>;
+
+export const membersRequestSchema = z.object({
+  tenantId: z.string(),
+  tag: z.string(), // groupTagOf
+  recipientIds: z.array(z.string()),
+  isMember: z.boolean(), // from now on
+});
+export const membersReplySchema = z.discriminatedUnion("kind", [
+  z.object({
+    kind: z.literal("stored"),
+    changed: z.number(),
+    unchanged: z.number(),
+    missing: z.array(z.string()), // no such recipient here
+    full: z.array(z.string()),
+  }),
+  z.object({ kind: z.literal("failed"), code: z.string() }),
+]);
+export type MembersReply = z.infer<typeof membersReplySchema>;
+
+export const groupsRequestSchema = z.object({
+  tenantId: z.string(),
+  groupIds: z.array(z.string()),
+});
+/** Those that are known, deleted ones too. */
+export const groupsReplySchema = z.object({ groups: z.array(groupRecordSchema) });
 
 export const recipientReadRequestSchema = z.object({
   tenantId: z.string(),

@@ -1,7 +1,7 @@
 // packages/contracts/src/notification.ts
 // A notification as posted (A2), as it travels between regions and nodes, and its status (A4).
 import { z } from "zod";
-import { audienceSchema, filterSchema } from "./audience.ts";
+import { audienceSchema, excludeSchema, storedFilterSchema } from "./audience.ts";
 import { LIMITS } from "./limits.ts";
 import { recipientIdSchema, regionSchema, tenantIdSchema } from "./places.ts";
 import { isStorable, textSchema } from "./text.ts";
@@ -53,21 +53,37 @@ export type LocalizedContent = z.infer<typeof localizedContentSchema>;
 /** `POST /v1/notifications`. Unknown fields are refused (A13). */
 export const notificationRequestSchema = z.strictObject({
   audience: audienceSchema,
-  exclude: z.array(recipientIdSchema).max(LIMITS.excludeMax).optional(),
+  exclude: excludeSchema.optional(),
   content: localizedContentSchema,
   priority: z.enum(PRIORITIES).default("normal"),
   ttlSeconds: z.int().min(1).max(LIMITS.ttlMaxSeconds).default(LIMITS.ttlDefaultSeconds),
+  /** Answered with its plan; nothing is accepted. */
+  dryRun: z.boolean().optional(),
 });
 export type NotificationRequest = z.infer<typeof notificationRequestSchema>;
 
+const wholeAudiences = [
+  z.object({ kind: z.literal("recipients"), recipientIds: z.array(recipientIdSchema) }),
+  z.object({ kind: z.literal("filter"), filter: storedFilterSchema }),
+  z.object({ kind: z.literal("broadcast") }),
+  /** `tag`: groupTagOf. Members of a static group; a dynamic one travels as its filter. */
+  z.object({ kind: z.literal("group"), tag: z.string() }),
+] as const;
+
 /**
  * Who is meant in one target region. `recipients` holds only ids whose home is that region, so
- * that no region learns another's ids through a notification.
+ * that no region learns another's ids through a notification. `except` is a kind of its own, not a
+ * field beside the others: a reader of an older build refuses it, and the row waits for a newer one,
+ * where it would ignore a field and send to those who are excluded.
  */
 export const regionAudienceSchema = z.discriminatedUnion("kind", [
-  z.object({ kind: z.literal("recipients"), recipientIds: z.array(recipientIdSchema) }),
-  z.object({ kind: z.literal("filter"), filter: filterSchema }),
-  z.object({ kind: z.literal("broadcast") }),
+  ...wholeAudiences,
+  z.object({
+    kind: z.literal("except"),
+    of: z.discriminatedUnion("kind", wholeAudiences),
+    tags: z.array(z.string()), // of static groups
+    filters: z.array(storedFilterSchema),
+  }),
 ]);
 export type RegionAudience = z.infer<typeof regionAudienceSchema>;
 

@@ -22,7 +22,7 @@ const plain = { audience: { broadcast: true }, content: { en: { title: "Hello" }
 const to = (audience: unknown): unknown => ({ ...plain, audience });
 const says = (content: unknown): unknown => ({ ...plain, content });
 const ID = "must not hold spaces, control characters or '/'";
-const ONE_OF_THREE = "audience must hold exactly one of recipients, filter and broadcast";
+const ONE_OF_FOUR = "audience must hold exactly one of recipients, group, filter and broadcast";
 const NAME = "must begin with a letter and hold letters, digits, _ . -";
 const VALUE = "must be a string, or a number, or true or false, or a list";
 
@@ -34,9 +34,9 @@ const NOTIFICATIONS: readonly [string, unknown, string[]][] = [
   ["nothing", undefined, ["body is required"]],
   ["an unknown field", { ...plain, when: 1 }, ["when is not a known field"]],
   ["a field with a space", { ...plain, "a b": 1 }, ['["a b"] is not a known field']],
-  ["an empty audience", to({}), [ONE_OF_THREE]],
-  ["a misspelt audience", to({ recipient: ["a"] }), [ONE_OF_THREE]],
-  ["two audiences", to({ recipients: ["a"], broadcast: true }), [ONE_OF_THREE]],
+  ["an empty audience", to({}), [ONE_OF_FOUR]],
+  ["a misspelt audience", to({ recipient: ["a"] }), [ONE_OF_FOUR]],
+  ["two audiences", to({ recipients: ["a"], broadcast: true }), [ONE_OF_FOUR]],
   ["a number as audience", to(5), ["audience must be an object"]],
   ["null as audience", to(null), ["audience must be an object"]],
   ["broadcast false", to({ broadcast: false }), ["audience.broadcast must be true"]],
@@ -91,7 +91,24 @@ const NOTIFICATIONS: readonly [string, unknown, string[]][] = [
     { ...plain, priority: "urgent" },
     ["priority must be one of low, normal, high, critical"],
   ],
-  ["exclude as an object", { ...plain, exclude: {} }, ["exclude must be a list"]],
+  [
+    "an empty exclude",
+    { ...plain, exclude: {} },
+    ["exclude must hold recipients, groups or filter"],
+  ],
+  ["a string as exclude", { ...plain, exclude: "bob" }, ["exclude must be a list, or an object"]],
+  [
+    "bad parts of exclude",
+    { ...plain, exclude: { groups: ["a b"], recipients: [1], filter: { key: "a" } } },
+    [
+      "exclude.recipients[0] must be a string",
+      `exclude.groups[0] ${ID}`,
+      "exclude.filter must hold op and nodes, or key and cmp",
+    ],
+  ],
+  ["an excluded id that is none", { ...plain, exclude: ["a b"] }, [`exclude[0] ${ID}`]],
+  ["a group's id that is none", to({ group: "a/b" }), [`audience.group ${ID}`]],
+  ["two groups", to({ group: ["a", "b"] }), ["audience.group must be a string"]],
 ];
 
 test.each(NOTIFICATIONS)("CT6 a notification with %s is refused by field", (_, input, expected) => {
@@ -132,6 +149,14 @@ const FILTERS: readonly [unknown, string[]][] = [
     [".vals[1] must be a string, or a number, or true or false"],
   ],
   [{ key: "a", cmp: "eq", val: "x".repeat(513) }, [".val must have at most 512 characters"]],
+  [{ key: "a", cmp: "ge", val: true }, [".val must be a string, or a number"]],
+  [{ key: "a", cmp: "prefix", val: 1 }, [".val must be a string"]],
+  [{ key: "a", cmp: "contains", val: false }, [".val must be a string"]],
+  [{ key: "a", cmp: "lt", val: "2026-02-30" }, [".val must be a date or time that exists"]],
+  [
+    { op: "not", nodes: [{ key: "a", cmp: "gt", val: "2026-01-01T24:00Z" }] },
+    [".nodes[0].val must be a date or time that exists"],
+  ],
 ];
 
 test.each(FILTERS)("CT6 the filter %j is refused by field", (filter, expected) => {

@@ -24,6 +24,7 @@ export interface DeliveryLimits {
   readonly quantumCount: number;
   readonly recoveryScanMax: number;
   readonly unwrittenReportsMax: number;
+  readonly countSliceMs: number;
   readonly retry: BackoffOptions;
   readonly timers: TimerLimits;
 }
@@ -62,6 +63,7 @@ export const DELIVERY_DEFAULTS: DeliveryLimits = {
   quantumCount: 256, // a fan-out of fewer costs more a head (bench/RESULTS.md)
   /** Per partition. One flush answers all; a gateway has two under way, but in a storm of receipts. */
   unwrittenReportsMax: 1_024,
+  countSliceMs: 4, // as a slice of processes: a plan delays nobody by more
   retry: { baseMs: 100, factor: 2, maxMs: 2_000, jitterShare: 0.5 },
   timers: {
     lookMaxMs: 500, // a timer that somebody else sets is seen after it: half of the second it may be late

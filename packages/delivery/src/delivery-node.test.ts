@@ -55,6 +55,18 @@ test("IN3 — a recipient stored before the broadcast is in it, though no poke t
   expect(store.setOf(0, 1, "noDevice")).toEqual([0, 1]);
 });
 
+test("IN3, AU4 — who was put into a group before it was written to is in it, though no poke told", async () => {
+  const { clock, store, poke } = start();
+  store.addRecipient(0, "ada", { groups: ["board"] });
+  const bob = store.addRecipient(0, "bob");
+  await clock.advance(0);
+  const [ada, before] = store.directory.get(0)!;
+  store.directory.set(0, [ada!, { ...before!, groups: ["board", "wardens"], version: 3 }]);
+  poke(store.plan(0, notificationOf(), { kind: "group", tag: "wardens" }));
+  await clock.advance(300);
+  expect(store.setOf(0, 1, "noDevice")).toEqual([bob]);
+});
+
 test("SD1, SD2, SD3, SE2 — a session resumes from its offset: all that it missed, in order, nothing twice", async () => {
   const { clock, store, taken, poke, open, ack } = start();
   const ada = store.addRecipient(0, "ada");

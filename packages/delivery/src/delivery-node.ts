@@ -4,88 +4,38 @@
 //   DN2  A lost partition does nothing more: processes stop, nothing of it is written (D4).
 //   DN3  A released partition is flushed before its lease is given back (C20).
 //   DN4  A write that is refused ends the ownership that it was written under, and no later one (D1).
-import type { OpenReply, Poke, SessionOpen, SessionReport } from "@carillon/contracts";
-import type { Clock, Random, Scheduler, Timer } from "@carillon/kernel";
-import type { CrashReport, ProcessRuntime } from "@carillon/process";
+import type {
+  OpenReply,
+  OwnerPlanReply,
+  OwnerPlanRequest,
+  Poke,
+  SessionOpen,
+  SessionReport,
+} from "@carillon/contracts";
+import type { Timer } from "@carillon/kernel";
+import type { CrashReport } from "@carillon/process";
+import { countAudience } from "./audience-count.ts";
 import { DELIVERY_DEFAULTS, type DeliveryLimits } from "./delivery-limits.ts";
-import {
-  DurableTimers,
-  type TimerHandler,
-  type TimerObserver,
-  type TimerSetting,
-} from "./durable-timers.ts";
+import type {
+  DeliveryNodeDeps,
+  DeliveryNodeOptions,
+  DeliveryStats,
+  RecipientProcesses,
+} from "./delivery-node-api.ts";
+import { DurableTimers } from "./durable-timers.ts";
 import { EnvelopeCache } from "./envelope.ts";
 import { ExpansionWriter } from "./expansion-writer.ts";
 import { GatewayOutbox } from "./gateway-outbox.ts";
 import { Intake } from "./intake.ts";
-import type { LedgerEntry, Outcome, Receipt } from "./ledger-entry.ts";
+import type { LedgerEntry } from "./ledger-entry.ts";
 import { LedgerFlusher } from "./ledger-flusher.ts";
 import { loadPartitions } from "./load-partitions.ts";
 import { Pacer } from "./pacer.ts";
 import { Partition } from "./partition.ts";
-import type { GatewayPort, HeldPartition, LedgerStore, TimerStore } from "./ports.ts";
+import type { HeldPartition } from "./ports.ts";
 import { ReceiptDesk } from "./receipt-desk.ts";
 import { createRecipientBehaviour } from "./recipient.ts";
 import { SessionDesk } from "./session-desk.ts";
-
-export interface DeliveryObserver extends TimerObserver {
-  onFault(cause: unknown): void;
-  onFlushed(result: { rowCount: number; durationMs: number }): void;
-  onOutcome(outcome: Outcome, entry: LedgerEntry): void;
-  onReceipt(receipt: Receipt): void;
-}
-
-export interface DeliveryNodeOptions {
-  readonly home: string;
-  readonly memberId: string;
-  readonly limits?: Partial<DeliveryLimits>;
-  /** `lastSeqs` of the node before it under this member id; gateways know no other (ADR 0006). */
-  readonly firstSeqs?: Readonly<Record<string, number>>;
-}
-
-export interface DeliveryNodeDeps {
-  readonly store: LedgerStore;
-  readonly timers: TimerStore;
-  /** What happens when durable timers are due, by kind. Default: none is looked at. */
-  readonly timerHandlers?: readonly TimerHandler<RecipientProcesses>[];
-  readonly gateways: GatewayPort;
-  readonly runtime: ProcessRuntime;
-  readonly clock: Clock;
-  readonly scheduler: Scheduler;
-  readonly random: Random;
-  readonly observer: DeliveryObserver;
-  /** A partition serves now, or no longer: subscriptions and beats follow. */
-  onServing(partition: number, isServing: boolean): void;
-  /** The store refused a write: a higher epoch owns these. */
-  onFenced(partitions: readonly number[]): void;
-  /** A loop of it has ended by a bug. Default: an unhandled rejection. */
-  onCrash?(cause: unknown): void;
-}
-
-export interface RecipientProcesses {
-  readonly partition: number;
-  readonly table: Partition["table"];
-  /** Undefined: no such recipient in this partition. */
-  slotOf(tenantId: string, recipientId: string): number | undefined;
-  /** Timers that outlive this node; fenced by the ownership that this was got under (D4). */
-  readonly timers: {
-    set(setting: TimerSetting): Promise<boolean>;
-    cancel(place: Pick<TimerSetting, "kind" | "key">): Promise<boolean>;
-  };
-}
-
-export interface DeliveryStats {
-  readonly partitionCount: number;
-  readonly sessionCount: number;
-  readonly openEntryCount: number;
-  readonly dirtyEntryCount: number;
-  readonly incomingCount: number;
-  readonly heldRowsCount: number; // open, and not handed to everybody (PC1)
-  readonly recipientCount: number;
-  readonly deliverMessagesTotal: number;
-  readonly deliverFailedTotal: number;
-  readonly timersFiringCount: number;
-}
 
 export class DeliveryNode {
   readonly #options: DeliveryNodeOptions;
@@ -306,6 +256,22 @@ export class DeliveryNode {
     } finally {
       timer.cancel();
     }
+  }
+
+  /** How many an audience comes to in those partitions that are served here. */
+  count(request: OwnerPlanRequest): Promise<OwnerPlanReply> {
+    const { clock, scheduler, observer } = this.#deps;
+    return countAudience(request, {
+      clock,
+      sliceMs: this.#limits.countSliceMs,
+      partition: (number) =>
+        request.home === this.#options.home && this.#serving.has(number)
+          ? this.#partitions.get(number)
+          : undefined,
+      refreshDirectory: (partition) => this.#intake.refreshDirectory(partition),
+      laterTurn: () => new Promise((resolve) => scheduler.defer(resolve)),
+      onFault: observer.onFault.bind(observer),
+    });
   }
 
   onPoke(poke: Poke): void {

@@ -50,12 +50,12 @@ export class ExpansionWriter {
   }
 
   async #commit(queued: readonly LedgerUpdate[]): Promise<boolean[]> {
-    const { store, home, isHeld, onFenced } = this.#deps;
-    const updates = queued.filter((update) => isHeld(update)); // two epochs are no statement (D4)
+    const { store, home } = this.#deps;
+    const updates = queued.filter((update) => this.#deps.isHeld(update)); // one epoch each (D4)
     if (updates.length === 0) return queued.map(() => false);
     const written = new Set(updates);
     const { fencedPartitions } = await store.writeRows(home, updates);
-    onFenced(refusedOf(updates, fencedPartitions));
+    this.#deps.onFenced(refusedOf(updates, fencedPartitions));
     const fenced = new Set(fencedPartitions);
     return queued.map((update) => written.has(update) && !fenced.has(update.partition));
   }

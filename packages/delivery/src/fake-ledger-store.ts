@@ -100,6 +100,7 @@ export class FakeLedgerStore implements LedgerStore {
       recipientId,
       locale: null,
       attributes: {},
+      groups: [],
       version,
       ...options,
     });

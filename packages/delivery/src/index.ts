@@ -1,12 +1,12 @@
 export { DELIVERY_DEFAULTS, type DeliveryLimits } from "./delivery-limits.ts";
-export {
-  DeliveryNode,
-  type DeliveryNodeDeps,
-  type DeliveryNodeOptions,
-  type DeliveryObserver,
-  type DeliveryStats,
-  type RecipientProcesses,
-} from "./delivery-node.ts";
+export type {
+  DeliveryNodeDeps,
+  DeliveryNodeOptions,
+  DeliveryObserver,
+  DeliveryStats,
+  RecipientProcesses,
+} from "./delivery-node-api.ts";
+export { DeliveryNode } from "./delivery-node.ts";
 export type { TimerHandler, TimerSetting } from "./durable-timers.ts";
 export { localeFor } from "./envelope.ts";
 export type { Outcome, Receipt } from "./ledger-entry.ts";

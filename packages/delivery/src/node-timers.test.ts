@@ -1,7 +1,7 @@
 // Goal: DT1, DT2, DT5 in a whole node. Method: the real runtime on a fake clock, store and gateways in
 // memory; the handler sends what is due to the recipient's process by its key.
 import { expect, test } from "vitest";
-import type { RecipientProcesses } from "./delivery-node.ts";
+import type { RecipientProcesses } from "./delivery-node-api.ts";
 import type { TimerHandler } from "./durable-timers.ts";
 import { start } from "./test-delivery.ts";
 

@@ -1,5 +1,6 @@
 // packages/delivery/src/partition-directory.test.ts
 // Goal: DI1, DI2. Method: examples.
+import type { RegionAudience } from "@carillon/contracts";
 import { expect, test } from "vitest";
 import { PartitionDirectory } from "./partition-directory.ts";
 import type { DirectoryRow } from "./ports.ts";
@@ -10,6 +11,7 @@ const row = (index: number, version: number, more: Partial<DirectoryRow> = {}): 
   recipientId: `r${index}`,
   locale: null,
   attributes: {},
+  groups: [],
   version,
   ...more,
 });
@@ -50,4 +52,35 @@ test("D8 — an audience stays inside its tenant; who is excluded is not in it",
   expect(select("stranger")).toEqual([]);
   const explicit = { kind: "recipients" as const, recipientIds: ["r2", "nobody", "r0"] };
   expect(directory.select("acme", explicit, []).toArray()).toEqual([0, 2]);
+});
+
+test("D8, AU4 — a group, and who is taken out by people, groups and filters; inside its tenant", () => {
+  const directory = new PartitionDirectory();
+  const of = (site: string, ...groups: string[]) => ({ attributes: { site }, groups });
+  directory.put(row(0, 1, of("Linz", "wardens")));
+  directory.put(row(1, 2, of("Graz", "wardens", "board")));
+  directory.put(row(2, 3, of("Wien", "wardens/1")));
+  directory.put(row(3, 4, { ...of("Wien", "wardens"), tenantId: "other" }));
+  directory.put(row(4, 5, of("Wien", "wardens")));
+  const select = (audience: RegionAudience, exclude: string[] = []) =>
+    directory.select("acme", audience, exclude).toArray();
+  const wardens = { kind: "group", tag: "wardens" } as const;
+  const linz = { key: "site", cmp: "eq", val: "Linz" } as const;
+  expect(select(wardens)).toEqual([0, 1, 4]);
+  expect(select({ kind: "group", tag: "nobody" })).toEqual([]);
+  const except = (more: Partial<Extract<RegionAudience, { kind: "except" }>>): RegionAudience => ({
+    kind: "except",
+    of: wardens,
+    tags: [],
+    filters: [],
+    ...more,
+  });
+  expect(select(except({ tags: ["board", "nobody"] }))).toEqual([0, 4]);
+  expect(select(except({ filters: [linz] }))).toEqual([1, 4]);
+  expect(select(except({ tags: ["board"], filters: [linz] }), ["r4"])).toEqual([]);
+  expect(select(except({ of: { kind: "broadcast" }, tags: ["wardens"] }))).toEqual([2]);
+  const named = { kind: "recipients" as const, recipientIds: ["r0", "r1", "r2"] };
+  expect(select(except({ of: named, filters: [linz] }))).toEqual([1, 2]);
+  directory.put(row(1, 6, of("Graz", "board")));
+  expect(select(wardens)).toEqual([0, 4]);
 });

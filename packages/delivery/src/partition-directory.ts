@@ -2,7 +2,7 @@
 // Who lives in a partition, in its owner's memory: index ↔ recipient, and the attribute index.
 //   DI1  Rows may come twice and in any order; of two rows of one index the higher version stays.
 //   DI2  `version` is what the directory is known to be complete up to (ADR 0005).
-import { Bitset } from "@carillon/kernel";
+import { assertNever, Bitset } from "@carillon/kernel";
 import type { RegionAudience } from "@carillon/contracts";
 import { AttributeIndex } from "./attribute-index.ts";
 import type { DirectoryRow } from "./ports.ts";
@@ -36,7 +36,7 @@ export class PartitionDirectory {
       attributes = new AttributeIndex();
       this.#tenants.set(row.tenantId, attributes);
     }
-    attributes.put(row.index, row.attributes);
+    attributes.put(row.index, row);
   }
 
   /** Everything up to `version` has been put. */
@@ -66,7 +66,12 @@ export class PartitionDirectory {
   select(tenantId: string, audience: RegionAudience, exclude: readonly string[]): Bitset {
     const attributes = this.#tenants.get(tenantId);
     if (attributes === undefined) return new Bitset();
-    const selected = this.#include(tenantId, audience, attributes);
+    const isExcept = audience.kind === "except";
+    const selected = this.#include(tenantId, isExcept ? audience.of : audience, attributes);
+    if (isExcept) {
+      for (const tag of audience.tags) selected.andNot(attributes.inGroup(tag));
+      for (const filter of audience.filters) selected.andNot(attributes.select(filter));
+    }
     for (const recipientId of exclude) {
       const index = this.indexOf(tenantId, recipientId);
       if (index !== undefined) selected.remove(index);
@@ -74,11 +79,30 @@ export class PartitionDirectory {
     return selected;
   }
 
-  #include(tenantId: string, audience: RegionAudience, attributes: AttributeIndex): Bitset {
-    if (audience.kind === "broadcast") return attributes.everybody.clone();
-    if (audience.kind === "filter") return attributes.select(audience.filter);
-    const indexes = audience.recipientIds.map((id) => this.indexOf(tenantId, id));
-    return Bitset.of(indexes.filter((index) => index !== undefined));
+  /** How many of them have which locale. */
+  localesIn(tenantId: string, members: Bitset): [locale: string | null, count: number][] {
+    return this.#tenants.get(tenantId)?.localesIn(members) ?? [];
+  }
+
+  #include(
+    tenantId: string,
+    audience: Exclude<RegionAudience, { kind: "except" }>,
+    attributes: AttributeIndex,
+  ): Bitset {
+    switch (audience.kind) {
+      case "broadcast":
+        return attributes.everybody.clone();
+      case "filter":
+        return attributes.select(audience.filter);
+      case "group":
+        return attributes.inGroup(audience.tag);
+      case "recipients": {
+        const indexes = audience.recipientIds.map((id) => this.indexOf(tenantId, id));
+        return Bitset.of(indexes.filter((index) => index !== undefined));
+      }
+      default:
+        return assertNever(audience);
+    }
   }
 }
 

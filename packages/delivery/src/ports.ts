@@ -10,6 +10,8 @@ export interface DirectoryRow {
   readonly recipientId: string;
   readonly locale: string | null;
   readonly attributes: Readonly<Record<string, unknown>>;
+  /** Tags of the static groups that it is in (ADR 0021). */
+  readonly groups: readonly string[];
   readonly version: number;
 }
 

@@ -48,7 +48,7 @@ test("ST18 — new recipients get dense indexes; each change moves its partition
       { index: 1, recipientId: a, locale: null, attributes: {}, version: 1 },
       { index: 0, recipientId: b, locale: "de-AT", attributes: moved.attributes, version: 2 },
       { index: 2, recipientId: c, locale: null, attributes: {}, version: 2 },
-    ].map((row) => ({ ...row, tenantId: TENANT })),
+    ].map((row) => ({ ...row, groups: [], tenantId: TENANT })),
   );
   expect(await store.directory.read(TENANT, b)).toEqual({
     ...change(b, moved),

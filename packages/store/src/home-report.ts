@@ -72,7 +72,7 @@ const TABLES: Readonly<Record<ReportTable, TableSpec>> = {
   recipient: {
     key: "t.tenant_id, t.recipient_id",
     keyTypes: ["text", "text"],
-    says: "t.locale, t.time_zone, t.attributes::text",
+    says: "t.locale, t.time_zone, t.attributes::text, array_to_string(t.groups, ' ')",
     about: "jsonb_build_object('version', t.version)",
     homed: "here",
   },

@@ -4,6 +4,8 @@ export type { RegionProgress } from "./counts.ts";
 export type { RecipientPlace, SqlDirectory, StoredRecipient } from "./directory.ts";
 export type { UpsertRequest, UpsertResult } from "./directory-upsert.ts";
 export type { StoreFaultCode } from "./faults.ts";
+export type { MembersResult } from "./group-members.ts";
+export type { ChangedGroup, SqlGroups } from "./groups.ts";
 export type { SqlHome, StoredHome } from "./home.ts";
 export type { ReportPage, SqlHomeReport } from "./home-report.ts";
 export type { InboxItem, InboxPage, InboxPlace } from "./inbox.ts";

@@ -293,6 +293,7 @@ test("ST10 — directory pages end between versions, and the stream holds everyb
       recipientId: ids[0],
       locale: null,
       attributes: {},
+      groups: [],
       version: 1,
     },
   });

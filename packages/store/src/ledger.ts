@@ -32,6 +32,7 @@ export interface DirectoryRow {
   readonly recipientId: string;
   readonly locale: string | null;
   readonly attributes: Readonly<Record<string, unknown>>;
+  readonly groups: readonly string[]; // tags
   readonly version: number;
 }
 
@@ -215,7 +216,7 @@ export class SqlLedger {
 }
 
 const DIRECTORY_COLUMNS = `r.idx as index, r.tenant_id as "tenantId",
-  r.recipient_id as "recipientId", r.locale, r.attributes, r.version`;
+  r.recipient_id as "recipientId", r.locale, r.attributes, r.groups, r.version`;
 
 /** Ids of those notifications that belong to one of the tenants. */
 async function withheldOf(

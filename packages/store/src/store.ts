@@ -1,6 +1,7 @@
 // packages/store/src/store.ts
 // One region's database, whole. Locks, and why nobody waits for the wrong thing: README.md.
 import { SqlDirectory } from "./directory.ts";
+import { SqlGroups } from "./groups.ts";
 import { SqlHome } from "./home.ts";
 import { SqlHomeReport } from "./home-report.ts";
 import { SqlLeases } from "./leases.ts";
@@ -17,6 +18,7 @@ export interface Store {
   readonly ledger: SqlLedger;
   readonly leases: SqlLeases;
   readonly directory: SqlDirectory;
+  readonly groups: SqlGroups;
   readonly notifications: SqlNotifications;
   readonly outbox: SqlOutbox;
   readonly tenants: SqlTenants;
@@ -46,6 +48,7 @@ export function createStore(options: StoreOptions): Store {
     ledger,
     leases,
     directory: new SqlDirectory(pool),
+    groups: new SqlGroups(pool),
     notifications: new SqlNotifications(pool),
     outbox: new SqlOutbox(pool),
     tenants: new SqlTenants(pool, options.random),

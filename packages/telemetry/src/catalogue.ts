@@ -93,6 +93,8 @@ export const CATALOGUE = {
   receipts: counter("carillon_worker_receipts_total", "Receipts", ["receipt"]),
   flushes: histogram("carillon_worker_ledger_flush_duration_seconds", "Time of a ledger flush"),
   flushedRows: counter("carillon_worker_ledger_rows_flushed_total", "Ledger rows written"),
+  plans: counter("carillon_worker_plans_total", "Audiences counted for plans", ["outcome"]),
+  plansRunning: gauge("carillon_worker_plans_running_count", "Audiences being counted"),
   deliverMessages: counter("carillon_worker_deliver_messages_total", "Messages to gateways", [
     "outcome",
   ]),

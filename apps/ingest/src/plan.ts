@@ -1,0 +1,195 @@
+// apps/ingest/src/plan.ts
+// How many a notification comes to, before it is sent (A3): each target region asks the owners of its
+// partitions, which count on their index what they would expand.
+//   IN47 The number is exact, or the answer says which region it lacks: nobody is left out silently.
+//   IN48 The owners count on a directory that has all that was stored before the plan was asked for.
+import type { Bus } from "@carillon/bus";
+import { groupByOwner, type Owners } from "@carillon/cluster";
+import {
+  decodeMessage,
+  encodeMessage,
+  type LocaleCount,
+  type NotificationPlan,
+  type NotificationRequest,
+  ownerPlanReplySchema,
+  type OwnerPlanReply,
+  partitionOf,
+  LIMITS,
+  type RegionAudience,
+  type RegionPlan,
+  regionPlanReplySchema,
+  type RegionPlanReply,
+  type RegionPlanRequest,
+  subjects,
+} from "@carillon/contracts";
+import type { Clock } from "@carillon/kernel";
+import type { Store } from "@carillon/store";
+import { problemOfAudience } from "./accept.ts";
+import { type Answer, ok, problem } from "./answer.ts";
+import { audiencesOf, type AudiencesDeps } from "./audiences.ts";
+
+export interface Plans {
+  answer(
+    tenantId: string,
+    request: Pick<NotificationRequest, "audience" | "exclude">,
+  ): Promise<Answer>;
+  /** In this region. Throws Fault. */
+  countHere(request: RegionPlanRequest): Promise<Counted>;
+}
+
+export type Counted = Extract<RegionPlanReply, { kind: "counted" }>;
+
+export interface PlansOptions {
+  readonly region: string;
+  readonly regions: readonly string[];
+  /** Of one region's answer; above twice that of an owner's and the pause. */
+  readonly regionTimeoutMs: number;
+  readonly ownerTimeoutMs: number;
+}
+
+interface PlansDeps extends AudiencesDeps {
+  readonly store: Store;
+  readonly bus: Bus;
+  readonly owners: Owners;
+  readonly clock: Clock;
+}
+
+type Head = readonly [partition: number, directoryVersion: number];
+
+/** Partitions that are handed over are served again within so long, as a rule. */
+const RETRY_AFTER_MS = 500;
+const ENVELOPE_BYTES = 16_384; // heads of 256 partitions, and names
+const ALL = Array.from({ length: LIMITS.partitionCount }, (_, number) => number);
+
+export function createPlans(options: PlansOptions, deps: PlansDeps): Plans {
+  const { region, regions } = options;
+  const { store, bus, owners, clock } = deps;
+
+  const askOwner = async (
+    memberId: string,
+    heads: readonly Head[],
+    request: RegionPlanRequest,
+  ): Promise<OwnerPlanReply | undefined> => {
+    const { tenantId, audience, exclude } = request;
+    const data = encodeMessage({ home: region, tenantId, audience, exclude, partitions: heads });
+    const subject = subjects.memberPlan(memberId);
+    const outcome = await bus.request(subject, data, options.ownerTimeoutMs);
+    if (outcome.kind !== "reply") return undefined;
+    const decoded = decodeMessage(ownerPlanReplySchema, outcome.data);
+    return decoded.kind === "message" ? decoded.message : undefined;
+  };
+
+  const askOwners = async (heads: readonly Head[], request: RegionPlanRequest) => {
+    const { byOwner } = groupByOwner(heads, ([partition]) => owners.ownerOf(region, partition));
+    const replies = await Promise.all(
+      [...byOwner].map(([memberId, owned]) => askOwner(memberId, owned, request)),
+    );
+    return replies.flatMap((reply) => reply ?? []);
+  };
+
+  const countHere: Plans["countHere"] = async (request) => {
+    const wanted = await store.ledger.readHeads(region, partitionsOf(request)); // IN48
+    const heads = wanted.map((head): Head => [head.partition, head.directoryVersion]);
+    const replies = await askOwners(heads, request);
+    const missing = without(heads, replies);
+    if (missing.length > 0) {
+      await clock.sleep(RETRY_AFTER_MS); // perhaps they have another owner then
+      replies.push(...(await askOwners(missing, request)));
+    }
+    const locales = sumOf(replies.flatMap((reply) => reply.locales));
+    const targeted = replies.reduce((sum, reply) => sum + reply.targeted, 0);
+    const missingCount = without(heads, replies).length;
+    return { kind: "counted", targeted, locales, missingCount };
+  };
+
+  const countThere = async (
+    target: string,
+    request: RegionPlanRequest,
+  ): Promise<RegionPlanReply | undefined> => {
+    const subject = subjects.regionPlan(target);
+    const outcome = await bus.request(subject, encodeMessage(request), options.regionTimeoutMs);
+    if (outcome.kind !== "reply") return undefined;
+    const decoded = decodeMessage(regionPlanReplySchema, outcome.data);
+    return decoded.kind === "message" ? decoded.message : undefined;
+  };
+
+  return {
+    countHere,
+    async answer(tenantId, request) {
+      const meant = await audiencesOf({ tenantId, ...request }, regions, deps);
+      if (meant.kind !== "audiences") return problemOfAudience(meant);
+      const { exclude, unknownCount } = meant;
+      const asked = [...meant.audiences].map(([target, audience]) => ({
+        target,
+        request: { tenantId, audience, exclude },
+      }));
+      if (asked.some((one) => sizeOf(one.request) > bus.payloadMaxBytes - ENVELOPE_BYTES))
+        return problem("body_too_large", { detail: "It does not fit a message between nodes." });
+      const plans = await Promise.all(
+        asked.map(async ({ target, request: its }) =>
+          regionPlanOf(
+            target,
+            target === region ? await countHere(its) : await countThere(target, its),
+          ),
+        ),
+      );
+      return ok(200, planOf(plans, unknownCount));
+    },
+  };
+}
+
+/** Those that an audience can have anybody in. */
+function partitionsOf({ tenantId, audience }: RegionPlanRequest): readonly number[] {
+  const whole = audience.kind === "except" ? audience.of : audience;
+  if (whole.kind !== "recipients") return ALL;
+  return [...new Set(whole.recipientIds.map((id) => partitionOf(tenantId, id)))];
+}
+
+function without(heads: readonly Head[], replies: readonly OwnerPlanReply[]): Head[] {
+  const counted = new Set(replies.flatMap(({ partitions }) => partitions));
+  return heads.filter(([partition]) => !counted.has(partition));
+}
+
+function sizeOf(request: { readonly audience: RegionAudience; readonly exclude: string[] }) {
+  return Buffer.byteLength(JSON.stringify(request));
+}
+
+function regionPlanOf(region: string, reply: RegionPlanReply | undefined): RegionPlan {
+  const nobody = { region, targeted: 0, noDevice: null, locales: [] };
+  if (reply === undefined) return { ...nobody, state: "unreachable" };
+  if (reply.kind === "failed")
+    return { ...nobody, state: reply.code === "tenant_withheld" ? "withheld" : "unreachable" };
+  const { targeted, missingCount } = reply;
+  const state = missingCount === 0 ? "counted" : "partial";
+  return { region, state, targeted, noDevice: null, locales: countsOf(sumOf(reply.locales)) };
+}
+
+function planOf(
+  regions: readonly RegionPlan[],
+  unknownCount: number | undefined,
+): NotificationPlan {
+  const locales = regions.flatMap((plan) =>
+    plan.locales.map(({ locale, targeted }): [string | null, number] => [locale, targeted]),
+  );
+  return {
+    isComplete: regions.every(({ state }) => state === "counted"),
+    targeted: regions.reduce((sum, { targeted }) => sum + targeted, 0),
+    noDevice: null, // no device is registered anywhere yet
+    locales: countsOf(sumOf(locales)),
+    regions,
+    ...(unknownCount === undefined ? {} : { unknownCount }),
+  };
+}
+
+function sumOf(counts: readonly (readonly [string | null, number])[]): [string | null, number][] {
+  const sums = new Map<string | null, number>();
+  for (const [locale, count] of counts) sums.set(locale, (sums.get(locale) ?? 0) + count);
+  return [...sums];
+}
+
+/** The most first; of as many, by name. */
+function countsOf(sums: readonly (readonly [string | null, number])[]): LocaleCount[] {
+  return sums
+    .map(([locale, targeted]) => ({ locale, targeted }))
+    .toSorted((a, b) => b.targeted - a.targeted || ((a.locale ?? "") < (b.locale ?? "") ? -1 : 1));
+}

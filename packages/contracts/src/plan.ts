@@ -1,0 +1,88 @@
+// packages/contracts/src/plan.ts
+// The plan of a notification (A3): how many it comes to now, before anything is sent. What is asked over
+// HTTP, and what regions and owners are asked for it.
+import { z } from "zod";
+import { LIMITS } from "./limits.ts";
+import { notificationRequestSchema, regionAudienceSchema } from "./notification.ts";
+
+/** Body of `POST /v1/notifications/plan`: a notification's, whose content may be left out. */
+export const planRequestSchema = notificationRequestSchema.partial({ content: true });
+
+/** How many there are of one locale, as it is stored; null: of none. */
+export interface LocaleCount {
+  readonly locale: string | null;
+  readonly targeted: number;
+}
+
+/**
+ * `counted`: exact, by the owners of all partitions concerned. `partial`: some did not answer in time, and
+ * the number is of the others. `withheld`: the tenant may not be served where that home is now.
+ */
+export const PLAN_STATES = ["counted", "partial", "unreachable", "withheld"] as const;
+
+export interface RegionPlan {
+  readonly region: string;
+  readonly state: (typeof PLAN_STATES)[number];
+  readonly targeted: number;
+  /** Of those without any device; null: not known. */
+  readonly noDevice: number | null;
+  readonly locales: readonly LocaleCount[];
+}
+
+/** 200 of a plan, and of a notification with `dryRun`. */
+export interface NotificationPlan {
+  /** Every region has counted: the number is exact. */
+  readonly isComplete: boolean;
+  readonly targeted: number;
+  readonly noDevice: number | null;
+  readonly locales: readonly LocaleCount[];
+  readonly regions: readonly RegionPlan[]; // those that it would be sent to
+  /** Explicit recipients known in no region that answered; absent for other audiences. */
+  readonly unknownCount?: number;
+}
+
+// --- region → region, ingest → owner -----------------------------------------------------------
+
+const audienceShape = {
+  tenantId: z.string(),
+  audience: regionAudienceSchema,
+  exclude: z.array(z.string()), // recipients
+};
+const countShape = {
+  targeted: z.int().nonnegative(),
+  locales: z.array(z.tuple([z.string().nullable(), z.int().nonnegative()])),
+};
+
+export const regionPlanRequestSchema = z.object(audienceShape);
+export type RegionPlanRequest = z.infer<typeof regionPlanRequestSchema>;
+
+export const regionPlanReplySchema = z.discriminatedUnion("kind", [
+  z.object({
+    kind: z.literal("counted"),
+    ...countShape,
+    /** Partitions whose owner did not answer in time. */
+    missingCount: z.int().nonnegative(),
+  }),
+  z.object({ kind: z.literal("failed"), code: z.string() }),
+]);
+export type RegionPlanReply = z.infer<typeof regionPlanReplySchema>;
+
+const partitionNumber = z
+  .int()
+  .min(0)
+  .max(LIMITS.partitionCount - 1);
+
+export const ownerPlanRequestSchema = z.object({
+  home: z.string(),
+  ...audienceShape,
+  /** [partition, directoryVersion]: the directory must be as new as that (ADR 0005). */
+  partitions: z.array(z.tuple([partitionNumber, z.int().nonnegative()])),
+});
+export type OwnerPlanRequest = z.infer<typeof ownerPlanRequestSchema>;
+
+export const ownerPlanReplySchema = z.object({
+  /** Those that were counted; the others are not served there, or their directory is behind. */
+  partitions: z.array(partitionNumber),
+  ...countShape,
+});
+export type OwnerPlanReply = z.infer<typeof ownerPlanReplySchema>;

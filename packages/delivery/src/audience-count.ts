@@ -1,0 +1,62 @@
+// packages/delivery/src/audience-count.ts
+// How many an audience comes to in the partitions that are served here (A3).
+//   AC1  Counted by what expands a ledger row, on a directory as new as was asked for: at the same
+//        version, `targeted` of the row is what was counted.
+//   AC2  A partition that is not served here, or whose directory cannot be read now, is left out.
+//   AC3  The thread is left to others every `sliceMs`.
+import type { OwnerPlanReply, OwnerPlanRequest } from "@carillon/contracts";
+import { type Clock, Fault } from "@carillon/kernel";
+import type { Partition } from "./partition.ts";
+
+export interface CountDeps {
+  readonly clock: Clock;
+  readonly sliceMs: number;
+  /** Undefined: not served here. */
+  partition(number: number): Partition | undefined;
+  refreshDirectory(partition: Partition): Promise<void>;
+  /** Resolves in a later turn of the loop. */
+  laterTurn(): Promise<void>;
+  onFault(cause: unknown): void;
+}
+
+export async function countAudience(
+  request: OwnerPlanRequest,
+  deps: CountDeps,
+): Promise<OwnerPlanReply> {
+  const { tenantId, audience, exclude } = request;
+  const counted: number[] = [];
+  const locales = new Map<string | null, number>();
+  let targeted = 0;
+  let sliceEndsAtMs = deps.clock.monotonicMs() + deps.sliceMs;
+  for (const [number, version] of request.partitions) {
+    const partition = await freshPartition(number, version, deps);
+    if (partition === undefined) continue; // AC2
+    const { directory } = partition;
+    const selected = directory.select(tenantId, audience, exclude); // AC1
+    counted.push(number);
+    targeted += selected.count();
+    for (const [locale, count] of directory.localesIn(tenantId, selected))
+      locales.set(locale, (locales.get(locale) ?? 0) + count);
+    if (deps.clock.monotonicMs() < sliceEndsAtMs) continue;
+    await deps.laterTurn(); // AC3
+    sliceEndsAtMs = deps.clock.monotonicMs() + deps.sliceMs;
+  }
+  return { partitions: counted, targeted, locales: [...locales] };
+}
+
+async function freshPartition(
+  number: number,
+  version: number,
+  deps: CountDeps,
+): Promise<Partition | undefined> {
+  const partition = deps.partition(number);
+  if (partition === undefined || partition.directory.version >= version) return partition;
+  partition.wantedDirectoryVersion = Math.max(partition.wantedDirectoryVersion, version);
+  try {
+    await deps.refreshDirectory(partition);
+  } catch (cause) {
+    if (!(cause instanceof Fault)) throw cause;
+    deps.onFault(cause);
+  }
+  return !partition.isLost && partition.directory.version >= version ? partition : undefined;
+}

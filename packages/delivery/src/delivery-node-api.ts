@@ -1,0 +1,68 @@
+// packages/delivery/src/delivery-node-api.ts
+// What a DeliveryNode is made of, and what it tells about itself.
+import type { Clock, Random, Scheduler } from "@carillon/kernel";
+import type { ProcessRuntime } from "@carillon/process";
+import type { DeliveryLimits } from "./delivery-limits.ts";
+import type { TimerHandler, TimerObserver, TimerSetting } from "./durable-timers.ts";
+import type { LedgerEntry, Outcome, Receipt } from "./ledger-entry.ts";
+import type { Partition } from "./partition.ts";
+import type { GatewayPort, LedgerStore, TimerStore } from "./ports.ts";
+
+export interface DeliveryObserver extends TimerObserver {
+  onFault(cause: unknown): void;
+  onFlushed(result: { rowCount: number; durationMs: number }): void;
+  onOutcome(outcome: Outcome, entry: LedgerEntry): void;
+  onReceipt(receipt: Receipt): void;
+}
+
+export interface DeliveryNodeOptions {
+  readonly home: string;
+  readonly memberId: string;
+  readonly limits?: Partial<DeliveryLimits>;
+  /** `lastSeqs` of the node before it under this member id; gateways know no other (ADR 0006). */
+  readonly firstSeqs?: Readonly<Record<string, number>>;
+}
+
+export interface DeliveryNodeDeps {
+  readonly store: LedgerStore;
+  readonly timers: TimerStore;
+  /** What happens when durable timers are due, by kind. Default: none is looked at. */
+  readonly timerHandlers?: readonly TimerHandler<RecipientProcesses>[];
+  readonly gateways: GatewayPort;
+  readonly runtime: ProcessRuntime;
+  readonly clock: Clock;
+  readonly scheduler: Scheduler;
+  readonly random: Random;
+  readonly observer: DeliveryObserver;
+  /** A partition serves now, or no longer: subscriptions and beats follow. */
+  onServing(partition: number, isServing: boolean): void;
+  /** The store refused a write: a higher epoch owns these. */
+  onFenced(partitions: readonly number[]): void;
+  /** A loop of it has ended by a bug. Default: an unhandled rejection. */
+  onCrash?(cause: unknown): void;
+}
+
+export interface RecipientProcesses {
+  readonly partition: number;
+  readonly table: Partition["table"];
+  /** Undefined: no such recipient in this partition. */
+  slotOf(tenantId: string, recipientId: string): number | undefined;
+  /** Timers that outlive this node; fenced by the ownership that this was got under (D4). */
+  readonly timers: {
+    set(setting: TimerSetting): Promise<boolean>;
+    cancel(place: Pick<TimerSetting, "kind" | "key">): Promise<boolean>;
+  };
+}
+
+export interface DeliveryStats {
+  readonly partitionCount: number;
+  readonly sessionCount: number;
+  readonly openEntryCount: number;
+  readonly dirtyEntryCount: number;
+  readonly incomingCount: number;
+  readonly heldRowsCount: number; // open, and not handed to everybody (PC1)
+  readonly recipientCount: number;
+  readonly deliverMessagesTotal: number;
+  readonly deliverFailedTotal: number;
+  readonly timersFiringCount: number;
+}
