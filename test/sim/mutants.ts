@@ -292,12 +292,6 @@ export const MUTANTS: readonly Mutant[] = [
     to: "if (those !== undefined && partition.isLost) give(partition, earlier.entry, those);",
     seed: 1,
   }),
-  simulated("held-session", "a session begins above a row that is held back from its recipient", {
-    file: DESK,
-    from: "const handedOffset = partition.handedUpTo(index);",
-    to: "const { handedOffset } = partition;",
-    seed: 50,
-  }),
   simulated("receipts-once", "a receipt that nobody has confirmed is not told again", {
     file: "apps/gateway/src/reports.ts",
     from: "receipts.putBack(batch);",

@@ -1,6 +1,6 @@
 // packages/delivery/src/delivery-node.ts
 // Everything one worker does for the partitions it owns: joins intake, processes, sessions, ledger.
-//   DN1  A partition serves from `ready` on: directory loaded, unfinished rows handed (D1).
+//   DN1  A partition serves from `ready` on: directory loaded, unfinished rows at the pacer (D1).
 //   DN2  A lost partition does nothing more: processes stop, nothing of it is written (D4).
 //   DN3  A released partition is flushed before its lease is given back (C20).
 //   DN4  A write that is refused ends the ownership that it was written under, and no later one (D1).

@@ -1,6 +1,6 @@
 // packages/delivery/src/intake.ts
 // Brings ledger rows to the recipients' processes: from pokes, from gaps, from the sweep.
-//   IN1  Rows are expanded and handed in offset order, each once (D3, PA1, PA2).
+//   IN1  Rows are expanded and given to the pacer in offset order, each once (D3, PA1, PA2).
 //   IN2  Nobody is sent anything before `targeted` is committed under the fence (DESIGN §5 step 4).
 //   IN3  An audience is evaluated on a directory at least as new as the row (ADR 0005).
 //   IN4  At most `openMax` open entries and `incomingMax` waiting rows per partition are in memory;
@@ -74,7 +74,7 @@ export class Intake {
     }
   }
 
-  /** Rows that a new owner found unfinished. `onBegun`: they are handed, or memory is full. */
+  /** Rows that a new owner found unfinished. `onBegun`: the pacer has them, or memory is full. */
   begin(partition: Partition, unclosed: readonly LedgerEntry[], onBegun: () => void): void {
     const lane = this.#laneOf(partition);
     assert(!lane.isPumping && partition.incoming.length === 0, "LP1 nothing came before");

@@ -2,7 +2,7 @@
 // Brings acquired partitions into memory: heads, directory, tail, unfinished rows, in few reads.
 //   LP1  Heads are read first: what is committed later is a gap above them, and is read as one.
 //   LP3  Who held the thread of an earlier owner is in quarantine before anything is handed (P16).
-//   LP2  A partition is ready when its unfinished rows have been handed (`targeted AND NOT
+//   LP2  A partition is ready when its unfinished rows are at the pacer (`targeted AND NOT
 //        terminal`), or fill the memory they may take.
 //   LP4  Of many partitions the first serve while the others load, and one that cannot be loaded
 //        keeps back its group only.

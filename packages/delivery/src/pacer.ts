@@ -124,7 +124,8 @@ export class Pacer {
     const slots = row.take(countMax);
     const count = slots.count();
     this.#toComeCount += count;
-    for (const earlier of partition.heldBefore(row)) {
+    for (const earlier of partition.heldRows()) {
+      if (earlier === row) break;
       const those = earlier.takeThose(slots); // PC4
       if (those !== undefined) give(partition, earlier.entry, those);
     }

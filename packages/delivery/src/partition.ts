@@ -104,12 +104,9 @@ export class Partition {
     return row;
   }
 
-  /** Ascending by offset. */
-  *heldBefore(row: HeldRow): Generator<HeldRow> {
-    for (const earlier of this.#held) {
-      if (earlier === row) return;
-      if (!earlier.isDone) yield earlier;
-    }
+  /** Ascending by offset, those that are done among them. */
+  heldRows(): readonly HeldRow[] {
+    return this.#held;
   }
 
   /** Forgets the rows that are handed to everybody, up to the first that is not. */

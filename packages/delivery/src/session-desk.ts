@@ -1,7 +1,8 @@
 // packages/delivery/src/session-desk.ts
 // Opens sessions with everything they missed, and takes their acks and receipts (W2, W3).
 //   SD1  Recovery is all or nothing: the whole tail follows, or `recovered` is false.
-//   SD2  What is recovered leaves before anything that is handed later: offsets stay in order (D3).
+//   SD2  What is recovered leaves before anything that is handed later: offsets stay in order (D3). What
+//        the pacer holds back is recovered, too, and not sent again when it is handed (SE2, ADR 0020).
 //   SD3  A cumulative ack stands for everything sent to the recipient up to it.
 //   SD4  So does the place where a session goes on, as far as it proves it (late-receipts.ts).
 //   SD5  Who joins anew begins below all that the next owner may find open, and is sent what is above:
@@ -122,7 +123,7 @@ export class SessionDesk {
       return lost;
     if (position.offset >= partition.tailFloor)
       return { wanted, index, fromStore: [], afterOffset: position.offset };
-    const upToOffset = partition.handedUpTo(index);
+    const upToOffset = partition.handedOffset;
     const tail = await this.#deps.store.readTailOf(this.#deps.home, partition.partition, {
       index,
       afterOffset: position.offset,
@@ -148,7 +149,7 @@ export class SessionDesk {
     if (!partition.sessions.mayOpen(index, gatewayId, wanted.sid))
       return { kind: "refused", code: "too_many_sessions" };
     const missed = missedOf(partition, prepared);
-    const handedOffset = partition.handedUpTo(index);
+    const { handedOffset } = partition;
     const entries = missed ?? unsettledOf(partition, index);
     const firstOffset = entries[0]?.offset ?? handedOffset + 1;
     const position = missed === undefined ? null : wanted.position;
@@ -242,14 +243,14 @@ function missedOf(partition: Partition, prepared: Prepared): LedgerEntry[] | und
   const { wanted, index, fromStore, afterOffset } = prepared;
   if (wanted.position === null) return unsettledOf(partition, index);
   if (fromStore === undefined || afterOffset < partition.tailFloor) return undefined;
-  const range = { afterOffset, upToOffset: partition.handedUpTo(index) };
+  const range = { afterOffset, upToOffset: partition.handedOffset };
   const entries = [...fromStore, ...partition.entriesOf(index, range)];
   return entries.length > LIMITS.recoveryMax ? undefined : entries;
 }
 
 /** From the first on that is open, or whose outcome may be unwritten: terminal or not (SD5). */
 function unsettledOf(partition: Partition, index: number): LedgerEntry[] {
-  const range = { afterOffset: 0, upToOffset: partition.handedUpTo(index) };
+  const range = { afterOffset: 0, upToOffset: partition.handedOffset };
   const entries = partition.entriesOf(index, range);
   const first = entries.findIndex((entry) => entry.isPending(index) || entry.isUnwritten(index));
   return first < 0 ? [] : entries.slice(first);
