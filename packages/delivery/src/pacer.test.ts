@@ -1,78 +1,10 @@
 // Goal: PC1–PC4 and PA2. Method: the real process runtime, whose slices run when the test says so; it
 // notes which turns come in which order. Rows are of one partition, or of two.
-import { createSeededRandom, type Scheduler } from "@carillon/kernel";
-import { createRuntime } from "@carillon/process";
-import { FakeClock } from "@carillon/testkit";
 import { describe, expect, test } from "vitest";
 import { entryOf } from "./fake-ledger-store.ts";
-import type { LedgerEntry } from "./ledger-entry.ts";
-import { Pacer } from "./pacer.ts";
-import { Partition } from "./partition.ts";
-import type { RecipientEvent, RecipientState } from "./recipient-decision.ts";
+import { startPacer as start } from "./test-pacer.ts";
 
 const range = (count: number): number[] => Array.from({ length: count }, (_, n) => n);
-
-function start({ turnsMax = 4, quantumCount = 2 } = {}) {
-  const deferred: (() => void)[] = [];
-  const scheduler: Scheduler = { defer: (run) => void deferred.push(run) };
-  const clock = new FakeClock();
-  const runtime = createRuntime({ clock, scheduler, random: createSeededRandom(1) });
-  const turns: string[] = []; // offset→index, in the order of turns
-  const createPartition = (number: number): Partition =>
-    new Partition(
-      {
-        partition: number,
-        epoch: 1,
-        ledgerEpoch: "e",
-        knownOffset: 0,
-        graceEndsAtMs: 0,
-        tailMax: 10,
-        tailMaxBytes: 1e9,
-      },
-      () =>
-        runtime.createTable<RecipientState, RecipientEvent>({
-          name: `t/${number}`,
-          behaviour: {
-            init: () => undefined,
-            onCast: ({ slot }, event) => {
-              if (event.kind === "entry") turns.push(`${event.entry.offset}→${slot}`);
-            },
-          },
-        }),
-    );
-  const limits = { turnsMax, quantumCount };
-  const pacer = new Pacer({ scheduler, limits, runnableCount: () => runtime.runnableCount() });
-  runtime.onSliceEnd(() => pacer.onSliceEnd());
-  /** Of the turns that are to come: at most this many at a time so far. */
-  let turnsToComeMax = 0;
-  const offer = (partition: Partition, entry: LedgerEntry): void => {
-    partition.adopt(entry);
-    partition.handedOffset = entry.offset;
-    pacer.offer(partition, entry);
-    turnsToComeMax = Math.max(turnsToComeMax, runtime.runnableCount());
-  };
-  /** One turn of the loop. False: there was nothing to do. */
-  const slice = (): boolean => {
-    const run = deferred.shift();
-    run?.();
-    turnsToComeMax = Math.max(turnsToComeMax, runtime.runnableCount());
-    return run !== undefined;
-  };
-  const finish = (): string[] => {
-    while (slice());
-    return turns;
-  };
-  return {
-    createPartition,
-    finish,
-    offer,
-    pacer,
-    runtime,
-    slice,
-    toCome: () => turnsToComeMax,
-    turns,
-  };
-}
 
 test("PC1 — a broadcast waits in its row: never more turns to come than the limit", () => {
   const { createPartition, finish, offer, pacer, slice, toCome, turns } = start();
