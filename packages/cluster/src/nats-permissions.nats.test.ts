@@ -43,6 +43,7 @@ const argsFor = (of: unknown, region: string): unknown[] => {
     subjects.memberDeliver,
     subjects.memberAdmin,
     subjects.memberRoute,
+    subjects.memberPlan,
   ].includes(of as never);
   return [isMember ? `${region}-worker-1` : region];
 };
@@ -129,7 +130,10 @@ async function mayHear(user: NatsUserName): Promise<string[]> {
   return [...ALL, ...WIDE].filter((subject) => !denied.includes(subject)).toSorted();
 }
 
-const ASKED = ["claim", "directory", "homes", "inbox", "locate", "notify", "recipient", "status"];
+const ASKED = [
+  ...["claim", "directory", "groups", "homes", "inbox", "locate"],
+  ...["members", "notify", "plan", "recipient", "status"],
+];
 const askedIn = (region: string): string[] => ASKED.map((what) => `region.${region}.${what}`);
 const BEATS = [
   "beat-near.fra.fra-worker-1",
@@ -144,6 +148,7 @@ const INGEST_SAYS = [
   ...askedIn("fra"),
   ...askedIn("lon"),
   ...inBoth("admin"),
+  ...inBoth("plan"),
   ...inBoth("poke"),
   ...inBoth("route"),
 ];
@@ -154,6 +159,7 @@ const GATEWAY_SAYS = ["home.fra.part.7", "home.lon.part.7"];
 const WORKER_HEARS = [
   "home.fra.part.7",
   "member.fra.*.poke",
+  "member.fra.fra-worker-1.plan",
   "member.fra.fra-worker-1.poke",
   "member.fra.fra-worker-1.route",
 ];
