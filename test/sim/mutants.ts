@@ -227,8 +227,8 @@ export const MUTANTS: readonly Mutant[] = [
     scenario: "revoked",
   }),
   simulated("refused-commit", "what was refused to be committed is handed all the same", {
-    file: NODE,
-    from: `this.#fenced(refusedOf(updates, fencedPartitions));
+    file: "packages/delivery/src/expansion-writer.ts",
+    from: `this.#deps.onFenced(refusedOf(updates, fencedPartitions));
     const fenced = new Set(fencedPartitions);`,
     to: "const fenced = new Set<number>();",
     seed: 1,
