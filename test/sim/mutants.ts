@@ -227,8 +227,8 @@ export const MUTANTS: readonly Mutant[] = [
     scenario: "revoked",
   }),
   simulated("refused-commit", "what was refused to be committed is handed all the same", {
-    file: NODE,
-    from: `this.#fenced(refusedOf(updates, fencedPartitions));
+    file: "packages/delivery/src/expansion-writer.ts",
+    from: `this.#deps.onFenced(refusedOf(updates, fencedPartitions));
     const fenced = new Set(fencedPartitions);`,
     to: "const fenced = new Set<number>();",
     seed: 1,
@@ -300,8 +300,8 @@ export const MUTANTS: readonly Mutant[] = [
   }),
   simulated("early-kept", "receipts are confirmed before they are in the ledger", {
     file: "packages/delivery/src/receipt-desk.ts",
-    from: "const entries = [...all].filter((entry) => !entry.isWritten);",
-    to: "const entries = [...all].filter(() => false);",
+    from: "const rows = [...all].filter(([entry, changesCount]) => !entry.isWrittenUpTo(changesCount));",
+    to: "const rows = [...all].filter(() => false);",
     seed: 55,
   }),
   simulated("late-again", "a backlog whose region was away is tried again after half a minute", {

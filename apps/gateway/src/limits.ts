@@ -67,7 +67,7 @@ export const GATEWAY_LIMITS: GatewayLimits = {
   reportEntriesMax: 10_000, // 530 KB with the longest numbers, far below NATS' 1 MB
   /** Their owner reads rows that have left its memory one after another, within the time-out. */
   receiptEntriesMax: 1_000,
-  receiptTimeoutMs: 5_000, // answered with the owner's next flush, which is 100 ms and the statement
+  receiptTimeoutMs: 5_000, // answered after the first write that begins with them: 100 ms, and a statement or two
   receiptRetry: { baseMs: 250, factor: 2, maxMs: 10_000, jitterShare: 0.5 },
   drainMs: 60_000,
   drainStepMs: 100,

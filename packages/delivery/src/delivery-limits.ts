@@ -61,7 +61,8 @@ export const DELIVERY_DEFAULTS: DeliveryLimits = {
   recoveryScanMax: 10_000,
   turnsMax: 1_024, // at 5 to 20 µs each a critical row waits up to 40 ms for twice as many (PC1)
   quantumCount: 256, // a fan-out of fewer costs more a head (bench/RESULTS.md)
-  /** Per partition. One flush answers all; a gateway has two under way, but in a storm of receipts. */
+  /** Per partition. A gateway tells one each 20 ms: seven under way when a write takes 30 ms, and 250
+   *  within its time-out of 5 s when the store is away. */
   unwrittenReportsMax: 1_024,
   countSliceMs: 4, // as a slice of processes: a plan delays nobody by more
   retry: { baseMs: 100, factor: 2, maxMs: 2_000, jitterShare: 0.5 },

@@ -131,7 +131,7 @@ export class Intake {
     const { incoming } = partition;
     const { limits } = this.#deps;
     while (incoming.length > 0 && !partition.isLost && partition.openCount < limits.openMax) {
-      const batch = incoming.slice(0, 64);
+      const batch = incoming.slice(0, 64).map((entry) => partition.entry(entry.offset) ?? entry);
       partition.wantedDirectoryVersion = batch.reduce(
         (version, entry) => Math.max(version, entry.directoryVersion),
         partition.wantedDirectoryVersion,
@@ -151,8 +151,8 @@ export class Intake {
   }
 
   /** To everybody in it without an outcome, when it is their turn (PC1–PC4). */
-  #hand(partition: Partition, entry: LedgerEntry): void {
-    partition.adopt(entry);
+  #hand(partition: Partition, waiting: LedgerEntry): void {
+    const entry = partition.adopt(waiting); // a row is one object: what is written is all of it
     partition.handedOffset = Math.max(partition.handedOffset, entry.offset);
     if (entry.state !== "closed") this.#deps.pacer.offer(partition, entry);
   }

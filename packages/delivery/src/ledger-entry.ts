@@ -41,7 +41,10 @@ export class LedgerEntry {
   /** By position, whose outcome no write has taken yet, and whose is being written. */
   #unwritten: Bitset | undefined;
   #beingWritten: Bitset | undefined;
-  #isBeingWritten = false;
+  /** Changes made here: all of them, those of the write under way, and those that are written. */
+  #changesCount = 0;
+  #changesBeingWritten = 0;
+  #changesWritten = 0;
   /** By position, as far as somebody asks (SD4); undefined: nobody. */
   #sent: Bitset | undefined;
   #targetedCount: number;
@@ -124,7 +127,7 @@ export class LedgerEntry {
     this.#sets[outcome].add(position);
     (this.#unwritten ??= new Bitset()).add(position);
     this.#terminalCount++;
-    this.isDirty = true;
+    this.#changed();
     if (this.pendingCount === 0) this.#state = "closed"; // DL3
     return true;
   }
@@ -133,7 +136,7 @@ export class LedgerEntry {
   receive(index: number, receipt: Receipt): boolean {
     const position = this.#positionOf(index);
     if (position < 0 || !this.#sets[receipt].add(position)) return false;
-    this.isDirty = true;
+    this.#changed();
     return true;
   }
 
@@ -154,28 +157,32 @@ export class LedgerEntry {
     return this.#unwritten?.has(position) === true || this.#beingWritten?.has(position) === true;
   }
 
-  /** The database has it as it is here. */
-  get isWritten(): boolean {
-    return !this.isDirty && !this.#isBeingWritten;
+  /** For `isWrittenUpTo`: counted since this owner read the row. */
+  get changesCount(): number {
+    return this.#changesCount;
+  }
+
+  /** The database has the first so many changes, whatever came after them. */
+  isWrittenUpTo(changesCount: number): boolean {
+    return changesCount <= this.#changesWritten;
   }
 
   /** A write takes it as it stands now; either of the next two follows before another begins. */
   writeBegins(): void {
     this.isDirty = false;
-    this.#isBeingWritten = true;
+    this.#changesBeingWritten = this.#changesCount;
     this.#beingWritten = this.#unwritten;
     this.#unwritten = undefined;
   }
 
   writeSucceeded(): void {
-    this.#isBeingWritten = false;
+    this.#changesWritten = this.#changesBeingWritten;
     this.#beingWritten = undefined;
   }
 
   /** It may be in the database, or not. */
   writeFailed(): void {
     this.isDirty = true;
-    this.#isBeingWritten = false;
     if (this.#beingWritten !== undefined)
       this.#unwritten = this.#beingWritten.or(this.#unwritten ?? new Bitset());
     this.#beingWritten = undefined;
@@ -196,6 +203,11 @@ export class LedgerEntry {
     ) as unknown as Record<LedgerSetName, Uint8Array>;
     const { partition, offset } = this;
     return { partition, epoch, offset, state: this.#state, sets };
+  }
+
+  #changed(): void {
+    this.#changesCount++;
+    this.isDirty = true;
   }
 
   /** −1: not targeted. */

@@ -1,7 +1,8 @@
 // packages/delivery/src/receipt-desk.ts
 // Receipts on their way into the ledger: what a gateway reports, and what a session's place proves.
 //   SD6  A report's receipts are confirmed when all of them are in the ledger, and not before: a gateway
-//        that hears nothing tells them again, to whoever owns the partition by then (D1).
+//        that hears nothing tells them again, to whoever owns the partition by then (D1). The first
+//        write that has them is enough, however often their rows change meanwhile.
 // What cannot be kept by anybody (no such row, or not meant for the recipient) needs no repeating, and
 // counts as kept.
 import type { Intake } from "./intake.ts";
@@ -27,8 +28,11 @@ export interface ReceiptOf {
   readonly receipt: Receipt;
 }
 
+/** The rows of a report, each with how many of its changes have to be written. */
+type Rows = Map<LedgerEntry, number>;
+
 interface Unwritten {
-  readonly entries: readonly LedgerEntry[];
+  readonly rows: readonly (readonly [LedgerEntry, changesCount: number])[];
   readonly onKept: () => void;
 }
 
@@ -42,16 +46,17 @@ export class ReceiptDesk {
 
   /** Calls `onKept` once (SD6), or never: the store fails, or the partition is lost meanwhile. */
   take(partition: Partition, receipts: readonly ReceiptOf[], onKept: () => void): void {
-    const { entries, absent } = this.#fromMemory(partition, receipts);
-    if (absent.length === 0) return this.#whenWritten(partition, entries, onKept);
-    void this.#takeAbsent(partition, { entries, absent }, onKept);
+    const { rows, absent } = this.#fromMemory(partition, receipts);
+    if (absent.length === 0) return this.#whenWritten(partition, rows, onKept);
+    void this.#takeAbsent(partition, { rows, absent }, onKept);
   }
 
   /** To be called after a write of the partition's entries that was not refused. */
   written(partition: Partition): void {
     const waiting = this.#unwritten.get(partition);
     if (waiting === undefined || partition.isLost) return;
-    const isKept = ({ entries }: Unwritten): boolean => entries.every((entry) => entry.isWritten);
+    const isKept = ({ rows }: Unwritten): boolean =>
+      rows.every(([entry, changesCount]) => entry.isWrittenUpTo(changesCount));
     const kept = waiting.filter(isKept);
     const left = waiting.filter((one) => !isKept(one));
     if (left.length === 0) this.#unwritten.delete(partition);
@@ -61,13 +66,13 @@ export class ReceiptDesk {
 
   async #takeAbsent(
     partition: Partition,
-    { entries, absent }: { entries: ReadonlySet<LedgerEntry>; absent: readonly ReceiptOf[] },
+    { rows, absent }: { rows: Rows; absent: readonly ReceiptOf[] },
     onKept: () => void,
   ): Promise<void> {
     try {
       const read = await this.#fromStore(partition, absent);
-      if (read === undefined) return;
-      this.#whenWritten(partition, new Set([...entries, ...read]), onKept);
+      if (read === undefined || partition.isLost) return;
+      this.#whenWritten(partition, new Map([...rows, ...read]), onKept);
     } catch (cause) {
       this.#deps.onFault(cause);
     }
@@ -77,30 +82,31 @@ export class ReceiptDesk {
   #fromMemory(
     partition: Partition,
     receipts: readonly ReceiptOf[],
-  ): { entries: Set<LedgerEntry>; absent: ReceiptOf[] } {
-    const entries = new Set<LedgerEntry>();
+  ): { rows: Rows; absent: ReceiptOf[] } {
+    const rows: Rows = new Map();
     const absent: ReceiptOf[] = [];
     for (const one of receipts) {
       const entry = partition.entry(one.offset);
       if (entry !== undefined) {
         this.#receive(partition, entry, one);
-        entries.add(entry);
+        rows.set(entry, entry.changesCount);
       } else if (one.offset > 0 && one.offset <= partition.knownOffset) absent.push(one);
     }
-    return { entries, absent };
+    return { rows, absent };
   }
 
   /** Undefined: not all of them can be taken now. */
   async #fromStore(
     partition: Partition,
     receipts: readonly ReceiptOf[],
-  ): Promise<readonly LedgerEntry[] | undefined> {
+  ): Promise<Rows | undefined> {
     const { home, store, intake } = this.#deps;
-    const entries: LedgerEntry[] = [];
+    const found: Rows = new Map();
     const unpin = partition.pin(); // until they are changed, which keeps them
     try {
       for (const offset of new Set(receipts.map((one) => one.offset))) {
-        if (offset > partition.tailFloor && partition.entry(offset) === undefined) return undefined;
+        // Intake still brings it, as another object than would be read here: two write over each other.
+        if (partition.isLoading || offset > partition.handedOffset) return undefined;
         const rows = await store.readRows(home, partition.partition, {
           afterOffset: offset - 1,
           limitCount: 1,
@@ -111,9 +117,9 @@ export class ReceiptDesk {
         const adopted = partition.adopt(entry);
         for (const one of receipts)
           if (one.offset === offset) this.#receive(partition, adopted, one);
-        entries.push(adopted);
+        found.set(adopted, adopted.changesCount);
       }
-      return entries;
+      return found;
     } finally {
       unpin();
     }
@@ -125,12 +131,12 @@ export class ReceiptDesk {
     this.#deps.onChanged(partition, entry);
   }
 
-  #whenWritten(partition: Partition, all: ReadonlySet<LedgerEntry>, onKept: () => void): void {
-    const entries = [...all].filter((entry) => !entry.isWritten);
-    if (entries.length === 0) return onKept();
+  #whenWritten(partition: Partition, all: Rows, onKept: () => void): void {
+    const rows = [...all].filter(([entry, changesCount]) => !entry.isWrittenUpTo(changesCount));
+    if (rows.length === 0) return onKept();
     const waiting = this.#unwritten.get(partition) ?? [];
     if (waiting.length >= this.#deps.unwrittenReportsMax) waiting.shift();
-    waiting.push({ entries, onKept });
+    waiting.push({ rows, onKept });
     this.#unwritten.set(partition, waiting);
   }
 }

@@ -22,6 +22,15 @@ async function startWith(rowsCount: number, options: Parameters<typeof start>[0]
   return { ...started, store, ...reporter(started.node) };
 }
 
+/** For ada, who is not here. */
+function storeOfOpen(rowsCount: number): FakeLedgerStore {
+  const store = new FakeLedgerStore();
+  store.addRecipient(0, "ada");
+  for (let n = 1; n <= rowsCount; n++)
+    store.plan(0, notificationOf({ id: idOf(n) }), { members: [0] });
+  return store;
+}
+
 function reporter(node: ReturnType<typeof start>["node"]) {
   const kept: string[] = [];
   const report = (name: string, told: Told): void => {
@@ -62,7 +71,7 @@ test("SD6 — the store is down: confirmed with the write that succeeds", async 
   expect([kept, store.setOf(0, 1, "read")]).toEqual([["read", "again"], [0]]);
 });
 
-test("SD6 — told while the row is being written: confirmed when that is known", async () => {
+test("SD6 — told while the row is being written: confirmed by the first write that contains it", async () => {
   const { clock, kept, report, store } = await startWith(1);
   const writes: (() => void)[] = [];
   const writeRows = store.writeRows.bind(store);
@@ -83,14 +92,46 @@ test("SD6 — told while the row is being written: confirmed when that is known"
   report("next", { acknowledges: [[7, 0, 1]] });
   await clock.advance(100); // under way
   report("other", { reads: [[7, 1, 1]] });
-  await writeNext();
-  expect([kept.length, store.setOf(0, 1, "read")]).toEqual([2, [0]]); // the row as it is now is not there
+  await writeNext(); // of the row as it was before "other"
+  expect([kept.slice(2), store.setOf(0, 1, "acknowledged")]).toEqual([["next"], [0]]);
+  expect(store.setOf(0, 1, "read")).toEqual([0]);
   await clock.advance(100);
+  expect(kept.slice(2)).toEqual(["next"]);
   await writeNext();
   expect([kept.slice(2), store.setOf(0, 1, "read")]).toEqual([
     ["next", "other"],
     [0, 1],
   ]);
+});
+
+test("SD6 — the row changes during every write: each report is confirmed with the next write all the same", async () => {
+  const store = new FakeLedgerStore();
+  const members = Array.from({ length: 150 }, (_, n) => store.addRecipient(0, `person ${n}`));
+  const row = store.plan(0, notificationOf(), { members });
+  const { clock, node } = start({ store });
+  await clock.advance(200); // nobody is there: closed, and written
+  const writeRows = store.writeRows.bind(store);
+  store.writeRows = async (...args) => {
+    await clock.sleep(30);
+    return await writeRows(...args);
+  };
+  const waitsMs: number[] = [];
+  const report = (index: number): void => {
+    const toldAtMs = clock.monotonicMs();
+    const reads: SessionReport["reads"] = [[7, index, row.offset]];
+    const rest = { gatewayId: GATEWAY, acks: [], closed: [], acknowledges: [] };
+    node.report(0, { kind: "report", reads, ...rest }, () => {
+      expect(store.setOf(0, row.offset, "read")).toContain(index);
+      waitsMs.push(clock.monotonicMs() - toldAtMs);
+    });
+  };
+  for (const index of members) {
+    report(index);
+    await clock.advance(20); // 50 a second
+  }
+  await clock.advance(200);
+  // Five come until a write begins, 100 ms after the first of them; it takes 30 ms.
+  expect(waitsMs).toEqual(Array.from({ length: 30 }, () => [130, 110, 90, 70, 50]).flat());
 });
 
 test("SD6, D4 — the write is refused: never confirmed here, and by the next owner when it has it", async () => {
@@ -143,6 +184,54 @@ test("SD6 — rows that have left memory are read, each once; the store fails, a
   expect(kept).toEqual(["old"]);
   expect([1, 3].map((offset) => store.setOf(0, offset, "read"))).toEqual([[0, 1], [0]]);
   expect(store.setOf(0, 5, "acknowledged")).toEqual([0]);
+});
+
+test.each([1, 2])(
+  "SD6, D1, D2 — the row waits to be handed (openMax %i): told again, it is kept beside the outcome",
+  async (openMax) => {
+    const store = storeOfOpen(70); // the first 64 are handed together
+    const { clock, node } = start({ store, epoch: 2, isFirst: false, limits: { openMax } });
+    const { kept, report } = reporter(node);
+    await clock.advance(0);
+    expect(node.stats()).toMatchObject({ openEntryCount: 64, incomingCount: 6 });
+    report("early", { reads: [[7, 0, 70]] });
+    await clock.advance(200);
+    expect([kept, store.setOf(0, 70, "read")]).toEqual([[], []]);
+    await clock.advance(5_200); // the grace is over: nobody has come
+    expect(node.stats()).toMatchObject({ openEntryCount: 0, incomingCount: 0 });
+    report("again", { reads: [[7, 0, 70]] });
+    await clock.advance(200);
+    report("later", { acknowledges: [[7, 0, 70]] });
+    await clock.advance(200);
+    expect(kept).toEqual(["again", "later"]);
+    expect(store.rows.get("0/70")?.state).toBe("closed");
+    const found = (["noDevice", "read", "acknowledged"] as const).map((name) =>
+      store.setOf(0, 70, name),
+    );
+    expect(found).toEqual([[0], [0], [0]]);
+  },
+);
+
+test("SD6, D1, D2 — told while the partition is being loaded: not confirmed, and kept when it is told again", async () => {
+  const store = storeOfOpen(1);
+  const loads = Promise.withResolvers<void>();
+  const streamDirectory = store.streamDirectory.bind(store);
+  store.streamDirectory = async (...args) => {
+    await loads.promise;
+    await streamDirectory(...args);
+  };
+  const { clock, events, node } = start({ store, epoch: 2, isFirst: false });
+  const { kept, report } = reporter(node);
+  await clock.advance(0);
+  report("early", { reads: [[7, 0, 1]] });
+  await clock.advance(200);
+  expect([events, kept, store.setOf(0, 1, "read")]).toEqual([[], [], []]);
+  loads.resolve();
+  await clock.advance(0);
+  report("again", { reads: [[7, 0, 1]] });
+  await clock.advance(5_200);
+  expect([events, kept]).toEqual([["serves 0", "read", "noDevice 1"], ["again"]]);
+  expect(["noDevice", "read"].map((name) => store.setOf(0, 1, name as "read"))).toEqual([[0], [0]]);
 });
 
 test("SD6 — what nobody can keep is not told for ever: no such row, or not meant for her", async () => {
