@@ -7,7 +7,7 @@
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { oneOf, reading, SEED_MAX, UsageError, wholeNumber } from "./arguments.ts";
-import { plant } from "./mutant-hook.ts";
+import { loadAny } from "./load-any.ts";
 import { MUTANTS } from "./mutants.ts";
 import { runSeeds } from "./pool.ts";
 import type { SeedResult } from "./run-seed.ts";
@@ -77,8 +77,7 @@ function report(result: SeedResult, tail: number): void {
 }
 
 async function one(seed: number): Promise<void> {
-  if (values.mutant !== undefined) plant(values.mutant);
-  const { runAny } = await import("./run-any.ts"); // after the patch: it loads the product
+  const runAny = await loadAny(values.mutant);
   const result = await runAny(seed, values.scenario);
   if (values.trace) for (const line of result.lines) console.log(line);
   if (values.json) {

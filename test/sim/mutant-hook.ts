@@ -1,5 +1,5 @@
 // test/sim/mutant-hook.ts
-// Plants one mutant in the modules that are loaded from now on. Nothing is written to disk.
+// Plants one mutant in the modules that are loaded from now on. No source on disk changes.
 import { registerHooks } from "node:module";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";

@@ -357,9 +357,7 @@ async function runNeighbours(world: World, dice: Dice): Promise<SeedResult> {
   neighbours.end();
   await rest(cluster);
   if (world.violations.length > 0) return resultOf(cluster);
-  const counts = checkNeighbours({ cluster, weather }, neighbours.all);
-  if (counts.besides < 100) world.violate("D7", `${counts.besides} beside them: nothing was seen`);
-  return resultOf(cluster, counts);
+  return resultOf(cluster, checkNeighbours({ cluster, weather }, neighbours.all));
 }
 
 function begin(world: World, layout: Layout): Cluster {

@@ -67,7 +67,11 @@ test("D6 — more to do than room: no queue has more than it may, and all arrive
 }, 600_000);
 
 test("D7 — a handler that throws and a flood delay nobody else by more than 50 ms", async () => {
-  expect(await sim("--scenario", "neighbours", "--seeds", "2")).toEqual(holds(2));
+  // Not for each seed: the dice may leave one little to look at. 79 and 249 times when it was last counted.
+  const [exitCode, text] = await sim("--scenario", "neighbours", "--from", "42", "--seeds", "2");
+  expect([exitCode, text]).toEqual(holds(2));
+  const [, besides] = /^checked: besides (\d+)$/m.exec(text) ?? [];
+  expect(Number(besides)).toBeGreaterThanOrEqual(200);
 }, 600_000);
 
 test("D3 — where messages overtake each other while people come and go", async () => {

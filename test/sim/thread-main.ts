@@ -1,12 +1,11 @@
 // test/sim/thread-main.ts
 // One thread of `npm run sim -- --seeds …`: runs the seeds it is given, one after another (pool.ts).
 import { parentPort, workerData } from "node:worker_threads";
-import { plant } from "./mutant-hook.ts";
+import { loadAny } from "./load-any.ts";
 import type { SeedJob } from "./pool.ts";
 
 const { scenario, mutant, linesMax } = workerData as SeedJob;
-if (mutant !== undefined) plant(mutant);
-const { runAny } = await import("./run-any.ts"); // after the patch: it loads the product
+const runAny = await loadAny(mutant);
 
 parentPort?.on("message", (seed: number) => {
   const run = async (): Promise<void> => {

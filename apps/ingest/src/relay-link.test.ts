@@ -23,7 +23,7 @@ function createOutbox(clock: FakeClock) {
     failsOnce: undefined as string | undefined, // a call
     done: [] as number[],
     deferred: [] as number[],
-    withheld: [] as RelayEntry[], // of one tenant
+    withheld: [] as RelayEntry[], // of one tenant, in order
     releasedMax: Infinity, // by one statement
     calls: [] as string[],
   };
@@ -83,14 +83,17 @@ function createOutbox(clock: FakeClock) {
       },
       async withhold(ids) {
         call("withholds");
-        state.withheld.push(...state.turn.filter(({ outboxId }) => ids.includes(outboxId)));
+        // Whatever way they went: in turn, as a probe, or released.
+        state.withheld = [...withoutIds(ids)(state.withheld), ...entries(...ids)].toSorted(
+          (one, other) => one.outboxId - other.outboxId,
+        );
         remove(ids);
       },
       async probe() {
         const rows = state.withheld.slice(0, 1);
         const release = async () => {
           call("releases");
-          const isTaken = rows[0] !== undefined && !state.withheld.includes(rows[0]);
+          const isTaken = rows.some(({ outboxId }) => state.done.includes(outboxId));
           const due = isTaken ? state.withheld.splice(0, state.releasedMax) : [];
           state.apart.push(...due);
           return { count: due.length, isWhole: due.length < state.releasedMax };
@@ -364,6 +367,44 @@ test("IN42 — what one statement does not release, or cannot, is released by th
   expect(heard.map(({ ids }) => ids)).toEqual([[1], [2, 3], [4, 5], [6]]);
   expect(faults).toEqual(["outbox.release"]);
   expect([outbox.done, outbox.withheld]).toEqual([[1, 2, 3, 4, 5, 6], []]);
+  await link.stop();
+});
+
+test("IN42 — a tenant that is withheld again while its rows go out is released no further before its next probe", async () => {
+  const { clock, link, outbox, heard, answers } = start();
+  outbox.withheld.push(...entries(1, 2, 3, 4, 5, 6));
+  outbox.releasedMax = 2;
+  answers.script = (ids) => (ids.includes(1) ? "committed" : { withheld: ids.map((_, at) => at) });
+  link.start();
+  for (let count = 0; count < 66; count++) await clock.advance(500);
+  expect(heard).toEqual([
+    { atMs: 16_000, ids: [1] },
+    { atMs: 16_000, ids: [2, 3] },
+    { atMs: 32_000, ids: [2] },
+  ]);
+  answers.script = "committed";
+  for (let count = 0; count < 32; count++) await clock.advance(500);
+  expect(heard.slice(3).map(({ atMs, ids }) => [atMs, ids])).toEqual([
+    [48_000, [2]],
+    [48_000, [3, 4]],
+    [48_000, [5, 6]],
+  ]);
+  await link.stop();
+});
+
+test("IN42 — a release goes on though a row that was posted meanwhile is withheld", async () => {
+  const { clock, link, commit, outbox, heard, answers } = start();
+  outbox.withheld.push(...entries(1, 2, 3, 4, 5));
+  outbox.releasedMax = 2;
+  answers.script = (ids) => {
+    if (ids.includes(2)) commit(link, 9);
+    return ids.includes(9) ? { withheld: [ids.indexOf(9)] } : "committed";
+  };
+  link.start();
+  for (let count = 0; count < 36; count++) await clock.advance(500);
+  expect(heard).toEqual([1, 2, 9, 4, 5].map(() => expect.objectContaining({ atMs: 16_000 })));
+  expect(heard.map(({ ids }) => ids)).toEqual([[1], [2, 3], [9], [4, 5], [9]]);
+  expect(outbox.withheld).toEqual(entries(9));
   await link.stop();
 });
 

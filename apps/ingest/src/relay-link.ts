@@ -14,6 +14,7 @@
 //   IN42 Withheld rows cost no more than one row of each of some tenants every 15 s, in turn; when one is
 //        taken the rest of its tenant go out, each by one node: in the order of the outbox those that one
 //        node claims, while nothing fails. Between nodes, and with new rows, there is no order (ADR 0016).
+//        One that is withheld again meanwhile is released no further: a statement's worth goes in vain.
 import type { Bus } from "@carillon/bus";
 import { backoffDelayMs, type Clock, Fault, type Random, type Timer } from "@carillon/kernel";
 import type { RelayOutbox, RelayProbe, RelayWay } from "./relay-outbox.ts";
@@ -75,12 +76,17 @@ export class RelayLink {
   #isResting = false;
   #probeAtMs: number;
   #unreleased: RelayProbe | undefined; // of tenants that are welcome again more is withheld
+  #withheldCount = 0; // of all that were sent
   #failuresCount = 0;
   #loop: Promise<void> | undefined;
   #wake: (() => void) | undefined;
 
   constructor(options: RelayLinkOptions, deps: { bus: Bus; clock: Clock; random: Random }) {
-    const { outbox, limits, from, target, onOutcome, onFault } = options;
+    const { outbox, limits, from, target, onFault } = options;
+    const onOutcome = (outcome: RelayOutcome, itemCount: number): void => {
+      if (outcome === "withheld") this.#withheldCount += itemCount;
+      options.onOutcome(outcome, itemCount);
+    };
     this.#options = options;
     this.#sender = new RelaySender(
       { ...limits, from, target, outbox, onOutcome, onFault },
@@ -268,7 +274,10 @@ export class RelayLink {
     if (rows !== undefined && rows.length > 0 && this.#state === "direct") {
       this.#isHeld = true;
       await this.#sending; // IN9
+      const withheldCount = this.#withheldCount;
       const isDelivered = await this.#deliver(rows);
+      // Welcome no more: what is left waits for its next probe, or the same rows go to and fro for ever.
+      if (this.#withheldCount > withheldCount) this.#unreleased = undefined;
       this.#apart.push(...rows.filter(({ kind }) => !isDelivered && kind === "homes"));
       this.#isHeld = false;
     }

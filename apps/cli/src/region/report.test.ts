@@ -6,6 +6,8 @@ import type { HomeApi, StepAnswer } from "./home-api.ts";
 import { reportLoss } from "./report.ts";
 
 const SALT = "5a".repeat(16);
+const MISSING =
+  "no fenced database of home fra answers; start a node beside it, before it is made a copy again";
 
 const row = (key: string[], digest = "", about: ReportRow["about"] = {}): ReportRow => ({
   key,
@@ -207,6 +209,24 @@ test("FO4 — without a fenced database, or a host, there is nothing to compare:
     kind: "refused",
     code: "unknown_home",
   });
+});
+
+test("FO4 — of a home that was never moved no database is missing: told so, though its copy answers", async () => {
+  const claim = { epoch: 1, host: "fra" };
+  const host = { ...look("fra", "serving"), claim, since: null };
+  const copy = { ...look("par", "standby"), claim, since: null };
+  const moved = look("par", "serving");
+  for (const [newest, places, reason] of [
+    [claim, [host, copy], "home fra was never moved, so there is nothing to report"],
+    [null, [{ ...host, claim: null }], "home fra was never moved, so there is nothing to report"],
+    [{ epoch: 2, host: "par" }, [host, copy], MISSING], // heard of, and par's database is away
+    [claim, [host, moved], MISSING], // fra has not heard of it yet
+    [moved.claim, [moved], MISSING],
+  ] as const) {
+    const homes: HomeApi["homes"] = async () => [{ home: "fra", claim: newest, places }];
+    const outcome = await reportLoss({ ...apiOf({}, {}).api, homes }, "fra", SALT);
+    expect(outcome).toEqual({ kind: "refused", code: "nothing_fenced", reason });
+  }
 });
 
 test("FO4 — a node of an older build, at either side, knows no salt: told, instead of rows that seem to differ", async () => {

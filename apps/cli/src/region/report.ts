@@ -81,10 +81,14 @@ export async function reportLoss(api: HomeApi, home: string, salt: string): Prom
   const from = seen.places.find(({ standing }) => standing === "fenced");
   if (to === undefined)
     return refused("home_not_served", `home ${home} is served by nobody who answers`);
+  const wasMoved =
+    seen.places.some(({ since }) => since !== null) || (seen.claim?.host ?? home) !== home;
   if (from === undefined)
     return refused(
       "nothing_fenced",
-      `no fenced database of home ${home} answers; start a node beside it, before it is made a copy again`,
+      wasMoved
+        ? `no fenced database of home ${home} answers; start a node beside it, before it is made a copy again`
+        : `home ${home} was never moved, so there is nothing to report`,
     );
   const lost = await lossOf(api, { home, from, to, salt });
   const counts = Object.fromEntries(
