@@ -87,3 +87,23 @@ test("PA3 — many open entries take no room of the closed ones", () => {
   ]);
   expect([partition.tailFloor, partition.openCount]).toEqual([1, 45]);
 });
+
+test("PA3 — rows from below the tail that are read again for a receipt take no room of it", () => {
+  const { partition, put } = start(3);
+  for (let offset = 1; offset <= 6; offset++) put(offset, true);
+  for (const entry of partition.takeDirty(100)) entry.writeSucceeded();
+  partition.trim();
+  const inMemory = () =>
+    [1, 2, 3, 4, 5, 6].filter((offset) => partition.entry(offset) !== undefined);
+  expect([partition.tailFloor, inMemory()]).toEqual([3, [4, 5, 6]]);
+  for (const offset of [1, 2]) {
+    const again = entryOf({ offset, members: [0] });
+    again.record(0, "noDevice");
+    partition.changed(partition.adopt(again));
+  }
+  partition.trim();
+  expect([partition.tailFloor, inMemory()]).toEqual([3, [1, 2, 4, 5, 6]]); // not written yet
+  for (const entry of partition.takeDirty(100)) entry.writeSucceeded();
+  partition.trim();
+  expect([partition.tailFloor, inMemory()]).toEqual([3, [4, 5, 6]]);
+});

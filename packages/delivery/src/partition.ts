@@ -4,7 +4,7 @@
 //   PA2  `handedUpTo(index)`: every entry up to it that targets `index` has been handed to its process;
 //        nothing above it has.
 //   PA3  Closed entries stay as a tail for recovery, within `tailMax` of them and `tailMaxBytes`, however
-//        many are open.
+//        many are open, and however many older ones are read again for a receipt.
 //   PA4  A recipient that was refused an entry gets no later one before it has been given that one.
 import type { ProcessTable } from "@carillon/process";
 import { Bitset } from "@carillon/kernel";
@@ -53,6 +53,8 @@ export class Partition {
   readonly #entries = new Map<number, LedgerEntry>(); // by offset, insertion ascending but for pins
   readonly #sizes = new Map<number, number>(); // of the closed ones, in bytes
   readonly #dirty = new Set<LedgerEntry>();
+  /** Closed ones from below the tail: here until they are written, and no part of it. */
+  readonly #strays = new Set<LedgerEntry>();
   /** Ready, and not handed to everybody; ascending by offset. */
   #held: HeldRow[] = [];
   #openCount = 0;
@@ -120,16 +122,17 @@ export class Partition {
     const known = this.#entries.get(entry.offset);
     if (known !== undefined) return known;
     this.#entries.set(entry.offset, entry);
-    if (entry.state === "closed") this.#keepAsTail(entry);
-    else this.#openCount++;
+    if (entry.state !== "closed") this.#openCount++;
+    else if (entry.offset > this.#tailFloor) this.#keepAsTail(entry);
+    else this.#strays.add(entry);
     return entry;
   }
 
   /** Rows from the database at the start: the tail begins below the first of them. */
   adoptTail(entries: readonly LedgerEntry[]): void {
-    for (const entry of entries) this.adopt(entry);
     const first = entries[0];
     if (first !== undefined) this.#tailFloor = first.offset - 1;
+    for (const entry of entries) this.adopt(entry);
   }
 
   /** In memory, targeting `index`, with afterOffset < offset ≤ upToOffset; ascending. */
@@ -193,6 +196,11 @@ export class Partition {
   /** Lets closed and written entries go, oldest first (PA3). */
   trim(): void {
     if (this.#pinCount > 0) return;
+    for (const entry of this.#strays)
+      if (!entry.isDirty && !this.#dirty.has(entry)) {
+        this.#strays.delete(entry);
+        this.#entries.delete(entry.offset);
+      }
     const { tailMax, tailMaxBytes } = this.#options;
     for (const [offset, entry] of this.#entries) {
       if (this.#sizes.size <= tailMax && this.#tailBytes <= tailMaxBytes) return;
