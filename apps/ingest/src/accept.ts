@@ -125,6 +125,7 @@ export function problemOfAudience(unmeant: Unmeant): ProblemAnswer {
       // Their home may be the region that did not answer: counted as unknown they would be lost.
       return problem("region_unreachable", { headers: { "retry-after": "5" } });
     case "unknown_groups":
+    case "too_complex":
       return problem("invalid_field", { errors: unmeant.errors });
     default:
       return assertNever(unmeant);

@@ -3,6 +3,8 @@
 // what they are now. The same for a notification and for its plan (A3).
 //   IN15 A region's audience holds only ids whose home it is, each once, without excluded ones.
 //   IN45 A group that does not exist is a 422 that names the field; nothing is accepted.
+//   IN49 The filters of a whole request, dynamic groups by what they are, are together as large as one
+//        filter may be: an owner evaluates all of them for each of its partitions (D7).
 //   IN46 A dynamic group travels as the filter that it is when the notification is accepted, and a
 //        static one as its tag: no region needs the definition to expand it.
 import type {
@@ -12,7 +14,7 @@ import type {
   NotificationRequest,
   RegionAudience,
 } from "@carillon/contracts";
-import { groupTagOf } from "@carillon/contracts";
+import { groupTagOf, LIMITS } from "@carillon/contracts";
 import type { Groups } from "./groups.ts";
 import type { Homes } from "./homes.ts";
 import { push } from "./poke.ts";
@@ -28,7 +30,8 @@ export type AudiencesOutcome =
   | TargetAudiences
   /** Some are unknown, and not every region could be asked. */
   | { readonly kind: "unlocated" }
-  | { readonly kind: "unknown_groups"; readonly errors: readonly FieldError[] };
+  | { readonly kind: "unknown_groups"; readonly errors: readonly FieldError[] }
+  | { readonly kind: "too_complex"; readonly errors: readonly FieldError[] };
 
 export interface AudiencesDeps {
   readonly homes: Homes;
@@ -60,6 +63,9 @@ export async function audiencesOf(
     else if (group?.kind === "filter") taken.filters.push(group.filter);
   }
   const everywhere = wholeOf(audience, resolved.groups);
+  const nodesCount = nodesIn(everywhere, taken);
+  if (nodesCount > LIMITS.filterNodesMax)
+    return { kind: "too_complex", errors: [tooComplex(nodesCount)] };
   if (everywhere !== undefined) {
     const audiences = new Map(regions.map((target) => [target, without(everywhere, taken)]));
     const exclude = excluded.recipients;
@@ -150,6 +156,22 @@ function wholeOf(
   if ("filter" in audience) return { kind: "filter", filter: audience.filter };
   if ("group" in audience) return groups.get(audience.group);
   return undefined;
+}
+
+function nodesIn(whole: WholeAudience | undefined, { filters }: Taken): number {
+  const all = whole?.kind === "filter" ? [whole.filter, ...filters] : filters;
+  return all.reduce((total, filter) => total + nodesOf(filter), 0);
+}
+
+function nodesOf(filter: Filter): number {
+  return "nodes" in filter ? filter.nodes.reduce((total, node) => total + nodesOf(node), 1) : 1;
+}
+
+function tooComplex(nodesCount: number): FieldError {
+  const message =
+    `must hold, with the audience and with dynamic groups by their filters, at most ` +
+    `${LIMITS.filterNodesMax} nodes; these are ${nodesCount}`;
+  return { field: "exclude", message };
 }
 
 function without(audience: WholeAudience, { tags, filters }: Taken): RegionAudience {

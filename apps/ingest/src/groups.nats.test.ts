@@ -198,6 +198,29 @@ test("IN45 — a group that does not exist is named by its field, and nothing is
   expect((await send(fra, "PUT", "groups/absent/members", members)).status).toBe(404);
 });
 
+test("IN49 — filters are counted together, dynamic groups by what they are: too many are a 422, for a plan, too", async () => {
+  const leaf = (n: number) => ({ key: "team", cmp: "eq", val: `t${n}` });
+  const filterOf = (count: number) => ({
+    op: "or",
+    nodes: Array.from({ length: count - 1 }, (_, n) => leaf(n)),
+  });
+  await send(fra, "PUT", "groups/wide", { filter: filterOf(200) });
+  const request = (count: number) => ({
+    audience: { broadcast: true },
+    exclude: { groups: ["wide"], filter: filterOf(count) },
+  });
+  expect((await post(fra, request(56))).status).toBe(202);
+  const message =
+    "must hold, with the audience and with dynamic groups by their filters, at most 256 nodes; these are 257";
+  for (const answer of [
+    await post(fra, request(57)),
+    await send(fra, "POST", "notifications/plan", request(57)),
+  ]) {
+    expect(answer.status).toBe(422);
+    expect(answer.body).toMatchObject({ errors: [{ field: "exclude", message }] });
+  }
+});
+
 test("D8 — a group of one tenant is none of another", async () => {
   await send(fra, "PUT", "groups/secret", {});
   await fra.store.tenants.create("bolt", "Bolt");

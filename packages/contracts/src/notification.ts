@@ -73,8 +73,9 @@ const wholeAudiences = [
 /**
  * Who is meant in one target region. `recipients` holds only ids whose home is that region, so
  * that no region learns another's ids through a notification. `except` is a kind of its own, not a
- * field beside the others: a reader of an older build refuses it, and the row waits for a newer one,
- * where it would ignore a field and send to those who are excluded.
+ * field beside the others, which a reader of an older build would ignore and send to those who are
+ * excluded: this it refuses, and the row waits for a newer one, an owner's whole partition behind it
+ * (ADR 0021: workers first).
  */
 export const regionAudienceSchema = z.discriminatedUnion("kind", [
   ...wholeAudiences,

@@ -64,7 +64,7 @@ export const DELIVERY_DEFAULTS: DeliveryLimits = {
   /** Per partition. A gateway tells one each 20 ms: seven under way when a write takes 30 ms, and 250
    *  within its time-out of 5 s when the store is away. */
   unwrittenReportsMax: 1_024,
-  countSliceMs: 4, // as a slice of processes: a plan delays nobody by more
+  countSliceMs: 4, // as a slice of processes, for audiences that are counted or expanded (AC3, TS1)
   retry: { baseMs: 100, factor: 2, maxMs: 2_000, jitterShare: 0.5 },
   timers: {
     lookMaxMs: 500, // a timer that somebody else sets is seen after it: half of the second it may be late

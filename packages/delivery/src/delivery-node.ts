@@ -36,6 +36,7 @@ import type { HeldPartition } from "./ports.ts";
 import { ReceiptDesk } from "./receipt-desk.ts";
 import { createRecipientBehaviour } from "./recipient.ts";
 import { SessionDesk } from "./session-desk.ts";
+import { ThreadSlices } from "./thread-slices.ts";
 
 export class DeliveryNode {
   readonly #options: DeliveryNodeOptions;
@@ -91,6 +92,7 @@ export class DeliveryNode {
     });
     this.#intake = new Intake({
       pacer: this.#pacer,
+      slices: new ThreadSlices({ clock, scheduler: deps.scheduler, sliceMs: limits.countSliceMs }),
       store,
       clock,
       random,

@@ -9,6 +9,7 @@ import { FakeLedgerStore, notificationOf } from "./fake-ledger-store.ts";
 import { Intake } from "./intake.ts";
 import type { LedgerEntry } from "./ledger-entry.ts";
 import { Partition } from "./partition.ts";
+import { ThreadSlices } from "./thread-slices.ts";
 
 function start(store: FakeLedgerStore) {
   const clock = new FakeClock();
@@ -33,6 +34,7 @@ function start(store: FakeLedgerStore) {
     home: "fra",
     envelopes: new EnvelopeCache(10),
     limits: DELIVERY_DEFAULTS,
+    slices: new ThreadSlices({ clock, scheduler: clock, sliceMs: 4 }),
     pacer: { offer: (_, entry) => void offered.push(entry) },
     async commitExpansion(_, entry) {
       committedOffsets.push(entry.offset);

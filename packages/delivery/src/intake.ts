@@ -19,6 +19,7 @@ import { LedgerEntry } from "./ledger-entry.ts";
 import type { Pacer } from "./pacer.ts";
 import type { Partition } from "./partition.ts";
 import { EMPTY_SETS, type LedgerRow, type LedgerStore } from "./ports.ts";
+import type { ThreadSlices } from "./thread-slices.ts";
 
 export interface IntakeLimits {
   readonly openMax: number;
@@ -38,6 +39,7 @@ export interface IntakeDeps {
   readonly envelopes: EnvelopeCache;
   readonly limits: IntakeLimits;
   readonly pacer: Pick<Pacer, "offer">;
+  readonly slices: ThreadSlices;
   /** Commits what planned entries came to, grouped over partitions; false: fenced. */
   commitExpansion(partition: Partition, entry: LedgerEntry): Promise<boolean>;
   onFault(cause: unknown): void;
@@ -138,7 +140,13 @@ export class Intake {
       );
       if (partition.directory.version < partition.wantedDirectoryVersion)
         await this.refreshDirectory(partition); // IN3
-      for (const entry of batch) if (entry.state === "planned") expand(partition, entry);
+      for (const entry of batch) {
+        if (entry.state !== "planned") continue;
+        const later = this.#deps.slices.next(); // TS1: a filter may take some milliseconds
+        if (later !== undefined) await later;
+        if (partition.isLost) return;
+        expand(partition, entry);
+      }
       const expanded = batch.filter((entry) => entry.isExpansionPending);
       const committed = await Promise.all(
         expanded.map((entry) => this.#deps.commitExpansion(partition, entry)),
