@@ -25,6 +25,7 @@ export const LIMITS = {
   filterNodesMax: 256,
   filterValuesMax: 1_000,
   localesMax: 32,
+  timerPayloadMaxCharacters: 16_384, // of JSON: some thousand index numbers
   titleMaxCharacters: 200,
   bodyMaxCharacters: 2_000,
   /** Web Push fits 3,993 bytes of plaintext (N6): title, body and data of one locale together. */

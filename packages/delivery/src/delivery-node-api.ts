@@ -3,10 +3,11 @@
 import type { Clock, Random, Scheduler } from "@carillon/kernel";
 import type { ProcessRuntime } from "@carillon/process";
 import type { DeliveryLimits } from "./delivery-limits.ts";
-import type { TimerHandler, TimerObserver, TimerSetting } from "./durable-timers.ts";
+import type { TimerHandler, TimerObserver } from "./durable-timers.ts";
 import type { LedgerEntry, Outcome, Receipt } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
 import type { GatewayPort, LedgerStore, TimerStore } from "./ports.ts";
+import type { TimerSetting } from "./timer-setting.ts";
 
 export interface DeliveryObserver extends TimerObserver {
   onFault(cause: unknown): void;

@@ -1,5 +1,6 @@
 // Goal: DT1–DT6, D4 of one owner's timers. Method: a fake clock, the table in memory with a clock of its
 // own; the test moves both, owns and loses partitions, and ends what is being fired.
+import { LIMITS } from "@carillon/contracts";
 import { FakeClock } from "@carillon/testkit";
 import { expect, test } from "vitest";
 import { DELIVERY_DEFAULTS, type TimerLimits } from "./delivery-limits.ts";
@@ -370,4 +371,40 @@ test("DT2 — a bug in a look is its runner's crash, not a silent end", async ()
   own();
   await clock.advance(10);
   expect(events).toEqual(["crash Error: a bug"]);
+});
+
+test("DT7 — what the table cannot keep is refused where it is asked for; what goes with it is set", async () => {
+  const { clock, fired, own, timers } = owner();
+  own();
+  await clock.advance(0);
+  const inMs = { inMs: 100 };
+  const refused = [
+    setting("long", inMs, "x".repeat(LIMITS.timerPayloadMaxCharacters)), // and its quotes
+    setting("nul", inMs, { text: "a\u0000b" }),
+    setting("name", inMs, { "\ud800": 1 }),
+    { ...setting("nothing", inMs), payload: undefined },
+    setting("a\u0000key", inMs),
+    setting("never", { inMs: Number.NaN }),
+    setting("ever", { atMs: Infinity }),
+  ];
+  for (const one of refused) await expect(timers.set(HELD, one)).rejects.toThrow(/^DT7/);
+  const good = [setting("plain", inMs), setting("escaped", inMs, "\\u0000 and \u0001")];
+  const set = Promise.all(good.map((one) => timers.set(HELD, one)));
+  await clock.advance(1_000);
+  expect(await set).toEqual([true, true]);
+  expect(fired.toSorted()).toEqual(["escaped of 0", "plain of 0"]);
+});
+
+test("DT7, DT3 — the reason of a failure can be kept, whatever the handler threw", async () => {
+  const { clock, events, own, store, timers } = owner({
+    limits: { attemptsMax: 1 },
+    fire: () => Promise.reject(new Error(`\u0000${"x".repeat(192)}\u{1f514}`)), // cut in the bell
+  });
+  own();
+  const set = timers.set(HELD, setting("a", { inMs: 10 }));
+  await clock.advance(2_000);
+  await set;
+  const [buried] = store.memory.rows.values();
+  expect(buried?.buriedReason).toBe(`Error: ${"x".repeat(192)}`.slice(0, 199) + "\ufffd");
+  expect(events).not.toEqual([]);
 });

@@ -18,8 +18,9 @@ import {
   type Timer,
 } from "@carillon/kernel";
 import type { TimerLimits } from "./delivery-limits.ts";
-import type { ClaimedTimer, HeldPartition, TimerChange, TimerDue } from "./ports.ts";
+import type { ClaimedTimer, HeldPartition, TimerChange } from "./ports.ts";
 import { afterFiring, lookDelayMs, refusalOf } from "./timer-decision.ts";
+import { assertSetting, reasonOf, type TimerSetting } from "./timer-setting.ts";
 import { TimerStatements, type TimerStatementsDeps } from "./timer-statements.ts";
 
 /** What happens when timers of a kind are due. `Served`: what is served here of its partition. */
@@ -51,14 +52,6 @@ export interface DurableTimersDeps<Served> extends TimerStatementsDeps {
   /** A loop of it has ended by a bug. */
   readonly onCrash: (cause: unknown) => void;
   readonly observer: TimerObserver;
-}
-
-export interface TimerSetting {
-  readonly kind: string;
-  readonly key: string;
-  readonly tenantId: string;
-  readonly due: TimerDue;
-  readonly payload: unknown; // JSON, small
 }
 
 export class DurableTimers<Served> {
@@ -115,6 +108,7 @@ export class DurableTimers<Served> {
    */
   async set(held: HeldPartition, setting: TimerSetting): Promise<boolean> {
     assert(this.#handlers.has(setting.kind), `DT1 nobody handles timers of kind ${setting.kind}`);
+    assertSetting(setting); // DT7
     const isSet = await this.#statements.add({ ...held, ...setting, change: "set" });
     if (isSet && "inMs" in setting.due) this.#lookWithin(Math.ceil(setting.due.inMs));
     return isSet;
@@ -228,7 +222,7 @@ export class DurableTimers<Served> {
       return undefined;
     } catch (cause) {
       observer.onTimerFailed(timer, cause);
-      return String(cause);
+      return reasonOf(cause);
     } finally {
       deadline.cancel();
     }

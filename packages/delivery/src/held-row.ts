@@ -27,9 +27,8 @@ export class HeldRow {
 
   /** Up to `countMax` of those that are left, by index. */
   take(countMax: number): Bitset {
-    this.#left ??= this.entry.pending();
-    const taken = this.#left.takeLowest(countMax);
-    this.#isDone = this.#left.isEmpty;
+    const taken = this.#stillLeft().takeLowest(countMax);
+    this.#isDone = this.#left?.isEmpty === true;
     return taken;
   }
 
@@ -37,11 +36,17 @@ export class HeldRow {
   takeThose(slots: Bitset): Bitset | undefined {
     const { members } = this.entry;
     if (this.#isDone || members?.some((index) => slots.has(index)) === false) return undefined;
-    this.#left ??= this.entry.pending();
-    const taken = this.#left.clone().and(slots);
+    const left = this.#stillLeft();
+    const taken = left.clone().and(slots);
     if (taken.isEmpty) return undefined;
-    this.#left.andNot(taken);
-    this.#isDone = this.#left.isEmpty;
+    this.#isDone = left.andNot(taken).isEmpty;
     return taken;
+  }
+
+  /** Without those who have got an outcome since the last part was taken. */
+  #stillLeft(): Bitset {
+    const pending = this.entry.pending();
+    this.#left = this.#left === undefined ? pending : this.#left.and(pending);
+    return this.#left;
   }
 }

@@ -7,9 +7,10 @@ export type {
   RecipientProcesses,
 } from "./delivery-node-api.ts";
 export { DeliveryNode } from "./delivery-node.ts";
-export type { TimerHandler, TimerSetting } from "./durable-timers.ts";
+export type { TimerHandler } from "./durable-timers.ts";
 export { localeFor } from "./envelope.ts";
 export type { Outcome, Receipt } from "./ledger-entry.ts";
+export type { TimerSetting } from "./timer-setting.ts";
 export { MemoryTimers } from "./memory-timers.ts";
 export type {
   ClaimedTimer,

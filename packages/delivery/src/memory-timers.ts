@@ -88,5 +88,5 @@ export class MemoryTimers {
 }
 
 function placeOf({ partition, kind, key }: TimerChange): string {
-  return `${partition}/${kind}/${key}`;
+  return JSON.stringify([partition, kind, key]); // either may hold any separator
 }

@@ -42,6 +42,16 @@ test("PC2 — what waits is handed by priority, whatever came first", () => {
   expect(finish()).toEqual(["1→0", "5→4", "4→3", "3→2", "2→1"]);
 });
 
+test("PC2 — a priority that only a newer build knows goes as normal", () => {
+  const { createPartition, finish, offer } = start({ turnsMax: 1, quantumCount: 1 });
+  const partition = createPartition(0);
+  offer(partition, entryOf({ offset: 1, members: [0] }));
+  offer(partition, entryOf({ offset: 2, members: [1], priority: "low" }));
+  offer(partition, entryOf({ offset: 3, members: [2], priority: "urgent" as never }));
+  offer(partition, entryOf({ offset: 4, members: [3], priority: "high" }));
+  expect(finish()).toEqual(["1→0", "4→3", "3→2", "2→1"]);
+});
+
 test("PC3 — a tenant's broadcast keeps another's single waiting for one quantum", () => {
   const { createPartition, finish, offer } = start();
   const partition = createPartition(0);
@@ -119,5 +129,15 @@ describe("who cannot be handed anything holds up nobody", () => {
     offer(partition, waiting);
     waiting.record(1, "expired");
     expect(finish()).toEqual(["1→0", "2→2"]);
+  });
+
+  test("HR1 — nor who gets one after a part of the row was taken", () => {
+    const { createPartition, finish, offer, slice } = start({ turnsMax: 1, quantumCount: 1 });
+    const partition = createPartition(0);
+    const waiting = entryOf({ offset: 1, members: [0, 1, 2] });
+    offer(partition, waiting); // 0 is taken
+    waiting.record(1, "expired");
+    slice();
+    expect(finish()).toEqual(["1→0", "1→2"]);
   });
 });

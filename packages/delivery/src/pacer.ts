@@ -6,8 +6,8 @@
 //   PC3  Tenants of one priority take turns, `quantumCount` recipients each.
 //   PC4  Whoever is handed a row is handed all earlier ones first that are for him (D3): what
 //        overtakes, overtakes other people's.
-import { PRIORITIES } from "@carillon/contracts";
-import { type Bitset, Ring, type Scheduler } from "@carillon/kernel";
+import { PRIORITIES, type Priority } from "@carillon/contracts";
+import { assert, type Bitset, Ring, type Scheduler } from "@carillon/kernel";
 import type { HeldRow } from "./held-row.ts";
 import type { LedgerEntry } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
@@ -34,6 +34,7 @@ type Lane = Map<string, Ring<Waiting>>;
 
 /** After so many quanta the loop gets the thread, should nobody accept anything. */
 const QUANTA_PER_PUMP = 64;
+const NORMAL = PRIORITIES.indexOf("normal");
 const CRITICAL = PRIORITIES.indexOf("critical");
 
 export class Pacer {
@@ -58,14 +59,20 @@ export class Pacer {
   /** Hands it now, as far as there is room and nobody comes before it; the rest soon. */
   offer(partition: Partition, entry: LedgerEntry): void {
     const { priority, tenantId } = entry.envelope.notification;
-    const lane = this.#lanes[PRIORITIES.indexOf(priority)];
-    if (lane === undefined) throw new Error(`no lane for priority ${priority}`);
+    const lane = this.#laneOf(priority);
     const row = partition.hold(entry);
     let ofTenant = lane.get(tenantId);
     if (ofTenant === undefined) lane.set(tenantId, (ofTenant = new Ring(0)));
     ofTenant.pushBeyond({ partition, row });
     this.#rowsCount++;
     this.#pump();
+  }
+
+  /** A newer build may have accepted it with a priority that this one does not know. */
+  #laneOf(priority: Priority): Lane {
+    const lane = this.#lanes[PRIORITIES.indexOf(priority)] ?? this.#lanes[NORMAL];
+    assert(lane, "PC2 every priority has a lane");
+    return lane;
   }
 
   /** To be called after each slice of turns. */

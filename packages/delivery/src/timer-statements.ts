@@ -96,5 +96,5 @@ function supersededBy(
 }
 
 function placeOf({ partition, kind, key }: TimerChange): string {
-  return `${partition}/${kind}/${key}`;
+  return JSON.stringify([partition, kind, key]); // either may hold any separator
 }

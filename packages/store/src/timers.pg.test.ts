@@ -1,16 +1,12 @@
 // Goal: TM1–TM4, D4, HM6: durable timers. Method: a real Postgres, one database a test; due times are
 // compared with that database's clock only.
+import { LIMITS } from "@carillon/contracts";
 import { BugError } from "@carillon/kernel";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Sql } from "./pool.ts";
 import type { Store } from "./store.ts";
 import { HOME, startTestPostgres, TENANT, type TestPostgres } from "./test-database.ts";
-import {
-  type ClaimOptions,
-  TIMER_PAYLOAD_MAX_CHARACTERS,
-  type TimerChange,
-  type TimerDue,
-} from "./timers.ts";
+import type { ClaimOptions, TimerChange, TimerDue } from "./timers.ts";
 
 let postgres: TestPostgres;
 beforeAll(async () => {
@@ -156,7 +152,7 @@ test("TM3 — a place twice in one write, or too large a payload, is a bug", asy
   const { store } = await owned();
   const twice = store.timers.write(HOME, [set("a", NOW), { ...placeOf("a"), change: "cancel" }]);
   await expect(twice).rejects.toBeInstanceOf(BugError);
-  const payload = "x".repeat(TIMER_PAYLOAD_MAX_CHARACTERS);
+  const payload = "x".repeat(LIMITS.timerPayloadMaxCharacters);
   await expect(store.timers.write(HOME, [set("a", NOW, { payload })])).rejects.toBeInstanceOf(
     BugError,
   );

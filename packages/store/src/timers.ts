@@ -15,6 +15,7 @@
 // So everything is found by its id or its place, with sequential scans ruled out for the statement.
 // Plan (claim): unnest → per partition timer_due up to the limit → top-N sort → partition_pkey →
 // LockRows → update by timer_pkey; `next` reads one entry of timer_due per partition.
+import { LIMITS } from "@carillon/contracts";
 import { assert } from "@carillon/kernel";
 import { intsOf } from "./arrays.ts";
 import type { HeldPartition, WriteOutcome } from "./ledger-flush.ts";
@@ -72,7 +73,6 @@ export interface ClaimOptions {
   readonly limitCount: number;
 }
 
-export const TIMER_PAYLOAD_MAX_CHARACTERS = 16_384;
 /**
  * After an outage all partitions have many: 100,000 overdue took 106 ms to choose 256 from when up to
  * 256 of each were looked at. So some go before sooner ones of another partition, by one claim.
@@ -200,7 +200,9 @@ async function writeChanges(
     assert((epochs.get(partition) ?? epoch) === epoch, "D4 one epoch per partition in a write");
     epochs.set(partition, epoch);
   }
-  const places = new Set(changes.map(({ partition, kind, key }) => `${partition}/${kind}/${key}`));
+  const places = new Set(
+    changes.map(({ partition, kind, key }) => JSON.stringify([partition, kind, key])),
+  );
   assert(places.size === changes.length, "TM3 a write changes a timer once");
   const partitions = [...epochs.keys()];
   const columns = columnsOf(changes);
@@ -259,7 +261,7 @@ function columnsOf(changes: readonly TimerChange[]) {
     one.change === "set" ? JSON.stringify(one.payload) : null,
   );
   for (const payload of payloads)
-    assert((payload?.length ?? 0) <= TIMER_PAYLOAD_MAX_CHARACTERS, "TM3 a payload is small");
+    assert((payload?.length ?? 0) <= LIMITS.timerPayloadMaxCharacters, "TM3 a payload is small");
   return {
     payloads,
     ids: changes.map((one) => ("id" in one ? one.id : null)),
