@@ -1,6 +1,7 @@
 // test/e2e/two-workers.test.ts
 // Two workers in one region: partitions are shared, move when one dies, and a stopped owner that
 // wakes up changes nothing (D4, C18, C19).
+import { EMPTY_SETS } from "@carillon/delivery";
 import type { Store } from "@carillon/store";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { until } from "./api.ts";
@@ -39,19 +40,6 @@ afterAll(async () => {
   await log?.close();
   await system?.stop();
 });
-
-const nobody = new Uint8Array();
-const NOBODY_ANYTHING = {
-  targeted: nobody,
-  deliveredSocket: nobody,
-  noDevice: nobody,
-  unacked: nobody,
-  expired: nobody,
-  failed: nobody,
-  receivedLate: nobody,
-  read: nobody,
-  acknowledged: nobody,
-};
 
 const team = Array.from({ length: 64 }, (_, n) => `worker-test-${n}`);
 const post = (title: string) => api().post({ recipients: team }, title);
@@ -133,7 +121,7 @@ test("D4, C19 — an owner stopped for 20 s and continued: nothing of it is writ
     epoch: before,
     offset: 1,
     state: "closed" as const,
-    sets: NOBODY_ANYTHING,
+    sets: EMPTY_SETS,
   }));
   const { fencedPartitions } = await store.ledger.writeRows("fra", lateWrites);
   expect(fencedPartitions.toSorted((a, b) => a - b)).toEqual(

@@ -2,11 +2,21 @@
 // The same operations on packages/store against a real Postgres and on the simulation's database:
 // what the simulation believes of a statement is what Postgres does. Draws them from a seed; answers
 // the first difference.
-import type { Notification, RegionAudience } from "@carillon/contracts";
+import {
+  DEFER_REASONS,
+  deferredMembersOf,
+  type DeferredPayload,
+  type DeferredRow,
+  type Notification,
+  type RegionAudience,
+  ROW_TIMER_KIND,
+} from "@carillon/contracts";
 import { Bitset, createUuidV7 } from "@carillon/kernel";
 import {
   type AcceptItem,
+  type LedgerUpdate,
   OUTBOX_FIRST_POLL_MS,
+  type Release,
   type Store,
   type TimerChange,
   type TimerClaim,
@@ -255,6 +265,7 @@ const STEPS = {
     });
     const updates = rows.map((row) => ({
       ...row,
+      ...(dice.isHit(0.4) && { moves: movesOf(dice, database, row) }),
       state: dice.pick(["planned", "open", "closed"] as const),
       sets: {
         targeted: bits(dice),
@@ -263,6 +274,11 @@ const STEPS = {
         unacked: bits(dice),
         expired: bits(dice),
         failed: bits(dice),
+        cancelled: bits(dice),
+        optedOut: bits(dice),
+        capped: bits(dice),
+        collapsed: bits(dice),
+        moved: bits(dice),
         receivedLate: bits(dice),
         read: bits(dice),
         acknowledged: bits(dice),
@@ -278,6 +294,33 @@ const STEPS = {
         database.rows(updates[0]?.partition ?? 0, ALL_ROWS),
       ],
     ];
+  },
+  /** What waits becomes rows, under right and wrong epochs; some of it twice. */
+  async releaseRows(dice, { real, database }) {
+    const held = someOf(dice, PARTITIONS).map((n) => heldOf(dice, database, n));
+    const options = { held, kinds: [ROW_TIMER_KIND], exceptIds: [], limitCount: 6 };
+    const claims = [await real.timers.claim(HOME, options), database.timers.claim(options)];
+    const [ofReal = [], ofSimulated = []] = claims.map(({ timers }) =>
+      timers.map(({ partition, id, payload }): Release => {
+        const { notificationId } = payload as DeferredPayload;
+        const members = deferredMembersOf(payload as DeferredPayload) ?? { kind: "all" };
+        const epoch = held.find((one) => one.partition === partition)?.epoch ?? 0;
+        return { partition, epoch, timerId: id, notificationId, members };
+      }),
+    );
+    const answers: unknown[][] = [[], []];
+    for (const isAgain of [false, dice.isHit(0.5)]) {
+      if (answers[0]?.length === 1 && !isAgain) break;
+      for (const [at, told] of [
+        await real.ledger.releaseRows(HOME, ofReal),
+        database.releaseRows(ofSimulated),
+      ].entries())
+        answers[at]?.push([
+          told.entries.map(({ timerId: _, ...entry }) => entry),
+          told.fencedPartitions.toSorted(ascending),
+        ]);
+    }
+    return answers as unknown as [unknown, unknown];
   },
 } satisfies Record<string, Step>;
 
@@ -344,6 +387,25 @@ const outboxStep: Step = async (dice, { real, database }) => {
   ];
 };
 
+/** One that is counted, or was before; some due long ago, some not within the test. */
+function movesOf(
+  dice: Dice,
+  database: Database,
+  { partition, offset }: { partition: number; offset: number },
+): NonNullable<LedgerUpdate["moves"]> {
+  const known = database.partition(partition).ledger[offset - 1]?.movesCount ?? 0;
+  const count = Math.max(1, known + dice.below(2));
+  const members = Array.from({ length: 1 + dice.below(3) }, () => dice.below(9));
+  const rows = Array.from({ length: 1 + dice.below(2) }, (_, place): DeferredRow => {
+    const untilMs = dice.isHit(0.7) ? -1 - dice.below(1e9) : 9e12 + place;
+    const reason = dice.pick(DEFER_REASONS);
+    if (dice.isHit(0.7)) return { untilMs, reason, members: { kind: "members", members } };
+    const set = Bitset.of(members);
+    return { untilMs, reason, members: { kind: "set", set: set.toBytes(), count: set.count() } };
+  });
+  return { count, rows };
+}
+
 function itemOf(dice: Dice, { machine, known, keys }: Pair): AcceptItem {
   const notification = notificationOf(dice, machine);
   known.push(notification);
@@ -371,6 +433,7 @@ function notificationOf(dice: Dice, machine: Machine): Notification {
     priority: "normal",
     content: { de: { title: "Hallo" }, en: { title: "Hello" } },
     exclude: dice.isHit(0.2) ? [`r${dice.below(60)}`] : [],
+    ...(dice.isHit(0.3) && { sendAtMs: dice.isHit(0.6) ? -1 - dice.below(1e9) : 9e12 }),
   };
 }
 

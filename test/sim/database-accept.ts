@@ -1,12 +1,20 @@
 // test/sim/database-accept.ts
 // The group commit and the relayed one, as packages/store/src/accept.ts and its statement do them.
-import { LIMITS, type PokeEntry, type RelayItem } from "@carillon/contracts";
+import {
+  type DeferredMembers,
+  deferredPayloadOf,
+  LIMITS,
+  type Notification,
+  type PokeEntry,
+  type RelayItem,
+  ROW_TIMER_KIND,
+} from "@carillon/contracts";
+import { EMPTY_SETS } from "@carillon/delivery";
 import { Bitset } from "@carillon/kernel";
 import type { AcceptItem, AcceptResult, LedgerRow, RelayResult } from "@carillon/store";
 import { OUTBOX_FIRST_POLL_MS } from "@carillon/store";
 import type { Database } from "./database.ts";
 
-const NOBODY = new Uint8Array();
 const IDEMPOTENCY_MS = LIMITS.idempotencyTtlSeconds * 1_000;
 
 interface Wanted {
@@ -102,10 +110,15 @@ function plan(
   const entries: { partition: number; members: number[] | null }[] = isForAll
     ? database.partitions.map((_, partition) => ({ partition, members: null }))
     : wanted;
+  if (notification.sendAtMs !== undefined) {
+    for (const entry of entries) later(database, notification, entry);
+    return [];
+  }
   return entries.map(({ partition, members }) => {
     const record = database.partition(partition);
     const isSmall = members !== null && members.length <= LIMITS.smallAudienceMax;
-    const targeted = members !== null && !isSmall ? Bitset.of(members).toBytes() : NOBODY;
+    const targeted =
+      members !== null && !isSmall ? Bitset.of(members).toBytes() : EMPTY_SETS.targeted;
     const row: LedgerRow = {
       partition,
       offset: record.nextOffset++,
@@ -113,17 +126,8 @@ function plan(
       members: isSmall ? members : null,
       notificationId: notification.id,
       state: isForAll ? "planned" : "open",
-      sets: {
-        targeted,
-        deliveredSocket: NOBODY,
-        noDevice: NOBODY,
-        unacked: NOBODY,
-        expired: NOBODY,
-        failed: NOBODY,
-        receivedLate: NOBODY,
-        read: NOBODY,
-        acknowledged: NOBODY,
-      },
+      movesCount: 0,
+      sets: { ...EMPTY_SETS, targeted },
     };
     record.ledger.push(row);
     database.observer.onPlanned(row);
@@ -134,4 +138,29 @@ function plan(
       members: row.members,
     };
   });
+}
+
+/** A row that is sent later waits as a timer (ST34). */
+function later(
+  database: Database,
+  { id, tenantId, sendAtMs = 0 }: Notification,
+  { partition, members }: { partition: number; members: number[] | null },
+): void {
+  database.timers.put({
+    partition,
+    kind: ROW_TIMER_KIND,
+    key: `${id}/`,
+    tenantId,
+    dueAtMs: sendAtMs,
+    payload: {
+      ...deferredPayloadOf({ reason: "sendAt", members: membersOf(members) }),
+      notificationId: id,
+    },
+  });
+}
+
+function membersOf(members: number[] | null): DeferredMembers {
+  if (members === null) return { kind: "all" };
+  if (members.length <= LIMITS.smallAudienceMax) return { kind: "members", members };
+  return { kind: "set", set: Bitset.of(members).toBytes(), count: members.length };
 }

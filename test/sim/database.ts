@@ -5,13 +5,15 @@
 // What accept does is in database-accept.ts, the outbox in database-outbox.ts.
 import { LIMITS, partitionOf, type RecipientChange } from "@carillon/contracts";
 import type { Notification, RegionAudience } from "@carillon/contracts";
-import { MemoryTimers } from "@carillon/delivery";
+import { EMPTY_SETS, MemoryTimers } from "@carillon/delivery";
 import { assert, Bitset, Fault } from "@carillon/kernel";
 import type {
   DirectoryRow,
   LedgerRow,
   LedgerUpdate,
   PartitionHead,
+  Release,
+  Released,
   StoredNotification,
 } from "@carillon/store";
 
@@ -210,7 +212,11 @@ export class Database {
     const { nextOffset, ledger } = this.partition(partition);
     if (nextOffset - 1 - afterOffset > scanMax) return { kind: "tooFar" };
     const rows = ledger.filter(
-      (row) => row.offset > afterOffset && row.state !== "planned" && isTargeted(row, index),
+      (row) =>
+        row.offset > afterOffset &&
+        row.state !== "planned" &&
+        isTargeted(row, index) &&
+        !isMoved(row, index),
     );
     return { kind: "rows", rows: rows.slice(0, limitCount) };
   }
@@ -239,9 +245,49 @@ export class Database {
       const before = ledger[update.offset - 1];
       assert(before !== undefined, "ST8 a flush names rows that exist, each once");
       this.observer.onWritten(update, before);
-      ledger[update.offset - 1] = { ...before, state: update.state, sets: update.sets };
+      const tenantId = this.notifications.get(before.notificationId)?.notification.tenantId ?? "";
+      this.timers.putMoves(update, before, tenantId);
+      const movesCount = update.moves?.count ?? before.movesCount;
+      const { state, sets } = update;
+      ledger[update.offset - 1] = { ...before, state, movesCount, sets };
     }
     return { fencedPartitions: fenced };
+  }
+
+  /** Rows whose time has come, where the fence allows it: each once (ST34). */
+  releaseRows(releases: readonly Release[]): Released {
+    const epochs = new Map(releases.map(({ partition, epoch }) => [partition, epoch]));
+    const isOne = releases.every(({ partition, epoch }) => epochs.get(partition) === epoch);
+    assert(isOne, "D4 one epoch per partition in a release"); // as the real one
+    const fencedPartitions = [...epochs].flatMap(([partition, epoch]) => {
+      const record = this.partition(partition);
+      return record.ownerId !== null && record.epoch === epoch ? [] : [partition];
+    });
+    if (fencedPartitions.length > 0) this.observer.onFenced(fencedPartitions);
+    const entries = releases.flatMap(({ partition, timerId, notificationId, members }) => {
+      if (fencedPartitions.includes(partition) || !this.timers.take(timerId)) return [];
+      const record = this.partition(partition);
+      const place = {
+        partition,
+        offset: record.nextOffset++,
+        directoryVersion: record.directoryVersion,
+        members: members.kind === "members" ? [...members.members] : null,
+        notificationId,
+      };
+      const row: LedgerRow = {
+        ...place,
+        state: members.kind === "all" ? "planned" : "open",
+        movesCount: 0,
+        sets: { ...EMPTY_SETS, ...(members.kind === "set" && { targeted: members.set }) },
+      };
+      record.ledger.push(row);
+      this.observer.onPlanned(row);
+      return { ...place, timerId };
+    });
+    return {
+      entries: entries.toSorted((a, b) => a.partition - b.partition || a.offset - b.offset),
+      fencedPartitions,
+    };
   }
 
   // --- directory ----------------------------------------------------------------------------
@@ -308,6 +354,11 @@ export function unavailable(operation: string, reason: string): Fault {
 
 export function isTargeted({ members, sets }: LedgerRow, index: number): boolean {
   return members === null ? Bitset.fromBytes(sets.targeted).has(index) : members.includes(index);
+}
+
+function isMoved({ members, sets }: LedgerRow, index: number): boolean {
+  const position = members === null ? index : members.indexOf(index);
+  return Bitset.fromBytes(sets.moved).has(position);
 }
 
 function isSame(known: RecipientRecord, change: RecipientChange): boolean {

@@ -130,6 +130,11 @@ export function createSimStore(
         deps.observer.onRefused(machine.name, written.fencedPartitions);
         return written;
       },
+      async releaseRows(_: string, releases: Parameters<Database["releaseRows"]>[0]) {
+        const released = await run("ledger.releaseRows", () => database.releaseRows(releases));
+        deps.observer.onRefused(machine.name, released.fencedPartitions);
+        return released;
+      },
     },
     timers: {
       async claim(_: string, options: Parameters<Database["timers"]["claim"]>[0]) {

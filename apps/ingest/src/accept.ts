@@ -4,7 +4,7 @@
 //        may be lost without loss: rows in Postgres stand for it.
 // Whom it means in which region: audiences.ts.
 import type { Bus } from "@carillon/bus";
-import type { Notification, NotificationRequest } from "@carillon/contracts";
+import { LIMITS, type Notification, type NotificationRequest } from "@carillon/contracts";
 import {
   assertNever,
   type Batcher,
@@ -105,6 +105,12 @@ export function createAcceptor(options: AcceptOptions, deps: AcceptDeps): Accept
     },
     drain: () => batcher.drain(),
     async accept(request) {
+      const aheadMs = (sendAtMsOf(request.request, clock.wallClockMs()) ?? 0) - clock.wallClockMs();
+      if (aheadMs > LIMITS.sendAtMaxSeconds * 1_000)
+        return invalidField(
+          "sendAt",
+          `must be at most ${LIMITS.sendAtMaxSeconds / 86_400} days ahead`,
+        );
       const pending = await pendingOf(request, options, deps);
       if ("kind" in pending) return problemOfAudience(pending);
       if (pending.item.remotes.length > 0 && !fitsBus(pending, bus.payloadMaxBytes))
@@ -160,15 +166,17 @@ async function pendingOf(
   if (found.kind !== "audiences") return found;
   const { audiences, unknownCount, exclude } = found;
   const acceptedAtMs = deps.clock.wallClockMs();
+  const sendAtMs = sendAtMsOf(request, acceptedAtMs);
   const notification: Notification = {
     id: createUuidV7(deps.clock, deps.random),
     tenantId,
     acceptedRegion: region,
     acceptedAtMs,
-    expiresAtMs: acceptedAtMs + request.ttlSeconds * 1_000,
+    expiresAtMs: (sendAtMs ?? acceptedAtMs) + request.ttlSeconds * 1_000,
     priority: request.priority,
     content: request.content,
     exclude,
+    ...(sendAtMs === undefined ? {} : { sendAtMs }),
   };
   const remotes = [...audiences].filter(([target]) => target !== region);
   const item: AcceptItem = {
@@ -184,6 +192,12 @@ async function pendingOf(
     },
   };
   return { item, notificationJson: JSON.stringify(notification) };
+}
+
+/** Undefined: at once. So is a time that has passed, since a repeat may come after it. */
+function sendAtMsOf({ sendAt }: NotificationRequest, nowMs: number): number | undefined {
+  const sendAtMs = sendAt === undefined ? nowMs : Date.parse(sendAt);
+  return sendAtMs > nowMs ? sendAtMs : undefined;
 }
 
 function fitsBus({ item, notificationJson }: Pending, maxBytes: number): boolean {

@@ -61,6 +61,7 @@ export function createStatuses(
       priority: notification.priority,
       targetRegions: isAcceptedHere ? [...targetRegions] : null,
       unknownCount: isAcceptedHere ? unknownCount : null,
+      ...(notification.sendAtMs === undefined ? {} : { sendAtMs: notification.sendAtMs }),
     };
     return { ...own, summary };
   };
@@ -138,6 +139,7 @@ function statusOf(
     acceptedAt: new Date(summary.acceptedAtMs).toISOString(),
     acceptedRegion: summary.acceptedRegion,
     priority: summary.priority,
+    ...(summary.sendAtMs === undefined ? {} : { sendAt: new Date(summary.sendAtMs).toISOString() }),
     state: regions.every(({ state }) => state === "finished") ? "finished" : "delivering",
     counts: { ...counts, unknown: summary.unknownCount ?? 0, pending: counts.targeted - terminal },
     regions,

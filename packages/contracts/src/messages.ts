@@ -169,11 +169,12 @@ export const statusSummarySchema = z.object({
   /** Target regions and unknown recipients: null where it was not accepted. */
   targetRegions: z.array(z.string()).nullable(),
   unknownCount: z.number().nullable(),
+  sendAtMs: z.number().optional(),
 });
 export type StatusSummary = z.infer<typeof statusSummarySchema>;
 
 export const statusReplySchema = z.object({
-  state: z.enum(["waiting", "planned", "delivering", "finished", "withheld"]),
+  state: z.enum(["waiting", "scheduled", "planned", "delivering", "finished", "withheld"]),
   counts: countsSchema,
   /** Null or absent: this region holds no copy. */
   summary: statusSummarySchema.nullish(),

@@ -56,7 +56,12 @@ export const notificationRequestSchema = z.strictObject({
   exclude: excludeSchema.optional(),
   content: localizedContentSchema,
   priority: z.enum(PRIORITIES).default("normal"),
+  /** From `sendAt`, where there is one. */
   ttlSeconds: z.int().min(1).max(LIMITS.ttlMaxSeconds).default(LIMITS.ttlDefaultSeconds),
+  /** Nobody is handed it before; how far ahead it may lie depends on now, and is checked with a clock. */
+  sendAt: z.iso
+    .datetime({ offset: true, error: "must be an instant such as 2026-12-24T09:00:00+01:00" })
+    .optional(),
   /** Answered with its plan; nothing is accepted. */
   dryRun: z.boolean().optional(),
 });
@@ -101,6 +106,8 @@ export const notificationSchema = z.object({
     z.custom<Content>((value) => typeof value === "object" && value !== null),
   ),
   exclude: z.array(z.string()),
+  /** Nobody is handed it before; absent: at once. */
+  sendAtMs: z.number().optional(),
 });
 export type Notification = z.infer<typeof notificationSchema>;
 
@@ -126,6 +133,16 @@ export const countsSchema = z.object({
   expired: z.number(),
   /** Terminal: the recipient's process crashed on it too often (dead-lettered). */
   failed: z.number(),
+  /** Terminal: stopped by the sender before it was handed out. */
+  cancelled: z.number().default(0), // this and the next three: absent in what an older build tells
+  /** Terminal: the recipient does not want this kind. */
+  optedOut: z.number().default(0),
+  /** Terminal: the recipient has had as many as the tenant allows. */
+  capped: z.number().default(0),
+  /** Terminal: a newer one of the same `collapseKey` took its place. */
+  collapsed: z.number().default(0),
+  /** Not terminal: targeted, and put off to a later time. */
+  deferred: z.number().default(0),
   /** Receipts, not terminal: seen by a session after `noDevice` or `unacked` was recorded. */
   receivedLate: z.number(),
   read: z.number(),
@@ -139,14 +156,20 @@ export const TERMINAL_COUNT_NAMES = [
   "unacked",
   "expired",
   "failed",
+  "cancelled",
+  "optedOut",
+  "capped",
+  "collapsed",
 ] as const satisfies readonly (keyof Counts)[];
 
 /**
  * State of a notification in one region. `waiting`: the region has not confirmed its copy yet.
+ * `scheduled`: everybody it is for waits for a later time, such as `sendAt`.
  * `withheld`: the home is hosted where the tenant's residency does not allow it; it goes on later.
  */
 export const REGION_STATES = [
   "waiting",
+  "scheduled",
   "planned",
   "delivering",
   "finished",
@@ -167,6 +190,7 @@ export interface NotificationStatus {
   readonly acceptedAt: string;
   readonly acceptedRegion: string;
   readonly priority: Priority;
+  readonly sendAt?: string; // ISO 8601
   /** `finished` when every target region is; otherwise `delivering`. */
   readonly state: "delivering" | "finished";
   readonly counts: Counts & { readonly unknown: number; readonly pending: number };

@@ -8,6 +8,7 @@ import type { LedgerEntry, Outcome, Receipt } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
 import type { GatewayPort, LedgerStore, TimerStore } from "./ports.ts";
 import type { TimerSetting } from "./timer-setting.ts";
+import type { Verdict } from "./verdict.ts";
 
 export interface DeliveryObserver extends TimerObserver {
   onFault(cause: unknown): void;
@@ -37,6 +38,8 @@ export interface DeliveryNodeDeps {
   readonly observer: DeliveryObserver;
   /** A partition serves now, or no longer: subscriptions and beats follow. */
   onServing(partition: number, isServing: boolean): void;
+  /** Asked whenever somebody would be handed something for the first time. Default: everything may be. */
+  verdictOf?(partition: Partition, index: number, entry: LedgerEntry): Verdict;
   /** The store refused a write: a higher epoch owns these. */
   onFenced(partitions: readonly number[]): void;
   /** A loop of it has ended by a bug. Default: an unhandled rejection. */
@@ -45,6 +48,7 @@ export interface DeliveryNodeDeps {
 
 export interface RecipientProcesses {
   readonly partition: number;
+  readonly epoch: number; // of the ownership
   readonly table: Partition["table"];
   /** Undefined: no such recipient in this partition. */
   slotOf(tenantId: string, recipientId: string): number | undefined;

@@ -22,6 +22,7 @@ import type {
   DeliveryStats,
   RecipientProcesses,
 } from "./delivery-node-api.ts";
+import { DeferredRows } from "./deferred-rows.ts";
 import { DurableTimers } from "./durable-timers.ts";
 import { EnvelopeCache } from "./envelope.ts";
 import { ExpansionWriter } from "./expansion-writer.ts";
@@ -30,6 +31,7 @@ import { Intake } from "./intake.ts";
 import type { LedgerEntry } from "./ledger-entry.ts";
 import { LedgerFlusher } from "./ledger-flusher.ts";
 import { loadPartitions } from "./load-partitions.ts";
+import { Outcomes } from "./outcomes.ts";
 import { Pacer } from "./pacer.ts";
 import { Partition } from "./partition.ts";
 import type { HeldPartition } from "./ports.ts";
@@ -37,6 +39,7 @@ import { ReceiptDesk } from "./receipt-desk.ts";
 import { createRecipientBehaviour } from "./recipient.ts";
 import { SessionDesk } from "./session-desk.ts";
 import { ThreadSlices } from "./thread-slices.ts";
+import { ALLOW } from "./verdict.ts";
 
 export class DeliveryNode {
   readonly #options: DeliveryNodeOptions;
@@ -52,7 +55,7 @@ export class DeliveryNode {
   readonly #flusher: LedgerFlusher;
   readonly #timers: DurableTimers<RecipientProcesses>;
   readonly #serving = new Set<number>();
-  readonly #onChanged: (partition: Partition, entry: LedgerEntry) => void;
+  readonly #outcomes: Outcomes;
   #isFlushDeferred = false;
   #sweepTimer: Timer | undefined;
   #isStopped = false;
@@ -106,6 +109,12 @@ export class DeliveryNode {
       partition.changed(entry);
       this.#flusher.schedule();
     };
+    const outcomes = new Outcomes({
+      onChanged,
+      onOutcome: observer.onOutcome.bind(observer),
+      verdictOf: deps.verdictOf?.bind(deps) ?? (() => ALLOW),
+    });
+    this.#outcomes = outcomes;
     this.#receipts = new ReceiptDesk({
       home,
       store,
@@ -124,6 +133,8 @@ export class DeliveryNode {
       outbox: this.#outbox,
       recoveryScanMax: limits.recoveryScanMax,
       receipts: this.#receipts,
+      outcomes,
+      flush: () => this.#flusher.flush(),
     });
     this.#flusher = new LedgerFlusher({
       store,
@@ -137,13 +148,26 @@ export class DeliveryNode {
       onFenced: (refused) => this.#fenced(refused),
       onFlushed: observer.onFlushed.bind(observer),
       onFault,
+      onMoved: (partition, entry, indexes) => {
+        if (entry.state === "closed") partition.closedOne(entry);
+        partition.tell(indexes, { kind: "changed" });
+      },
       onRoom: (partition) => {
         this.#receipts.written(partition);
         partition.trim();
         this.#intake.pump(partition);
       },
     });
-    this.#onChanged = onChanged;
+    const deferred = new DeferredRows({
+      home,
+      store,
+      clock,
+      intake: this.#intake,
+      rowsMax: limits.flushRowsMax,
+      partitionOf: (partition) => this.#loaded(partition),
+      isHeld: ({ partition, epoch }) => this.#held.get(partition) === epoch,
+      onFenced: (refused) => this.#fenced(refused),
+    });
     this.#timers = new DurableTimers({
       home,
       store: deps.timers,
@@ -151,7 +175,7 @@ export class DeliveryNode {
       random,
       limits: limits.timers,
       storeRetry: limits.retry,
-      handlers: deps.timerHandlers ?? [],
+      handlers: [deferred.handler, ...(deps.timerHandlers ?? [])],
       servedOf: (partition) => this.processesOf(partition),
       isHeld: ({ partition, epoch }) => this.#held.get(partition) === epoch,
       onFenced: (refused) => this.#fenced(refused),
@@ -330,6 +354,7 @@ export class DeliveryNode {
     const { table, directory, epoch } = served;
     return {
       partition,
+      epoch,
       table,
       slotOf: (tenantId, recipientId) => directory.indexOf(tenantId, recipientId),
       timers: {
@@ -391,7 +416,7 @@ export class DeliveryNode {
   }
 
   #createTable(partition: Partition): Partition["table"] {
-    const { runtime, clock, observer } = this.#deps;
+    const { runtime, clock } = this.#deps;
     return runtime.createTable({
       name: `${this.#options.home}/${partition.partition}`,
       keyOf: (index) => partition.directory.keyOf(index),
@@ -400,8 +425,7 @@ export class DeliveryNode {
         clock,
         outbox: this.#outbox,
         limits: this.#limits,
-        onChanged: this.#onChanged,
-        onOutcome: observer.onOutcome.bind(observer),
+        outcomes: this.#outcomes,
       }),
     });
   }

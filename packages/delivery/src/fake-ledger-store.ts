@@ -5,6 +5,7 @@ import type { Notification, RegionAudience } from "@carillon/contracts";
 import { assert, Bitset, Fault } from "@carillon/kernel";
 import { Envelope } from "./envelope.ts";
 import { LedgerEntry } from "./ledger-entry.ts";
+import type { MemoryTimers } from "./memory-timers.ts";
 import {
   type DirectoryRow,
   EMPTY_SETS,
@@ -12,6 +13,8 @@ import {
   type LedgerStore,
   type LedgerUpdate,
   type PartitionHead,
+  type Release,
+  type Released,
   type StoredNotification,
   type WriteOutcome,
 } from "./ports.ts";
@@ -47,6 +50,7 @@ export function entryOf(options: {
     members,
     notificationId: notification.id,
     state: "open",
+    movesCount: 0,
     sets: EMPTY_SETS,
   };
   return new LedgerEntry(row, new Envelope(notification, null));
@@ -60,6 +64,8 @@ export class FakeLedgerStore implements LedgerStore {
   /** Every write that was taken, in order. */
   readonly written: LedgerUpdate[] = [];
   fencedCount = 0;
+  /** Where those who are put off wait; undefined: nobody is. */
+  timers: MemoryTimers | undefined;
   /** Calls that are still to fail. */
   failuresLeft = 0;
 
@@ -79,6 +85,7 @@ export class FakeLedgerStore implements LedgerStore {
       members,
       notificationId: notification.id,
       state: members === null ? "planned" : "open",
+      movesCount: 0,
       sets: EMPTY_SETS,
     };
     this.rows.set(`${partition}/${row.offset}`, row);
@@ -218,10 +225,35 @@ export class FakeLedgerStore implements LedgerStore {
       const key = `${update.partition}/${update.offset}`;
       const row = this.rows.get(key);
       if (row === undefined) continue;
-      this.rows.set(key, { ...row, state: update.state, sets: update.sets });
+      this.timers?.putMoves(update, row, "acme");
+      const movesCount = update.moves?.count ?? row.movesCount;
+      this.rows.set(key, { ...row, state: update.state, movesCount, sets: update.sets });
       this.written.push(update);
     }
     return { fencedPartitions: [...fenced] };
+  }
+
+  async releaseRows(_home: string, releases: readonly Release[]): Promise<Released> {
+    this.#mayFail();
+    const isFenced = ({ partition, epoch }: Release): boolean =>
+      (this.epochs.get(partition) ?? epoch) !== epoch;
+    const taken = releases.filter((one) => !isFenced(one) && this.timers?.take(one.timerId));
+    const entries = taken.map(({ partition, timerId, notificationId, members }) => {
+      const row: LedgerRow = {
+        partition,
+        offset: this.#nextOffset(partition),
+        directoryVersion: this.#directoryVersion(partition),
+        members: members.kind === "members" ? [...members.members] : null,
+        notificationId,
+        state: members.kind === "all" ? "planned" : "open",
+        movesCount: 0,
+        sets: { ...EMPTY_SETS, ...(members.kind === "set" && { targeted: members.set }) },
+      };
+      this.rows.set(`${partition}/${row.offset}`, row);
+      return { ...row, timerId };
+    });
+    const fencedPartitions = [...new Set(releases.filter(isFenced).map((one) => one.partition))];
+    return { entries, fencedPartitions };
   }
 
   #mayFail(): void {

@@ -12,6 +12,7 @@ export { localeFor } from "./envelope.ts";
 export type { Outcome, Receipt } from "./ledger-entry.ts";
 export type { TimerSetting } from "./timer-setting.ts";
 export { MemoryTimers } from "./memory-timers.ts";
+export { EMPTY_SETS } from "./ports.ts";
 export type {
   ClaimedTimer,
   DirectoryRow,

@@ -76,6 +76,16 @@ export class Intake {
     }
   }
 
+  /** Rows that this owner has put into the ledger itself; should one be missed, the sweep finds it. */
+  onRows(rows: readonly LedgerRow[], partitionOf: (n: number) => Partition | undefined): void {
+    void this.entriesOf(rows).then((entries) => {
+      for (const entry of entries) {
+        const partition = partitionOf(entry.partition);
+        if (partition !== undefined) this.#takeEntry(partition, entry);
+      }
+    }, this.#deps.onFault.bind(this.#deps));
+  }
+
   /** Rows that a new owner found unfinished. `onBegun`: the pacer has them, or memory is full. */
   begin(partition: Partition, unclosed: readonly LedgerEntry[], onBegun: () => void): void {
     const lane = this.#laneOf(partition);
@@ -168,18 +178,22 @@ export class Intake {
   #take(partition: Partition, row: PokeEntry, envelope: Envelope): void {
     if (row.offset <= partition.knownOffset) return; // a repeat
     if (row.members === null && envelope.audience === null) return; // the sweep reads it whole
+    this.#takeEntry(partition, new LedgerEntry(rowOfPoke(row, envelope), envelope));
+  }
+
+  #takeEntry(partition: Partition, entry: LedgerEntry): void {
+    if (entry.offset <= partition.knownOffset) return; // a repeat
     const lane = this.#laneOf(partition);
-    const entry = new LedgerEntry(rowOfPoke(row, envelope), envelope);
     const isFull = partition.incoming.length >= this.#deps.limits.incomingMax;
-    if (row.offset === partition.knownOffset + 1 && !isFull && !lane.isReading) {
-      partition.knownOffset = row.offset;
+    if (entry.offset === partition.knownOffset + 1 && !isFull && !lane.isReading) {
+      partition.knownOffset = entry.offset;
       partition.incoming.push(entry);
       this.#takeEarly(partition);
       this.pump(partition);
       return;
     }
     if (isFull || lane.early.size >= this.#deps.limits.incomingMax) return; // the sweep finds it
-    lane.early.set(row.offset, entry);
+    lane.early.set(entry.offset, entry);
     if (lane.isReading || lane.isWaiting) return;
     lane.isWaiting = true;
     this.#deps.clock.setTimer(this.#deps.limits.reorderMaxMs, () => {
@@ -295,7 +309,7 @@ function expand(partition: Partition, entry: LedgerEntry): void {
 /** As the row stands in the database just after the commit (ADR 0003). */
 function rowOfPoke(entry: PokeEntry, { notification }: Envelope): LedgerRow {
   const { members } = entry;
-  const row = { ...entry, notificationId: notification.id, sets: EMPTY_SETS };
+  const row = { ...entry, notificationId: notification.id, movesCount: 0, sets: EMPTY_SETS };
   if (members === null) return { ...row, state: "planned" };
   if (members.length <= LIMITS.smallAudienceMax) return { ...row, state: "open" };
   const sets = { ...EMPTY_SETS, targeted: Bitset.of(members).toBytes() };

@@ -2,10 +2,14 @@
 // One ledger row in its owner's memory: who is targeted, and what became of each of them.
 //   DL1  A recipient has at most one terminal outcome per notification (D2): the first one stays.
 //   DL2  A small audience stores bits by position in `members`, a large one by index (ADR 0003).
-//   DL3  `closed` exactly when every targeted recipient is terminal.
+//   DL3  `closed` exactly when every targeted recipient is terminal, or goes on in another row.
+//   DL4  Who is put off leaves the row when that is written, and not before: until then he has no outcome
+//        in it, and can get none (ADR 0022).
+import { type DeferReason, type DeferredMembers, LIMITS } from "@carillon/contracts";
 import { assert, Bitset } from "@carillon/kernel";
 import type { Envelope } from "./envelope.ts";
 import type { LedgerRow, LedgerRowState, LedgerSetName, LedgerUpdate } from "./ports.ts";
+import { RowMoves } from "./row-moves.ts";
 
 export const TERMINAL_SETS = [
   "deliveredSocket",
@@ -13,8 +17,16 @@ export const TERMINAL_SETS = [
   "unacked",
   "expired",
   "failed",
+  "cancelled",
+  "optedOut",
+  "capped",
+  "collapsed",
 ] as const satisfies readonly LedgerSetName[];
 export type Outcome = (typeof TERMINAL_SETS)[number];
+
+/** Not handed, on purpose: no session is sent it any more. */
+const SUPPRESSED_SETS = ["cancelled", "optedOut", "capped", "collapsed"] as const;
+export type Suppression = (typeof SUPPRESSED_SETS)[number];
 
 export const RECEIPT_SETS = [
   "receivedLate",
@@ -23,7 +35,7 @@ export const RECEIPT_SETS = [
 ] as const satisfies readonly LedgerSetName[];
 export type Receipt = (typeof RECEIPT_SETS)[number];
 
-const SET_NAMES = ["targeted", ...TERMINAL_SETS, ...RECEIPT_SETS] as const;
+const SET_NAMES = ["targeted", ...TERMINAL_SETS, "moved", ...RECEIPT_SETS] as const;
 
 export class LedgerEntry {
   readonly partition: number;
@@ -47,8 +59,11 @@ export class LedgerEntry {
   #changesWritten = 0;
   /** By position, as far as somebody asks (SD4); undefined: nobody. */
   #sent: Bitset | undefined;
+  /** Undefined: nobody was put off here. */
+  #moves: RowMoves | undefined;
+  readonly #movesCount: number; // when this owner read the row
   #targetedCount: number;
-  #terminalCount: number;
+  #terminalCount: number; // those who have moved, too
   #isExpansionPending = false;
 
   constructor(row: LedgerRow, envelope: Envelope) {
@@ -61,7 +76,8 @@ export class LedgerEntry {
     this.#sets = Object.fromEntries(
       SET_NAMES.map((name) => [name, Bitset.fromBytes(row.sets[name])]),
     ) as Record<LedgerSetName, Bitset>;
-    for (const name of TERMINAL_SETS) this.#terminal.or(this.#sets[name]);
+    for (const name of [...TERMINAL_SETS, "moved"] as const) this.#terminal.or(this.#sets[name]);
+    this.#movesCount = row.movesCount;
     this.#targetedCount = row.members?.length ?? this.#sets.targeted.count();
     this.#terminalCount = this.#terminal.count();
     if (this.#terminalCount > 0) this.#terminalBefore = this.#terminal.clone();
@@ -99,8 +115,15 @@ export class LedgerEntry {
     this.#state = this.#targetedCount === 0 ? "closed" : "open";
   }
 
+  /** It is for the recipient, in this row. */
   isTargeted(index: number): boolean {
-    return this.#positionOf(index) >= 0;
+    const position = this.#positionOf(index);
+    return position >= 0 && !this.#sets.moved.has(position);
+  }
+
+  isSuppressed(index: number): boolean {
+    const position = this.#positionOf(index);
+    return position >= 0 && SUPPRESSED_SETS.some((name) => this.#sets[name].has(position));
   }
 
   /** Targeted and without an outcome. */
@@ -123,13 +146,29 @@ export class LedgerEntry {
   /** False, and nothing changes, when the recipient is not targeted or terminal already (DL1). */
   record(index: number, outcome: Outcome): boolean {
     const position = this.#positionOf(index);
-    if (position < 0 || !this.#terminal.add(position)) return false;
+    if (position < 0 || this.#moves?.has(position) === true) return false; // DL4
+    if (!this.#terminal.add(position)) return false;
     this.#sets[outcome].add(position);
     (this.#unwritten ??= new Bitset()).add(position);
     this.#terminalCount++;
     this.#changed();
     if (this.pendingCount === 0) this.#state = "closed"; // DL3
     return true;
+  }
+
+  /** Put off: he goes on in a later row. False when he has an outcome, or is put off already. */
+  defer(index: number, untilMs: number, reason: DeferReason): boolean {
+    const position = this.#positionOf(index);
+    if (position < 0 || this.#terminal.has(position)) return false;
+    this.#moves ??= new RowMoves(this.#movesCount);
+    if (!this.#moves.add(position, untilMs, reason)) return false;
+    this.#changed();
+    return true;
+  }
+
+  /** Put off, and not known to be written (DL4). */
+  isMoving(index: number): boolean {
+    return this.#moves?.has(this.#positionOf(index)) === true;
   }
 
   /** A receipt changes no outcome. False when there was one, or the recipient is not targeted. */
@@ -173,11 +212,20 @@ export class LedgerEntry {
     this.#changesBeingWritten = this.#changesCount;
     this.#beingWritten = this.#unwritten;
     this.#unwritten = undefined;
+    this.#moves?.writeBegins();
   }
 
-  writeSucceeded(): void {
+  /** By index, who has left the row with it (DL4); undefined: nobody. */
+  writeSucceeded(): Bitset | undefined {
     this.#changesWritten = this.#changesBeingWritten;
     this.#beingWritten = undefined;
+    const left = this.#moves?.writeSucceeded();
+    if (left === undefined) return undefined;
+    this.#sets.moved.or(left);
+    this.#terminal.or(left);
+    this.#terminalCount += left.count();
+    if (this.pendingCount === 0) this.#state = "closed"; // as it was written
+    return this.#indexesOf(left);
   }
 
   /** It may be in the database, or not. */
@@ -193,6 +241,7 @@ export class LedgerEntry {
     const position = this.#positionOf(index);
     if (position < 0 || !this.#terminal.has(position)) return false;
     if (this.#terminalBefore?.has(position) === true) return false;
+    if (this.#sets.moved.has(position) || this.isSuppressed(index)) return false;
     const { deliveredSocket, failed, receivedLate } = this.#sets;
     return !deliveredSocket.has(position) && !failed.has(position) && !receivedLate.has(position);
   }
@@ -202,7 +251,38 @@ export class LedgerEntry {
       SET_NAMES.map((name) => [name, this.#sets[name].toBytes()]),
     ) as unknown as Record<LedgerSetName, Uint8Array>;
     const { partition, offset } = this;
-    return { partition, epoch, offset, state: this.#state, sets };
+    const update = { partition, epoch, offset, state: this.#state, sets };
+    const batch = this.#moves?.batch;
+    if (batch === undefined) return update;
+    const { count, groups, positions } = batch;
+    const moved = this.#sets.moved.clone().or(positions).toBytes();
+    const isLast = this.pendingCount === positions.count();
+    return {
+      ...update,
+      ...(isLast ? { state: "closed" } : {}),
+      sets: { ...sets, moved },
+      moves: {
+        count,
+        rows: groups.map(({ untilMs, reason, positions: those }) => ({
+          untilMs,
+          reason,
+          members: this.#membersOf(those),
+        })),
+      },
+    };
+  }
+
+  #membersOf(positions: Bitset): DeferredMembers {
+    const indexes = this.#indexesOf(positions);
+    const count = indexes.count();
+    if (count <= LIMITS.smallAudienceMax) return { kind: "members", members: indexes.toArray() };
+    return { kind: "set", set: indexes.toBytes(), count };
+  }
+
+  #indexesOf(positions: Bitset): Bitset {
+    const { members } = this;
+    if (members === null) return positions;
+    return Bitset.of(members.filter((_, position) => positions.has(position)));
   }
 
   #changed(): void {

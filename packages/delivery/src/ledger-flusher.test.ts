@@ -36,6 +36,7 @@ function start() {
     onFenced: () => undefined,
     onFlushed: () => undefined,
     onFault: (cause) => log.push(`fault ${String(cause)}`),
+    onMoved: () => undefined,
     onRoom: () => undefined,
   });
   const run = (name: string): void =>

@@ -8,6 +8,7 @@
 import {
   backoffDelayMs,
   type BackoffOptions,
+  type Bitset,
   type Clock,
   Fault,
   type Random,
@@ -28,6 +29,8 @@ export interface LedgerFlusherDeps {
   onFenced(refused: readonly HeldPartition[]): void;
   onFlushed(result: { rowCount: number; durationMs: number }): void;
   onFault(cause: unknown): void;
+  /** Those who were put off have left the row (DL4). */
+  onMoved(partition: Partition, entry: LedgerEntry, indexes: Bitset): void;
   /** After a write: closed entries may leave memory, waiting ones may come in. */
   onRoom(partition: Partition): void;
 }
@@ -108,10 +111,15 @@ export class LedgerFlusher {
       const updates = taken.map(({ partition, entry }) => entry.toUpdate(partition.epoch));
       const { fencedPartitions } = await store.writeRows(home, updates);
       this.#failuresCount = 0;
-      for (const { entry } of taken) entry.writeSucceeded();
+      const moved = taken.flatMap(({ partition, entry }) => {
+        const indexes = entry.writeSucceeded();
+        return indexes === undefined ? [] : [{ partition, entry, indexes }];
+      });
       if (fencedPartitions.length > 0) this.#deps.onFenced(refusedOf(updates, fencedPartitions)); // LF2
       const durationMs = clock.monotonicMs() - startedAtMs;
       this.#deps.onFlushed({ rowCount: taken.length, durationMs });
+      for (const { partition, entry, indexes } of moved)
+        if (!partition.isLost) this.#deps.onMoved(partition, entry, indexes);
       for (const partition of new Set(taken.map((one) => one.partition)))
         this.#deps.onRoom(partition);
       return true;

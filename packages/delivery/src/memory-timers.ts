@@ -1,8 +1,17 @@
 // packages/delivery/src/memory-timers.ts
 // What the statements on the table of timers do, in memory: for tests of this package, and as the
 // simulation's database, which test/sim holds to packages/store on a real Postgres.
+import { deferredPayloadOf, ROW_TIMER_KIND } from "@carillon/contracts";
 import { assert } from "@carillon/kernel";
-import type { ClaimedTimer, TimerChange, TimerClaim, TimerStore, WriteOutcome } from "./ports.ts";
+import type {
+  ClaimedTimer,
+  LedgerRow,
+  LedgerUpdate,
+  TimerChange,
+  TimerClaim,
+  TimerStore,
+  WriteOutcome,
+} from "./ports.ts";
 
 interface Row extends Omit<ClaimedTimer, "lateMs" | "attemptCount"> {
   dueAtMs: number;
@@ -67,6 +76,35 @@ export class MemoryTimers {
     return { fencedPartitions: fenced };
   }
 
+  /** As the statements that put rows off: one that is there already stays. */
+  put(row: Omit<Row, "id" | "attemptCount" | "buriedReason">): void {
+    const place = placeOf(row);
+    if (this.rows.has(place)) return;
+    const id = ++this.#lastId;
+    this.rows.set(place, { ...row, id, attemptCount: 0, buriedReason: undefined });
+  }
+
+  /** As a flush does with those whom it puts off: once per count of them (ST33). */
+  putMoves(update: LedgerUpdate, before: LedgerRow, tenantId: string): void {
+    const { partition, offset, moves } = update;
+    if (moves === undefined || before.movesCount >= moves.count) return;
+    for (const [place, row] of moves.rows.entries())
+      this.put({
+        partition,
+        kind: ROW_TIMER_KIND,
+        key: `${before.notificationId}/${offset}.${moves.count}.${place}`,
+        tenantId,
+        dueAtMs: row.untilMs,
+        payload: { ...deferredPayloadOf(row), notificationId: before.notificationId },
+      });
+  }
+
+  /** As a release does (ST34); false: it is not there any more. */
+  take(id: number): boolean {
+    for (const [place, row] of this.rows) if (row.id === id) return this.rows.delete(place);
+    return false;
+  }
+
   #apply(change: TimerChange): void {
     const nowMs = this.#nowMs();
     const place = placeOf(change);
@@ -87,6 +125,6 @@ export class MemoryTimers {
   }
 }
 
-function placeOf({ partition, kind, key }: TimerChange): string {
+function placeOf({ partition, kind, key }: Pick<Row, "partition" | "kind" | "key">): string {
   return JSON.stringify([partition, kind, key]); // either may hold any separator
 }

@@ -167,6 +167,12 @@ export class Partition {
     this.#keepAsTail(entry);
   }
 
+  /** Who is refused it is looked at again by the sweep. `indexes` is the caller's no more. */
+  tell(indexes: Bitset, event: RecipientEvent): void {
+    if (!this.spilled.isEmpty) indexes.andNot(this.spilled);
+    this.table.castEach(indexes, event, (index) => void this.spilled.add(index));
+  }
+
   takeDirty(countMax: number): LedgerEntry[] {
     const taken: LedgerEntry[] = [];
     for (const entry of this.#dirty) {

@@ -1,7 +1,14 @@
 // packages/delivery/src/ports.ts
 // What delivery needs of the outside. `packages/store`, `packages/bus` and `packages/cluster`
 // have these shapes; only an app's main.ts joins them (DESIGN §3).
-import type { Deliver, Notification, PokeEntry, RegionAudience } from "@carillon/contracts";
+import type {
+  DeferredMembers,
+  DeferredRow,
+  Deliver,
+  Notification,
+  PokeEntry,
+  RegionAudience,
+} from "@carillon/contracts";
 
 /** One recipient in a partition's index. `version`: the partition's directory version it got. */
 export interface DirectoryRow {
@@ -29,6 +36,11 @@ export interface LedgerSets {
   readonly unacked: Uint8Array;
   readonly expired: Uint8Array;
   readonly failed: Uint8Array;
+  readonly cancelled: Uint8Array;
+  readonly optedOut: Uint8Array;
+  readonly capped: Uint8Array;
+  readonly collapsed: Uint8Array;
+  readonly moved: Uint8Array; // put off: it goes on in another row
   readonly receivedLate: Uint8Array;
   readonly read: Uint8Array;
   readonly acknowledged: Uint8Array;
@@ -39,6 +51,7 @@ export interface LedgerRow extends PokeEntry {
   readonly notificationId: string;
   readonly state: LedgerRowState;
   readonly sets: LedgerSets;
+  readonly movesCount: number; // writes that put somebody off
 }
 
 /** A notification as a home region keeps it, with whom it is meant for there. */
@@ -63,6 +76,19 @@ export interface LedgerUpdate extends HeldPartition {
   readonly offset: number;
   readonly state: LedgerRowState;
   readonly sets: LedgerSets;
+  /** Those whom it puts off. `count`: of such writes of this row, this one included. */
+  readonly moves?: { readonly count: number; readonly rows: readonly DeferredRow[] };
+}
+
+export interface Release extends HeldPartition {
+  readonly timerId: number; // of the timer that stands for the row
+  readonly notificationId: string;
+  readonly members: DeferredMembers;
+}
+
+export interface Released extends WriteOutcome {
+  /** What was released or cancelled before is not among them. */
+  readonly entries: readonly (PokeEntry & { readonly timerId: number })[];
 }
 
 /** Partitions whose rows were refused because another owner has a higher epoch (D4). */
@@ -115,6 +141,8 @@ export interface LedgerStore {
   ): Promise<void>;
   /** Sets and state of rows, replaced; refused per partition by the fence, in one statement. */
   writeRows(home: string, updates: readonly LedgerUpdate[]): Promise<WriteOutcome>;
+  /** Gives rows that waited the next offsets of their partitions, once; one epoch per partition. */
+  releaseRows(home: string, releases: readonly Release[]): Promise<Released>;
 }
 
 /** By the database's clock: an instant, or so long from now. */
@@ -182,6 +210,11 @@ export const EMPTY_SETS: LedgerSets = {
   unacked: NOBODY,
   expired: NOBODY,
   failed: NOBODY,
+  cancelled: NOBODY,
+  optedOut: NOBODY,
+  capped: NOBODY,
+  collapsed: NOBODY,
+  moved: NOBODY,
   receivedLate: NOBODY,
   read: NOBODY,
   acknowledged: NOBODY,

@@ -1,23 +1,31 @@
 // packages/delivery/src/recipient-decision.test.ts
-// Goal: RD1–RD3, D2. Method: a table of (state, event, situation) → effects, then random histories.
+// Goal: RD1–RD4, D2. Method: a table of (state, event, situation) → effects, then random histories.
 import { expect, test } from "vitest";
 import { entryOf } from "./fake-ledger-store.ts";
+import type { LedgerEntry } from "./ledger-entry.ts";
 import {
   decide,
   type Pending,
   type RecipientEvent,
   type RecipientSituation,
 } from "./recipient-decision.ts";
+import { ALLOW, type Verdict } from "./verdict.ts";
 
 const situation: RecipientSituation = {
   nowMs: 1_000,
   wallClockMs: 0,
   hasSession: true,
+  sentOffset: 0,
   ackedOffset: 0,
   graceEndsAtMs: 0,
   ackMaxMs: 30_000,
   resendMax: 3,
+  verdictOf: () => ALLOW,
 };
+const quiet: Verdict = { kind: "defer", untilMs: 77, reason: "quiet" };
+const only = (offset: number, verdict: Verdict) => ({
+  verdictOf: (asked: LedgerEntry) => (asked.offset === offset ? verdict : ALLOW),
+});
 const entry = (offset: number, expiresAtMs = 1e9) => entryOf({ offset, members: [0], expiresAtMs });
 const pending = (offset: number, sendCount: number, dueAtMs = 31_000): Pending => ({
   entry: entry(offset),
@@ -141,15 +149,96 @@ const rows: Row[] = [
     left: ["3×1@31000", "5×1@31000", "8×1@31000"],
     timerMs: 30_000,
   },
+  {
+    name: "RD4 — what may not be handed yet is put off, with a session",
+    event: { kind: "entry", entry: entry(5) },
+    situation: { verdictOf: () => quiet },
+    effects: ["defer 5 until 77"],
+    left: ["5×0@Infinity moving"],
+    timerMs: undefined,
+  },
+  {
+    name: "RD4 — and without one, when the grace is over and not before",
+    state: [pending(4, 0, 0)],
+    event: { kind: "due" },
+    situation: { hasSession: false, graceEndsAtMs: 9_000, verdictOf: () => quiet },
+    effects: [],
+    left: ["4×0@9000"],
+    timerMs: 8_000,
+  },
+  {
+    name: "RD4 — the grace is over: put off, not given up",
+    state: [pending(4, 0, 0)],
+    event: { kind: "due" },
+    situation: { hasSession: false, verdictOf: () => quiet },
+    effects: ["defer 4 until 77"],
+    left: ["4×0@Infinity moving"],
+    timerMs: undefined,
+  },
+  {
+    name: "RD4 — nothing unsent passes one that is on its way elsewhere; what was sent goes on",
+    state: [pending(3, 1), { ...pending(4, 0), isMoving: true }],
+    event: { kind: "entry", entry: entry(5) },
+    effects: [],
+    left: ["3×1@31000", "4×0@Infinity moving", "5×0@Infinity"],
+    timerMs: 30_000,
+  },
+  {
+    name: "RD4 — when it has left, those behind it are sent",
+    state: [pending(5, 0, Infinity), pending(6, 0, Infinity)],
+    event: { kind: "changed" },
+    effects: ["send 5", "send 6"],
+    left: ["5×1@31000", "6×1@31000"],
+    timerMs: 30_000,
+  },
+  {
+    name: "RD4 — what is on a socket already is not asked about",
+    state: [pending(4, 1)],
+    event: { kind: "entry", entry: entry(5) },
+    situation: { sentOffset: 5, verdictOf: () => quiet },
+    effects: ["send 5"],
+    left: ["4×1@31000", "5×1@31000"],
+    timerMs: 30_000,
+  },
+  {
+    name: "RD4 — what was sent and came to nothing is unacked, whatever may be now",
+    state: [pending(4, 2, 0)],
+    event: { kind: "closed" },
+    situation: { hasSession: false, verdictOf: () => quiet },
+    effects: ["unacked 4"],
+    left: [],
+    timerMs: undefined,
+  },
+  {
+    name: "RD4 — what may not be handed at all has that outcome, and the next is sent",
+    state: [pending(4, 0, 0)],
+    event: { kind: "entry", entry: entry(5) },
+    situation: only(4, { kind: "suppress", outcome: "cancelled" }),
+    effects: ["cancelled 4", "send 5"],
+    left: ["5×1@31000"],
+    timerMs: 30_000,
+  },
+  {
+    name: "RD4 — who has it by his place has it, and is not put off",
+    event: { kind: "entry", entry: entry(5) },
+    situation: { ackedOffset: 5, verdictOf: () => quiet },
+    effects: ["deliveredSocket 5"],
+    left: [],
+    timerMs: undefined,
+  },
 ];
 
 test.each(rows)("$name", (row) => {
   const decision = decide(row.state ?? [], row.event, { ...situation, ...row.situation });
   const effects = decision.effects.map((effect) => {
     if (effect.kind === "outcome") return `${effect.outcome} ${effect.entry.offset}`;
+    if (effect.kind === "defer") return `defer ${effect.entry.offset} until ${effect.untilMs}`;
     return `${effect.isResend ? "resend" : "send"} ${effect.entry.offset}`;
   });
-  const left = decision.state.map((one) => `${one.entry.offset}×${one.sendCount}@${one.dueAtMs}`);
+  const left = decision.state.map(
+    ({ entry: { offset }, sendCount, dueAtMs, isMoving }) =>
+      `${offset}×${sendCount}@${dueAtMs}${isMoving === true ? " moving" : ""}`,
+  );
   expect({ effects, left, timerMs: decision.timerMs }).toEqual({
     effects: row.effects,
     left: row.left,

@@ -3,14 +3,20 @@
 //   RD1  Notifications are sent in offset order; one that was not sent is not passed (D3).
 //   RD2  An outcome is decided once per pending notification, and the notification is then
 //        forgotten (D2).
+//   RD4  Whether it may be handed is asked when it would be sent first, or given up unsent. What is put off
+//        waits for its write, and nothing unsent passes it meanwhile (DL4).
 //   RD3  Nothing waits without a limit: an ack `ackMaxMs`, resends `resendMax`, a session that may
 //        come back `graceMs`, everything the notification's expiry.
+import type { DeferReason } from "@carillon/contracts";
 import type { LedgerEntry, Outcome } from "./ledger-entry.ts";
+import type { Verdict } from "./verdict.ts";
 
 export interface Pending {
   readonly entry: LedgerEntry;
   readonly sendCount: number; // 0: no session has had it
   readonly dueAtMs: number; // monotonic: resend, or give up
+  /** Put off; it leaves when that is written. */
+  readonly isMoving?: boolean;
 }
 
 /** Ascending by offset. A recipient without pending notifications has no state at all. */
@@ -26,18 +32,24 @@ export type RecipientEvent =
   | { readonly kind: "acked"; readonly offset: number }
   /** The mailbox had been full: these are all that are open for the recipient. */
   | { readonly kind: "resume"; readonly entries: readonly LedgerEntry[] }
+  /** What was put off has been written, or what may be done with a notification has changed. */
+  | { readonly kind: "changed" }
   | { readonly kind: "due" };
 
 export interface RecipientSituation {
   readonly nowMs: number; // monotonic
   readonly wallClockMs: number; // for expiry
   readonly hasSession: boolean;
+  /** Up to it a session has been sent everything, maybe by an earlier owner; 0: nothing. */
+  readonly sentOffset: number;
   /** Highest cumulative ack of a session; 0: none. */
   readonly ackedOffset: number;
   /** Until then a session may come back: monotonic; at or before nowMs: no grace. */
   readonly graceEndsAtMs: number;
   readonly ackMaxMs: number;
   readonly resendMax: number;
+  /** RD4 */
+  verdictOf(entry: LedgerEntry): Verdict;
 }
 
 export type Effect =
@@ -48,6 +60,12 @@ export type Effect =
       readonly outcome: Outcome;
       /** A session has had it. */
       readonly isSent: boolean;
+    }
+  | {
+      readonly kind: "defer";
+      readonly entry: LedgerEntry;
+      readonly untilMs: number; // wall clock
+      readonly reason: DeferReason;
     };
 
 export interface Decision {
@@ -65,9 +83,15 @@ export function decide(
 ): Decision {
   const effects: Effect[] = [];
   const next: Pending[] = [];
+  let isBlocked = false; // by one that is on its way elsewhere
   for (const pending of merge(state, event)) {
-    const kept = decideOne(pending, event, now, effects);
-    if (kept !== undefined) next.push(kept);
+    const isWaiting: boolean = pending.isMoving === true || (isBlocked && pending.sendCount === 0);
+    const kept: Pending | undefined = isWaiting
+      ? { ...pending, dueAtMs: Infinity }
+      : decideOne(pending, event, now, effects);
+    if (kept === undefined) continue;
+    isBlocked ||= kept.isMoving === true;
+    next.push(kept);
   }
   return { state: next, effects, timerMs: timerOf(next, now) };
 }
@@ -87,16 +111,30 @@ function decideOne(
     effects.push({ kind: "send", entry, isResend });
     return { entry, sendCount: pending.sendCount + 1, dueAtMs: now.nowMs + now.ackMaxMs };
   };
+  /** RD4. Undefined: it may be handed. */
+  const heldBack = (): { readonly kept: Pending | undefined } | undefined => {
+    if (pending.sendCount > 0 || entry.offset <= now.sentOffset) return undefined;
+    const verdict = now.verdictOf(entry);
+    if (verdict.kind === "allow") return undefined;
+    if (verdict.kind === "suppress") return { kept: finish(verdict.outcome) };
+    effects.push({ kind: "defer", entry, untilMs: verdict.untilMs, reason: verdict.reason });
+    return { kept: { ...pending, isMoving: true, dueAtMs: Infinity } };
+  };
   const ackedOffset = event.kind === "acked" ? event.offset : now.ackedOffset;
   if (entry.offset <= ackedOffset) return finish("deliveredSocket");
   if (entry.envelope.notification.expiresAtMs <= now.wallClockMs) return finish("expired");
   if (now.hasSession) {
-    if (pending.sendCount === 0) return send(false);
+    if (pending.sendCount === 0) {
+      const held = heldBack();
+      return held === undefined ? send(false) : held.kept;
+    }
     if (event.kind === "opened") return { ...pending, dueAtMs: now.nowMs + now.ackMaxMs };
     if (event.kind !== "due" || pending.dueAtMs > now.nowMs) return pending;
     return pending.sendCount > now.resendMax ? finish("unacked") : send(true);
   }
   if (now.graceEndsAtMs > now.nowMs) return { ...pending, dueAtMs: now.graceEndsAtMs };
+  const held = heldBack();
+  if (held !== undefined) return held.kept;
   return finish(pending.sendCount === 0 ? "noDevice" : "unacked");
 }
 
@@ -122,7 +160,8 @@ function unsent(entry: LedgerEntry): Pending {
 
 function timerOf(state: RecipientState, now: RecipientSituation): number | undefined {
   let timerMs: number | undefined;
-  for (const { entry, dueAtMs } of state) {
+  for (const { entry, dueAtMs, isMoving } of state) {
+    if (isMoving === true) continue; // its write tells
     const expiryMs = entry.envelope.notification.expiresAtMs - now.wallClockMs;
     const delayMs = Math.max(1, Math.min(dueAtMs - now.nowMs, expiryMs));
     timerMs = timerMs === undefined ? delayMs : Math.min(timerMs, delayMs);

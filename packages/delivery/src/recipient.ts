@@ -6,7 +6,8 @@
 import type { Behaviour, ProcessContext } from "@carillon/process";
 import type { Clock } from "@carillon/kernel";
 import type { GatewayOutbox } from "./gateway-outbox.ts";
-import type { LedgerEntry, Outcome } from "./ledger-entry.ts";
+import type { LedgerEntry } from "./ledger-entry.ts";
+import type { Outcomes } from "./outcomes.ts";
 import type { Partition } from "./partition.ts";
 import {
   decide,
@@ -26,9 +27,7 @@ export interface RecipientDeps {
   readonly clock: Clock;
   readonly outbox: GatewayOutbox;
   readonly limits: RecipientLimits;
-  /** An entry has been changed; written with the next flush. */
-  onChanged(partition: Partition, entry: LedgerEntry): void;
-  onOutcome(outcome: Outcome, entry: LedgerEntry): void;
+  readonly outcomes: Outcomes;
 }
 
 type Context = ProcessContext<RecipientState, RecipientEvent>;
@@ -37,15 +36,7 @@ export function createRecipientBehaviour(
   partition: Partition,
   deps: RecipientDeps,
 ): Behaviour<RecipientState, RecipientEvent> {
-  const { clock, limits, outbox } = deps;
-
-  const record = (index: number, entry: LedgerEntry, outcome: Outcome): void => {
-    if (!entry.record(index, outcome)) return;
-    if (outcome !== "deliveredSocket") partition.sessions.mayAckLate(index, entry.offset);
-    deps.onOutcome(outcome, entry);
-    if (entry.state === "closed") partition.closedOne(entry);
-    deps.onChanged(partition, entry);
-  };
+  const { clock, limits, outbox, outcomes } = deps;
 
   const graceEndsAtMs = (index: number): number => {
     const closedAtMs = partition.sessions.closedAtMs(index);
@@ -59,10 +50,12 @@ export function createRecipientBehaviour(
       nowMs: clock.monotonicMs(),
       wallClockMs: clock.wallClockMs(),
       hasSession: sessions.length > 0,
+      sentOffset: sessions.reduce((max, session) => Math.max(max, session.sentOffset), 0),
       ackedOffset: sessions.reduce((max, session) => Math.max(max, session.ackedOffset), 0),
       graceEndsAtMs: graceEndsAtMs(index),
       ackMaxMs: limits.ackMaxMs,
       resendMax: limits.resendMax,
+      verdictOf: (entry) => outcomes.verdictOf(partition, index, entry),
     };
   };
 
@@ -85,15 +78,17 @@ export function createRecipientBehaviour(
 
   const apply = (index: number, effect: Effect): void => {
     if (effect.kind === "send") send(index, effect.entry, effect.isResend);
+    else if (effect.kind === "defer") outcomes.defer(partition, index, effect.entry, effect);
     else {
       if (effect.isSent && effect.outcome === "expired") effect.entry.markSent(index); // SD4
-      record(index, effect.entry, effect.outcome);
+      outcomes.record(partition, index, effect.entry, effect.outcome);
     }
   };
 
   const run = (context: Context, event: RecipientEvent): void => {
     const index = context.slot;
-    const decision = decide(context.state ?? [], event, situationOf(index));
+    const state = standing(context.state ?? [], index);
+    const decision = decide(state, event, situationOf(index));
     for (const effect of decision.effects) apply(index, effect);
     context.state = decision.state.length > 0 ? decision.state : undefined;
     if (decision.timerMs === undefined) context.clearTimer();
@@ -123,8 +118,14 @@ export function createRecipientBehaviour(
         if (!event.entry.isPending(context.slot)) return; // it has an outcome already (D2)
         if (context.state === undefined && isUnreachable(context.slot)) {
           const isExpired = event.entry.envelope.notification.expiresAtMs <= clock.wallClockMs();
-          record(context.slot, event.entry, isExpired ? "expired" : "noDevice"); // RE2
-          return;
+          if (
+            isExpired ||
+            outcomes.verdictOf(partition, context.slot, event.entry).kind === "allow"
+          ) {
+            const outcome = isExpired ? "expired" : "noDevice";
+            outcomes.record(partition, context.slot, event.entry, outcome); // RE2
+            return;
+          }
         }
       } else if (context.state === undefined && event.kind !== "resume") return;
       run(context, event);
@@ -137,7 +138,7 @@ export function createRecipientBehaviour(
       run(context, { kind: "due" });
     },
     onDeadLetter(index, event) {
-      if (event.kind === "entry") record(index, event.entry, "failed");
+      if (event.kind === "entry") outcomes.record(partition, index, event.entry, "failed");
       else partition.spilled.add(index); // what is open is looked at again by the sweep
     },
     onQuarantine(index) {
@@ -147,4 +148,15 @@ export function createRecipientBehaviour(
       partition.spilled.add(index);
     },
   };
+}
+
+/** Without those that have left for another row; who is on his way is marked (DL4). */
+function standing(state: RecipientState, index: number): RecipientState {
+  const isMoved = ({ entry, isMoving }: RecipientState[number]): boolean =>
+    isMoving === true || entry.isMoving(index) || !entry.isTargeted(index);
+  if (!state.some(isMoved)) return state;
+  return state.flatMap((pending) => {
+    if (!pending.entry.isTargeted(index)) return [];
+    return { ...pending, isMoving: pending.entry.isMoving(index) };
+  });
 }

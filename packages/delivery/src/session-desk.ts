@@ -7,6 +7,8 @@
 //   SD4  So does the place where a session goes on, as far as it proves it (late-receipts.ts).
 //   SD5  Who joins anew begins below all that the next owner may find open, and is sent what is above:
 //        its place, which counts as an ack there, covers nothing that it was not sent (D1).
+//   SD7  What a session would be sent is looked at before it opens: nothing is sent that is put off, and its
+//        place covers nothing that is on its way to a later row (RD4, DL4).
 import {
   LIMITS,
   type OpenReply,
@@ -15,11 +17,12 @@ import {
   type SessionReport,
   UNKNOWN_INDEX,
 } from "@carillon/contracts";
-import type { Clock } from "@carillon/kernel";
+import { type Clock, Fault } from "@carillon/kernel";
 import type { GatewayOutbox } from "./gateway-outbox.ts";
 import type { Intake } from "./intake.ts";
 import { passedLate } from "./late-receipts.ts";
 import type { LedgerEntry, Receipt } from "./ledger-entry.ts";
+import type { Outcomes } from "./outcomes.ts";
 import type { Partition } from "./partition.ts";
 import type { LedgerStore } from "./ports.ts";
 import type { ReceiptDesk, ReceiptOf } from "./receipt-desk.ts";
@@ -35,7 +38,13 @@ export interface SessionDeskDeps {
   /** Rows that one recovery may look at in the database. */
   readonly recoveryScanMax: number;
   readonly receipts: ReceiptDesk;
+  readonly outcomes: Pick<Outcomes, "mayHand">;
+  /** Writes what is dirty now. Rejects with a bug only. */
+  flush(): Promise<unknown>;
 }
+
+/** In each round something has been written; then the gateway asks again. */
+const SETTLE_ROUNDS_MAX = 8;
 
 /** What one session misses, as far as it had to be read from the database. */
 interface Prepared {
@@ -73,6 +82,11 @@ export class SessionDesk {
     try {
       const prepared: (Prepared | undefined)[] = [];
       for (const wanted of request.sessions) prepared.push(await this.#prepare(partition, wanted));
+      for (let round = 1; this.#isHeldBack(partition, prepared); round++) {
+        if (round > SETTLE_ROUNDS_MAX)
+          throw new Fault("rows are put off", { code: "overloaded", isRetryable: true });
+        await this.#deps.flush(); // SD7: what comes in meanwhile is looked at in the next round
+      }
       // From here on synchronous: nothing is handed between the tail and the session (SD2).
       const seq = this.#deps.outbox.seqAfterFlush(request.gatewayId);
       const openings: Opening[] = [];
@@ -138,6 +152,19 @@ export class SessionDesk {
     return { wanted, index, fromStore, afterOffset: upToOffset };
   }
 
+  /** Something that these would be sent is on its way to a later row. */
+  #isHeldBack(partition: Partition, prepared: readonly (Prepared | undefined)[]): boolean {
+    let isMoving = false;
+    if (partition.isLost || partition.openCount === 0) return false;
+    for (const one of prepared) {
+      if (one === undefined) continue;
+      for (const entry of missedOf(partition, one) ?? unsettledOf(partition, one.index))
+        if (entry.isPending(one.index))
+          isMoving = !this.#deps.outcomes.mayHand(partition, one.index, entry) || isMoving;
+    }
+    return isMoving;
+  }
+
   #openOne(
     partition: Partition,
     asked: { gatewayId: string; prepared: Prepared | undefined; openings: Opening[] },
@@ -150,8 +177,9 @@ export class SessionDesk {
       return { kind: "refused", code: "too_many_sessions" };
     const missed = missedOf(partition, prepared);
     const { handedOffset } = partition;
-    const entries = missed ?? unsettledOf(partition, index);
-    const firstOffset = entries[0]?.offset ?? handedOffset + 1;
+    const unsettled = missed ?? unsettledOf(partition, index);
+    const firstOffset = unsettled[0]?.offset ?? handedOffset + 1;
+    const entries = unsettled.filter((entry) => !entry.isSuppressed(index));
     const position = missed === undefined ? null : wanted.position;
     const offset = position?.offset ?? Math.min(handedOffset, firstOffset - 1);
     const ackedOffset = position === null ? 0 : Math.max(wanted.ackedOffset, 0);
@@ -183,7 +211,7 @@ export class SessionDesk {
       missed: entries.length,
       unread: partition
         .entriesOf(index, { afterOffset: 0, upToOffset: handedOffset })
-        .filter((entry) => !entry.has("read", index)).length,
+        .filter((entry) => !entry.has("read", index) && !entry.isSuppressed(index)).length,
     };
   }
 

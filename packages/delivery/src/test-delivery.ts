@@ -11,7 +11,7 @@ import { createRuntime } from "@carillon/process";
 import { FakeClock } from "@carillon/testkit";
 import type { DeliveryLimits } from "./delivery-limits.ts";
 import { DeliveryNode } from "./delivery-node.ts";
-import type { RecipientProcesses } from "./delivery-node-api.ts";
+import type { DeliveryNodeDeps, RecipientProcesses } from "./delivery-node-api.ts";
 import type { TimerHandler } from "./durable-timers.ts";
 import { FakeLedgerStore } from "./fake-ledger-store.ts";
 import { FakeTimerStore } from "./fake-timer-store.ts";
@@ -24,6 +24,7 @@ interface StartOptions {
   isFirst?: boolean;
   limits?: Partial<DeliveryLimits>;
   timerHandlers?: TimerHandler<RecipientProcesses>[];
+  verdictOf?: DeliveryNodeDeps["verdictOf"];
 }
 
 export function start(options: StartOptions = {}) {
@@ -31,6 +32,7 @@ export function start(options: StartOptions = {}) {
   const store = options.store ?? new FakeLedgerStore();
   const epoch = options.epoch ?? 1;
   const timers = new FakeTimerStore(clock, store.epochs);
+  store.timers = timers.memory;
   const sent: Deliver[] = [];
   const events: string[] = [];
   const crashedKeys: string[] = [];
@@ -50,6 +52,7 @@ export function start(options: StartOptions = {}) {
       store,
       timers,
       ...(options.timerHandlers && { timerHandlers: options.timerHandlers }),
+      ...(options.verdictOf && { verdictOf: options.verdictOf }),
       gateways: { deliver: (_, message) => sent.push(message) > 0 },
       runtime,
       clock,

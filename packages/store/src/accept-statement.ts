@@ -12,11 +12,14 @@
 // Plan (100 direct): unnest CTEs → insert on conflict (idempotency_pkey) → insert notification →
 // index scan of partition_pkey for the InitPlan's array → sort → LockRows → hash joins of ≤ 256
 // partitions with the rows wanted → insert ledger. Numbers: bench/RESULTS.md.
-import { LIMITS } from "@carillon/contracts";
+import { deferredPayloadOf, LIMITS, ROW_TIMER_KIND } from "@carillon/contracts";
 import type { Statements } from "./pool.ts";
 
 /** The fast path sends an outbox row straight after the commit; the poll finds it after this. */
 export const OUTBOX_FIRST_POLL_MS = 3_000;
+
+/** Of the timer that stands for a row of a whole audience. */
+const ALL_LATER = JSON.stringify(deferredPayloadOf({ reason: "sendAt", members: { kind: "all" } }));
 
 /** Columns of a batch: entry i of each array belongs to item i + 1 (`ord`). */
 export interface AcceptColumns {
@@ -32,6 +35,8 @@ export interface AcceptColumns {
   readonly targetRegions: string[]; // joined by commas
   readonly unknownCounts: (number | null)[];
   readonly isForAll: string; // every partition gets a row, planned
+  readonly options: string[];
+  readonly sendAtMs: string; // null: at once; otherwise rows are timers until then (ADR 0022)
   readonly keys: (string | null)[];
   readonly fingerprints: string;
   readonly answers: (string | null)[];
@@ -44,6 +49,7 @@ export interface AcceptColumns {
   readonly wantedPartitions: string;
   readonly wantedMembers: (string | null)[];
   readonly wantedTargeted: string;
+  readonly wantedPayloads: (string | null)[]; // of the timer, where it is sent later
 }
 
 /** One per item that is new; others lost their key or were there already. */
@@ -70,10 +76,11 @@ export async function insertAccepted(
         ${columns.priorities}::text[], ${columns.contents}::text[], ${columns.excludes}::text[],
         ${columns.audiences}::text[], ${columns.targetRegions}::text[],
         ${columns.unknownCounts}::int[], ${columns.isForAll}::boolean[],
+        ${columns.options}::text[], ${columns.sendAtMs}::float8[],
         ${columns.keys}::text[], ${columns.fingerprints}::bytea[], ${columns.answers}::text[]
       ) with ordinality as item(id, tenant_id, accepted_region, accepted_at_ms, expires_at_ms,
-        priority, content, exclude, audience, target_regions, unknown_count, is_for_all, key,
-        fingerprint, answer, ord)
+        priority, content, exclude, audience, target_regions, unknown_count, is_for_all, options,
+        send_at_ms, key, fingerprint, answer, ord)
     ), claimed as (
       insert into idempotency (tenant_id, key, fingerprint, notification_id, answer)
       select tenant_id, key, fingerprint, id, answer::json from item
@@ -85,11 +92,11 @@ export async function insertAccepted(
       returning notification_id
     ), inserted as (
       insert into notification (id, tenant_id, accepted_region, accepted_at, expires_at, priority,
-        content, exclude, audience, target_regions, unknown_count, is_accepted_here)
+        content, exclude, audience, target_regions, unknown_count, options, is_accepted_here)
       select id, tenant_id, accepted_region, to_timestamp(accepted_at_ms / 1000),
         to_timestamp(expires_at_ms / 1000), priority, content::json, exclude::jsonb,
         audience::jsonb, string_to_array(target_regions, ','), unknown_count,
-        ${place.isAcceptedHere}
+        options::json, ${place.isAcceptedHere}
       from item
       where key is null or id = any(array(select notification_id from claimed))
       order by id
@@ -98,7 +105,8 @@ export async function insertAccepted(
     ), news as materialized (
       select array_agg(id) as ids from inserted
     ), fresh as materialized (
-      select ord, id, is_for_all from item where id = any((select ids from news)::uuid[])
+      select ord, id, tenant_id, is_for_all, send_at_ms from item
+      where id = any((select ids from news)::uuid[])
     ), sent as (
       insert into outbox (target_region, kind, notification_id, payload, next_attempt_at)
       select remote.region, 'notification', fresh.id, remote.payload::jsonb,
@@ -108,16 +116,24 @@ export async function insertAccepted(
       join fresh using (ord)
       order by fresh.ord, remote.region
       returning id, notification_id, target_region
-    ), wanted as materialized (
-      select fresh.ord, fresh.id, w.n, w.members::int[] as members, w.targeted, 1 as state
+    ), meant as materialized (
+      select fresh.*, w.n, w.members::int[] as members, w.targeted, 1 as state, w.payload
       from unnest(${columns.wantedOrds}::bigint[], ${columns.wantedPartitions}::int[],
-        ${columns.wantedMembers}::text[], ${columns.wantedTargeted}::bytea[])
-        as w(ord, n, members, targeted)
+        ${columns.wantedMembers}::text[], ${columns.wantedTargeted}::bytea[],
+        ${columns.wantedPayloads}::text[]) as w(ord, n, members, targeted, payload)
       join fresh using (ord)
       union all
-      select fresh.ord, fresh.id, n, null, ''::bytea, 0
+      select fresh.*, n, null, ''::bytea, 0, ${ALL_LATER}::text
       from fresh cross join generate_series(0, ${LIMITS.partitionCount - 1}::int) as n
       where fresh.is_for_all
+    ), later as (
+      insert into timer (home, partition, kind, key, tenant_id, due_at, payload)
+      select ${place.home}, n, ${ROW_TIMER_KIND}, id || '/', tenant_id,
+        to_timestamp(send_at_ms / 1000), payload::jsonb || jsonb_build_object('notificationId', id)
+      from meant where send_at_ms is not null
+      order by n, ord
+    ), wanted as materialized (
+      select ord, id, n, members, targeted, state from meant where send_at_ms is null
     ), locked as materialized (
       select n, next_offset, directory_version from partition
       where home = ${place.home} and n = any(array(select distinct wanted.n from wanted))

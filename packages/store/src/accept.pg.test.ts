@@ -54,7 +54,7 @@ test("D1 — a direct notification is there with its ledger row, members and all
     backlogs: [],
   });
   expect(await store.ledger.readUnclosedRows(HOME, [7])).toEqual([
-    { ...entry, notificationId: notification.id, state: "open", sets: setsOf() },
+    { ...entry, notificationId: notification.id, state: "open", movesCount: 0, sets: setsOf() },
   ]);
   expect(await store.notifications.get(TENANT, notification.id)).toEqual({
     notification,

@@ -4,6 +4,8 @@
 //        earlier, one is accepted; the others replay its answer or, with another body, mismatch.
 //   ST16 One bad item refuses itself only: what Postgres cannot keep is found before the statement.
 import {
+  type DeferredMembers,
+  deferredPayloadOf,
   type Notification,
   type NotificationAccepted,
   type PokeEntry,
@@ -20,6 +22,7 @@ import {
 } from "./accept-audience.ts";
 import { booleansOf, bytesOf, intsOf } from "./arrays.ts";
 import { unavailable } from "./faults.ts";
+import { optionsOf } from "./notification-rows.ts";
 import type { Statements } from "./pool.ts";
 import { unstorableFieldOf, unstorableFieldOfJson } from "./text.ts";
 
@@ -201,7 +204,11 @@ function columnsOf(
     item.remotes.map((remote) => ({ ord: index + 1, ...remote })),
   );
   const wanted = resolved.flatMap(({ partitions }, index) =>
-    partitions.map((entry) => ({ ord: index + 1, ...entry })),
+    partitions.map((entry) => ({
+      ord: index + 1,
+      isLater: notifications[index]?.sendAtMs !== undefined,
+      ...entry,
+    })),
   );
   return {
     ids: notifications.map(({ id }) => id),
@@ -218,6 +225,8 @@ function columnsOf(
     isForAll: booleansOf(
       items.map(({ audience }) => audience !== null && audience.kind !== "recipients"),
     ),
+    options: notifications.map((notification) => JSON.stringify(optionsOf(notification))),
+    sendAtMs: `{${notifications.map(({ sendAtMs }) => sendAtMs ?? "null").join(",")}}`,
     keys: items.map(({ idempotency }) => idempotency?.key ?? null),
     fingerprints: bytesOf(items.map(({ idempotency }) => idempotency?.fingerprint ?? null)),
     answers: items.map(({ idempotency }, index) => idempotency && JSON.stringify(answers[index])),
@@ -230,10 +239,20 @@ function columnsOf(
     wantedTargeted: bytesOf(
       wanted.map(({ members }) => (isSmall(members) ? EMPTY : bitsetBytesOf(members))),
     ),
+    wantedPayloads: wanted.map(({ members, isLater }) =>
+      isLater
+        ? JSON.stringify(deferredPayloadOf({ reason: "sendAt", members: laterOf(members) }))
+        : null,
+    ),
   };
 }
 
 const EMPTY = new Uint8Array();
+
+function laterOf(members: readonly number[]): DeferredMembers {
+  if (isSmall(members)) return { kind: "members", members };
+  return { kind: "set", set: bitsetBytesOf(members), count: members.length };
+}
 
 function answerOf(item: AcceptItem, missingCount: number): NotificationAccepted {
   if (missingCount === 0) return item.answer;

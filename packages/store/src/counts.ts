@@ -8,7 +8,7 @@ import type { Statements } from "./pool.ts";
 
 /** `waiting`: this region has no copy (yet), or it belongs to another tenant. */
 export interface RegionProgress {
-  readonly state: "waiting" | "planned" | "delivering" | "finished";
+  readonly state: "waiting" | "scheduled" | "planned" | "delivering" | "finished";
   readonly counts: Counts;
 }
 
@@ -16,6 +16,8 @@ interface CountsRecord extends Counts {
   id: string;
   plannedRows: number;
   openRows: number;
+  rowsCount: number;
+  waitingRows: number;
 }
 
 /** One entry per id asked for. */
@@ -28,26 +30,48 @@ export async function readProgress(
     select n.id,
       count(*) filter (where l.state = 0) as "plannedRows",
       count(*) filter (where l.state = 1) as "openRows",
-      coalesce(sum(coalesce(cardinality(l.members), bit_count(l.targeted))), 0)::bigint as targeted,
+      count(l.offset) as "rowsCount",
+      waiting.rows_count as "waitingRows", waiting.members_count as deferred,
+      coalesce(sum(coalesce(cardinality(l.members), bit_count(l.targeted)) - bit_count(l.moved)),
+        0)::bigint + waiting.members_count as targeted,
       coalesce(sum(bit_count(l.delivered_socket)), 0)::bigint as "deliveredSocket",
       coalesce(sum(bit_count(l.no_device)), 0)::bigint as "noDevice",
       coalesce(sum(bit_count(l.unacked)), 0)::bigint as unacked,
       coalesce(sum(bit_count(l.expired)), 0)::bigint as expired,
       coalesce(sum(bit_count(l.failed)), 0)::bigint as failed,
+      coalesce(sum(bit_count(l.cancelled)), 0)::bigint as cancelled,
+      coalesce(sum(bit_count(l.opted_out)), 0)::bigint as "optedOut",
+      coalesce(sum(bit_count(l.capped)), 0)::bigint as capped,
+      coalesce(sum(bit_count(l.collapsed)), 0)::bigint as collapsed,
       coalesce(sum(bit_count(l.received_late)), 0)::bigint as "receivedLate",
       coalesce(sum(bit_count(l.read)), 0)::bigint as read,
       coalesce(sum(bit_count(l.acknowledged)), 0)::bigint as acknowledged
     from notification n
+    cross join lateral (
+      select count(*)::bigint as rows_count,
+        coalesce(sum((t.payload ->> 'count')::int), 0)::bigint as members_count
+      from timer t
+      where t.kind = 'row' and t.payload ->> 'notificationId' = n.id::text
+        and t.home is not distinct from ${scope.home}
+    ) waiting
     left join ledger l on l.notification_id = n.id and l.home is not distinct from ${scope.home}
     where n.id = any(${notificationIds}::uuid[]) and n.tenant_id = ${scope.tenantId}
       and n.audience is not null
-    group by n.id`;
+    group by n.id, waiting.rows_count, waiting.members_count`;
   const progress = new Map<string, RegionProgress>(
     notificationIds.map((id) => [id, { state: "waiting", counts: zeroCounts() }]),
   );
-  for (const { id, plannedRows, openRows, ...counts } of records) {
-    const state = plannedRows > 0 ? "planned" : openRows > 0 ? "delivering" : "finished";
-    progress.set(id, { state, counts });
-  }
+  for (const { id, plannedRows, openRows, rowsCount, waitingRows, ...counts } of records)
+    progress.set(id, { state: stateOf({ plannedRows, openRows, rowsCount, waitingRows }), counts });
   return progress;
+}
+
+/** What waits for a later time is not finished; as long as there is nothing else, it is scheduled. */
+function stateOf(
+  rows: Pick<CountsRecord, "plannedRows" | "openRows" | "rowsCount" | "waitingRows">,
+): RegionProgress["state"] {
+  if (rows.plannedRows > 0) return "planned";
+  if (rows.openRows > 0) return "delivering";
+  if (rows.waitingRows === 0) return "finished";
+  return rows.rowsCount === 0 ? "scheduled" : "delivering";
 }

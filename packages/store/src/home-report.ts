@@ -65,7 +65,8 @@ const TABLES: Readonly<Record<ReportTable, TableSpec>> = {
     key: "t.notification_id, t.partition", // not the offset: the other database dealt it out again
     keyTypes: ["uuid", "int"],
     says: `t.state, t.members::text, t.targeted, t.delivered_socket, t.no_device, t.unacked, t.expired,
-      t.failed, t.received_late, t.read, t.acknowledged`,
+      t.failed, t.cancelled, t.opted_out, t.capped, t.collapsed, t.moved, t.received_late, t.read,
+      t.acknowledged`,
     about: `jsonb_build_object('offset', t."offset", 'state', t.state)`,
     homed: "here",
   },

@@ -65,6 +65,7 @@ export async function readInbox(
         from ledger l
         where l.home = ${home} and l.partition = ${partition}::int and l.offset < ${before}::bigint
           and cardinality(l.members) = 1 and l.members[1] = ${index}::int and l.state <> 0
+          and l.moved = ''
         order by l.offset desc limit ${options.limit}
       )
       union all
@@ -72,6 +73,7 @@ export async function readInbox(
         coalesce(array_position(w.members, ${index}::int) - 1, ${index}::int), w.read, w.acknowledged
       from wide w
       where w.state <> 0 and is_targeted(w.members, w.targeted, ${index}::int)
+        and not is_moved(w.members, w.moved, ${index}::int)
     ), page as (
       select mine.* from mine, scan where mine.at_offset >= scan.floor
       order by at_offset desc limit ${options.limit}

@@ -5,14 +5,20 @@
 //        key share both ways: a flush under way delays it, and a flush that waited for it reads the
 //        row again, finds another epoch and drops out. Accept and directory changes lock the same
 //        rows for no key update, which goes together with key share: they never wait for a flush.
+//   ST33 Who is put off is in one place at a time: `moved` in the row and the timer that stands for them
+//        are written together, once, however often the write is repeated (`moves_count`).
 //   ST8  Ledger rows of a partition are updated only while its partition row is held, so two owners
 //        cannot be in one partition's rows at a time.
-// `held` is complete before the first ledger row is touched, since `updated` needs it as an array.
+// `held` is complete before the first ledger row is touched, since `updated` needs it as an array. So is
+// `moving`, which locks the rows that put somebody off: a lost write that is still under way has ended by
+// then, and what it wrote is seen.
 // Not as a join: with no statistics yet Postgres then reads whole partitions (80 ms for 256 rows).
 // Plan (256 rows): partition_pkey → sort → LockRows (materialized); unnest → nested loop on
 // ledger_pkey by all three columns → update. Numbers: bench/RESULTS.md.
+import { type DeferredRow, ROW_TIMER_KIND } from "@carillon/contracts";
 import { assert } from "@carillon/kernel";
 import { bytesOf, intsOf } from "./arrays.ts";
+import { deferredColumnsOf } from "./deferred-rows.ts";
 import { LEDGER_STATES, type LedgerRowState, type LedgerSets } from "./ledger-rows.ts";
 import type { Statements } from "./pool.ts";
 
@@ -26,6 +32,8 @@ export interface LedgerUpdate extends HeldPartition {
   readonly offset: number;
   readonly state: LedgerRowState;
   readonly sets: LedgerSets;
+  /** Those whom it puts off. `count`: of such writes of this row, this one included. */
+  readonly moves?: { readonly count: number; readonly rows: readonly DeferredRow[] };
 }
 
 /** Partitions whose rows were refused because another owner has a higher epoch (D4). */
@@ -45,6 +53,17 @@ export async function flushRows(
   }
   const partitions = [...epochs.keys()];
   const bytes = (name: keyof LedgerSets) => bytesOf(updates.map((update) => update.sets[name]));
+  const moving = updates.filter(({ moves }) => moves !== undefined);
+  const deferred = deferredColumnsOf(
+    moving.flatMap(({ partition, offset, moves }) =>
+      (moves?.rows ?? []).map((row, place) => ({
+        partition,
+        row,
+        place: `${offset}.${moves?.count}.${place}`,
+        ord: offset,
+      })),
+    ),
+  );
   const rows = await sql<{ held: number[] | null; updated_count: number }[]>`
     with held as materialized (
       select n from partition
@@ -52,6 +71,13 @@ export async function flushRows(
         and epoch = (${intsOf([...epochs.values()])}::bigint[])[
           array_position(${intsOf(partitions)}::int[], n::int)]
       order by n for key share
+    ), moving as materialized (
+      select l.partition, l.offset, l.moves_count, l.notification_id
+      from unnest(${intsOf(moving.map(({ partition }) => partition))}::int[],
+        ${intsOf(moving.map(({ offset }) => offset))}::bigint[]) as m(partition, at_offset)
+      join ledger l on l.home = ${home} and l.partition = m.partition and l.offset = m.at_offset
+      where m.partition = any(array(select n from held))
+      for no key update of l
     ), updated as (
       update ledger l set
         state = u.state,
@@ -61,6 +87,12 @@ export async function flushRows(
         unacked = u.unacked,
         expired = u.expired,
         failed = u.failed,
+        cancelled = u.cancelled,
+        opted_out = u.opted_out,
+        capped = u.capped,
+        collapsed = u.collapsed,
+        moved = u.moved,
+        moves_count = coalesce(u.moves_count, l.moves_count),
         received_late = u.received_late,
         read = u.read,
         acknowledged = u.acknowledged
@@ -74,14 +106,32 @@ export async function flushRows(
         ${bytes("unacked")}::bytea[],
         ${bytes("expired")}::bytea[],
         ${bytes("failed")}::bytea[],
+        ${bytes("cancelled")}::bytea[],
+        ${bytes("optedOut")}::bytea[],
+        ${bytes("capped")}::bytea[],
+        ${bytes("collapsed")}::bytea[],
+        ${bytes("moved")}::bytea[],
+        ${`{${updates.map(({ moves }) => moves?.count ?? "null").join(",")}}`}::int[],
         ${bytes("receivedLate")}::bytea[],
         ${bytes("read")}::bytea[],
         ${bytes("acknowledged")}::bytea[]
       ) as u(partition, at_offset, state, targeted, delivered_socket, no_device, unacked, expired,
-        failed, received_late, read, acknowledged)
-      where u.partition = any(array(select n from held)) and l.home = ${home}
-        and l.partition = u.partition and l.offset = u.at_offset
-      returning 1
+        failed, cancelled, opted_out, capped, collapsed, moved, moves_count, received_late, read,
+        acknowledged)
+      where u.partition = any(array(select n from held)) and (select count(*) from moving) >= 0
+        and l.home = ${home} and l.partition = u.partition and l.offset = u.at_offset
+      returning l.partition, l.offset, l.moves_count
+    ), deferred as (
+      insert into timer (home, partition, kind, key, tenant_id, due_at, payload)
+      select ${home}, d.n, ${ROW_TIMER_KIND}, n.id || '/' || d.place, n.tenant_id,
+        to_timestamp(d.due_at_ms / 1000), d.payload::jsonb || jsonb_build_object('notificationId', n.id)
+      from unnest(${deferred.ords}::bigint[], ${deferred.partitions}::int[], ${deferred.places}::text[],
+        ${deferred.dueAtMs}::float8[], ${deferred.payloads}::text[])
+        as d(at_offset, n, place, due_at_ms, payload)
+      join moving on moving.partition = d.n and moving.offset = d.at_offset
+      join updated on updated.partition = d.n and updated.offset = d.at_offset
+        and moving.moves_count < updated.moves_count
+      join notification n on n.id = moving.notification_id
     )
     select (select array_agg(n::int) from held) as held,
       (select count(*) from updated) as updated_count`;

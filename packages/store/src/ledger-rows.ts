@@ -16,6 +16,11 @@ export interface LedgerSets {
   readonly unacked: Uint8Array;
   readonly expired: Uint8Array;
   readonly failed: Uint8Array;
+  readonly cancelled: Uint8Array;
+  readonly optedOut: Uint8Array;
+  readonly capped: Uint8Array;
+  readonly collapsed: Uint8Array;
+  readonly moved: Uint8Array; // put off: it goes on in another row
   readonly receivedLate: Uint8Array;
   readonly read: Uint8Array;
   readonly acknowledged: Uint8Array;
@@ -25,6 +30,7 @@ export interface LedgerRow extends PokeEntry {
   readonly notificationId: string;
   readonly state: LedgerRowState;
   readonly sets: LedgerSets;
+  readonly movesCount: number; // writes that put somebody off
 }
 
 /** One row of table `ledger`, as the driver reads it. */
@@ -41,6 +47,12 @@ export interface LedgerRecord {
   unacked: Uint8Array;
   expired: Uint8Array;
   failed: Uint8Array;
+  cancelled: Uint8Array;
+  opted_out: Uint8Array;
+  capped: Uint8Array;
+  collapsed: Uint8Array;
+  moved: Uint8Array;
+  moves_count: number;
   received_late: Uint8Array;
   read: Uint8Array;
   acknowledged: Uint8Array;
@@ -56,6 +68,7 @@ export function ledgerRowOf(record: LedgerRecord): LedgerRow {
     members: record.members,
     notificationId: record.notification_id,
     state,
+    movesCount: record.moves_count,
     sets: {
       targeted: record.targeted,
       deliveredSocket: record.delivered_socket,
@@ -63,6 +76,11 @@ export function ledgerRowOf(record: LedgerRecord): LedgerRow {
       unacked: record.unacked,
       expired: record.expired,
       failed: record.failed,
+      cancelled: record.cancelled,
+      optedOut: record.opted_out,
+      capped: record.capped,
+      collapsed: record.collapsed,
+      moved: record.moved,
       receivedLate: record.received_late,
       read: record.read,
       acknowledged: record.acknowledged,

@@ -33,6 +33,7 @@ export async function readTail(
         and l.offset > ${afterOffset}::bigint
         and p.next_offset - 1 - ${afterOffset}::bigint <= ${scanMax}::int
         and l.state <> 0 and is_targeted(l.members, l.targeted, ${index}::int)
+        and not is_moved(l.members, l.moved, ${index}::int)
       order by l.offset
       limit ${limitCount}::int
     ) l on true

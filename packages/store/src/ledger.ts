@@ -7,6 +7,7 @@
 //         and empty: offsets stay without gaps, nothing of them is worked on, nothing is written.
 import type { RegionAudience, Notification } from "@carillon/contracts";
 import { intsOf } from "./arrays.ts";
+import { type Release, type Released, releaseRows } from "./deferred-rows.ts";
 import { flushRows, type LedgerUpdate, type WriteOutcome } from "./ledger-flush.ts";
 import { type LedgerRecord, type LedgerRow, ledgerRowOf } from "./ledger-rows.ts";
 import { type LedgerTail, readTail, type TailOptions } from "./ledger-tail.ts";
@@ -184,6 +185,12 @@ export class SqlLedger {
   writeRows(home: string, updates: readonly LedgerUpdate[]): Promise<WriteOutcome> {
     if (updates.length === 0) return Promise.resolve({ fencedPartitions: [] });
     return this.#pool.run("ledger.writeRows", (sql) => flushRows(sql, home, updates));
+  }
+
+  /** Rows whose time has come, at the next offsets of their partitions; refused by the fence (D4). */
+  releaseRows(home: string, releases: readonly Release[]): Promise<Released> {
+    if (releases.length === 0) return Promise.resolve({ entries: [], fencedPartitions: [] });
+    return this.#pool.run("ledger.releaseRows", (sql) => releaseRows(sql, home, releases));
   }
 
   #readDirectoryPage(

@@ -6,7 +6,7 @@ import type { Content, Notification, Priority } from "@carillon/contracts";
 export const NOTIFICATION_COLUMNS = `n.id, n.tenant_id, n.accepted_region,
   (extract(epoch from n.accepted_at) * 1000)::bigint as accepted_at_ms,
   (extract(epoch from n.expires_at) * 1000)::bigint as expires_at_ms,
-  n.priority, n.content, n.exclude`;
+  n.priority, n.content, n.exclude, n.options`;
 
 export interface NotificationRecord {
   id: string;
@@ -17,6 +17,14 @@ export interface NotificationRecord {
   priority: Priority;
   content: Record<string, Content>;
   exclude: string[];
+  options: NotificationOptions;
+}
+
+/** What few notifications have, under the names of the contract. */
+export type NotificationOptions = Pick<Notification, "sendAtMs">;
+
+export function optionsOf({ sendAtMs }: Notification): NotificationOptions {
+  return sendAtMs === undefined ? {} : { sendAtMs };
 }
 
 export function notificationOf(record: NotificationRecord): Notification {
@@ -29,5 +37,6 @@ export function notificationOf(record: NotificationRecord): Notification {
     priority: record.priority,
     content: record.content,
     exclude: record.exclude,
+    ...record.options,
   };
 }

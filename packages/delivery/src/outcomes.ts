@@ -1,0 +1,60 @@
+// packages/delivery/src/outcomes.ts
+// What is decided about a recipient's notification, put into the partition's ledger.
+import type { DeferReason } from "@carillon/contracts";
+import type { LedgerEntry, Outcome } from "./ledger-entry.ts";
+import type { Partition } from "./partition.ts";
+import type { Verdict } from "./verdict.ts";
+
+export interface OutcomesDeps {
+  /** An entry has been changed; written with the next flush. */
+  onChanged(partition: Partition, entry: LedgerEntry): void;
+  onOutcome(outcome: Outcome, entry: LedgerEntry): void;
+  verdictOf(partition: Partition, index: number, entry: LedgerEntry): Verdict;
+}
+
+export class Outcomes {
+  readonly #deps: OutcomesDeps;
+
+  constructor(deps: OutcomesDeps) {
+    this.#deps = deps;
+  }
+
+  verdictOf(partition: Partition, index: number, entry: LedgerEntry): Verdict {
+    return this.#deps.verdictOf(partition, index, entry);
+  }
+
+  record(partition: Partition, index: number, entry: LedgerEntry, outcome: Outcome): void {
+    if (!entry.record(index, outcome)) return;
+    if (outcome !== "deliveredSocket" && !entry.isSuppressed(index))
+      partition.sessions.mayAckLate(index, entry.offset);
+    this.#deps.onOutcome(outcome, entry);
+    if (entry.state === "closed") partition.closedOne(entry);
+    this.#deps.onChanged(partition, entry);
+  }
+
+  /** It leaves the row when that is written (DL4). `untilMs`: wall clock. */
+  defer(
+    partition: Partition,
+    index: number,
+    entry: LedgerEntry,
+    { untilMs, reason }: { readonly untilMs: number; readonly reason: DeferReason },
+  ): void {
+    const latestMs = entry.envelope.notification.expiresAtMs; // then it gets that outcome
+    if (entry.defer(index, Math.min(untilMs, latestMs), reason))
+      this.#deps.onChanged(partition, entry);
+  }
+
+  /**
+   * Of a pending one that a session would be sent outside of the process's turn. False: it is on its way to
+   * a later row. What may not be handed at all has its outcome afterwards.
+   */
+  mayHand(partition: Partition, index: number, entry: LedgerEntry): boolean {
+    if (entry.isMoving(index)) return false;
+    if (partition.sessions.of(index).some((session) => session.sentOffset >= entry.offset))
+      return true; // one of them has it
+    const verdict = this.#deps.verdictOf(partition, index, entry);
+    if (verdict.kind === "suppress") this.record(partition, index, entry, verdict.outcome);
+    if (verdict.kind === "defer") this.defer(partition, index, entry, verdict);
+    return verdict.kind !== "defer";
+  }
+}
