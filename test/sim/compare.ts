@@ -316,7 +316,7 @@ const STEPS = {
         database.releaseRows(ofSimulated),
       ].entries())
         answers[at]?.push([
-          told.entries.map(({ timerId: _, ...entry }) => entry),
+          told.entries.map((entry) => ({ ...entry, timerId: 0 })), // each has its own
           told.fencedPartitions.toSorted(ascending),
         ]);
     }

@@ -46,6 +46,7 @@ const INTAKE = "packages/delivery/src/intake.ts";
 const NODE = "packages/delivery/src/delivery-node.ts";
 const DESK = "packages/delivery/src/session-desk.ts";
 const RECIPIENT = "packages/delivery/src/recipient.ts";
+const OUTCOMES = "packages/delivery/src/outcomes.ts";
 const LINKS = "apps/gateway/src/partition-links.ts";
 const OWNERSHIP = "packages/cluster/src/ownership.ts";
 const LATE = "packages/delivery/src/late-receipts.ts";
@@ -128,8 +129,8 @@ export const MUTANTS: readonly Mutant[] = [
   }),
   simulated("poke-order", "a poke that came too early is taken at once", {
     file: INTAKE,
-    from: "if (row.offset === partition.knownOffset + 1 && !isFull && !lane.isReading) {",
-    to: "if (row.offset > partition.knownOffset && !isFull && !lane.isReading) {",
+    from: "if (entry.offset === partition.knownOffset + 1 && !isFull && !lane.isReading) {",
+    to: "if (entry.offset > partition.knownOffset && !isFull && !lane.isReading) {",
     seed: 3,
   }),
   simulated("short-recovery", "a session that resumes gets only what is not terminal", {
@@ -177,20 +178,20 @@ export const MUTANTS: readonly Mutant[] = [
     seed: 11,
   }),
   simulated("loose-rejection", "a promise that nobody waits for rejects", {
-    file: RECIPIENT,
+    file: OUTCOMES,
     from: "if (!entry.record(index, outcome)) return;",
     to: `if (!entry.record(index, outcome)) return;
     void Promise.reject(new Error("boom"));`,
     seed: 1,
   }),
   simulated("all-delivered", "every outcome is recorded as delivered", {
-    file: RECIPIENT,
+    file: OUTCOMES,
     from: "if (!entry.record(index, outcome)) return;",
     to: 'if (!entry.record(index, "deliveredSocket")) return;',
     seed: 1,
   }),
   simulated("all-failed", "every outcome is recorded as failed", {
-    file: RECIPIENT,
+    file: OUTCOMES,
     from: "if (!entry.record(index, outcome)) return;",
     to: 'if (!entry.record(index, "failed")) return;',
     seed: 1,

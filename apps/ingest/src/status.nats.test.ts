@@ -65,19 +65,13 @@ async function record(
     leaseMs: 60_000,
   });
   const [row] = await store.ledger.readUnclosedRows(region, [partition]);
-  const none = new Uint8Array();
-  const empty = Object.fromEntries(
-    ["targeted", "deliveredSocket", "noDevice", "unacked", "expired", "failed"]
-      .concat(["receivedLate", "read", "acknowledged"])
-      .map((name) => [name, none]),
-  ) as unknown as LedgerSets;
   const outcome = await store.ledger.writeRows(region, [
     {
       partition,
       epoch: lease!.epoch,
       offset: row!.offset,
       state: "closed",
-      sets: { ...empty, ...sets },
+      sets: { ...row!.sets, ...sets },
     },
   ]);
   expect(outcome.fencedPartitions).toEqual([]);

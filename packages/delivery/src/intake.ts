@@ -78,12 +78,17 @@ export class Intake {
 
   /** Rows that this owner has put into the ledger itself; should one be missed, the sweep finds it. */
   onRows(rows: readonly LedgerRow[], partitionOf: (n: number) => Partition | undefined): void {
-    void this.entriesOf(rows).then((entries) => {
-      for (const entry of entries) {
-        const partition = partitionOf(entry.partition);
-        if (partition !== undefined) this.#takeEntry(partition, entry);
-      }
-    }, this.#deps.onFault.bind(this.#deps));
+    this.#takeRows(rows, partitionOf).catch(this.#deps.onFault.bind(this.#deps));
+  }
+
+  async #takeRows(
+    rows: readonly LedgerRow[],
+    partitionOf: (n: number) => Partition | undefined,
+  ): Promise<void> {
+    for (const entry of await this.entriesOf(rows)) {
+      const partition = partitionOf(entry.partition);
+      if (partition !== undefined) this.#takeEntry(partition, entry);
+    }
   }
 
   /** Rows that a new owner found unfinished. `onBegun`: the pacer has them, or memory is full. */
