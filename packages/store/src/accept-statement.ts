@@ -9,6 +9,7 @@
 //        order of the batch, and next_offset moves with them.
 // `locked` reads the row as it is after the wait, not as the statement's snapshot had it (Postgres
 // checks a locked row again); so does `bumped`.
+// `is_later` is a column of its own: Postgres takes hardly any row for null, and plans for so few.
 // Plan (100 direct): unnest CTEs → insert on conflict (idempotency_pkey) → insert notification →
 // index scan of partition_pkey for the InitPlan's array → sort → LockRows → hash joins of ≤ 256
 // partitions with the rows wanted → insert ledger. Numbers: bench/RESULTS.md.
@@ -105,7 +106,7 @@ export async function insertAccepted(
     ), news as materialized (
       select array_agg(id) as ids from inserted
     ), fresh as materialized (
-      select ord, id, tenant_id, is_for_all, send_at_ms from item
+      select ord, id, tenant_id, is_for_all, send_at_ms, send_at_ms is not null as is_later from item
       where id = any((select ids from news)::uuid[])
     ), sent as (
       insert into outbox (target_region, kind, notification_id, payload, next_attempt_at)
@@ -130,10 +131,10 @@ export async function insertAccepted(
       insert into timer (home, partition, kind, key, tenant_id, due_at, payload)
       select ${place.home}, n, ${ROW_TIMER_KIND}, id || '/', tenant_id,
         to_timestamp(send_at_ms / 1000), payload::jsonb || jsonb_build_object('notificationId', id)
-      from meant where send_at_ms is not null
+      from meant where is_later
       order by n, ord
     ), wanted as materialized (
-      select ord, id, n, members, targeted, state from meant where send_at_ms is null
+      select ord, id, n, members, targeted, state from meant where not is_later
     ), locked as materialized (
       select n, next_offset, directory_version from partition
       where home = ${place.home} and n = any(array(select distinct wanted.n from wanted))
