@@ -177,6 +177,7 @@ async function pendingOf(
     content: request.content,
     exclude,
     ...(sendAtMs === undefined ? {} : { sendAtMs }),
+    ...(request.collapseKey === undefined ? {} : { collapseKey: request.collapseKey }),
   };
   const remotes = [...audiences].filter(([target]) => target !== region);
   const item: AcceptItem = {

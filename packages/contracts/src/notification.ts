@@ -62,6 +62,8 @@ export const notificationRequestSchema = z.strictObject({
   sendAt: z.iso
     .datetime({ offset: true, error: "must be an instant such as 2026-12-24T09:00:00+01:00" })
     .optional(),
+  /** A newer one of the same key takes the place of those that a recipient has not been sent yet. */
+  collapseKey: textSchema(LIMITS.collapseKeyMaxCharacters).min(1).optional(),
   /** Answered with its plan; nothing is accepted. */
   dryRun: z.boolean().optional(),
 });
@@ -108,6 +110,7 @@ export const notificationSchema = z.object({
   exclude: z.array(z.string()),
   /** Nobody is handed it before; absent: at once. */
   sendAtMs: z.number().optional(),
+  collapseKey: z.string().optional(),
 });
 export type Notification = z.infer<typeof notificationSchema>;
 

@@ -5,6 +5,8 @@ import type { LedgerEntry, Outcome } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
 import type { Verdict } from "./verdict.ts";
 
+const SUPERSEDED: Verdict = { kind: "suppress", outcome: "collapsed" };
+
 export interface OutcomesDeps {
   /** An entry has been changed; written with the next flush. */
   onChanged(partition: Partition, entry: LedgerEntry): void;
@@ -20,6 +22,7 @@ export class Outcomes {
   }
 
   verdictOf(partition: Partition, index: number, entry: LedgerEntry): Verdict {
+    if (partition.collapse.isSuperseded(index, entry)) return SUPERSEDED; // CO1
     return this.#deps.verdictOf(partition, index, entry);
   }
 
@@ -52,7 +55,7 @@ export class Outcomes {
     if (entry.isMoving(index)) return false;
     if (partition.sessions.of(index).some((session) => session.sentOffset >= entry.offset))
       return true; // one of them has it
-    const verdict = this.#deps.verdictOf(partition, index, entry);
+    const verdict = this.verdictOf(partition, index, entry);
     if (verdict.kind === "suppress") this.record(partition, index, entry, verdict.outcome);
     if (verdict.kind === "defer") this.defer(partition, index, entry, verdict);
     return verdict.kind !== "defer";

@@ -8,6 +8,7 @@
 //   PA4  A recipient that was refused an entry gets no later one before it has been given that one.
 import type { ProcessTable } from "@carillon/process";
 import { Bitset } from "@carillon/kernel";
+import { CollapseIndex } from "./collapse.ts";
 import { HeldRow } from "./held-row.ts";
 import type { LedgerEntry } from "./ledger-entry.ts";
 import { PartitionDirectory } from "./partition-directory.ts";
@@ -32,6 +33,7 @@ export class Partition {
   readonly graceEndsAtMs: number;
   readonly directory = new PartitionDirectory();
   readonly sessions = new SessionTable();
+  readonly collapse = new CollapseIndex();
   /** Recipients that were refused an entry (PA4). */
   readonly spilled = new Bitset();
   /** Recipients whose process crashed: `init` must give them back what is open. */
@@ -122,6 +124,7 @@ export class Partition {
     const known = this.#entries.get(entry.offset);
     if (known !== undefined) return known;
     this.#entries.set(entry.offset, entry);
+    this.collapse.add(entry);
     if (entry.state !== "closed") this.#openCount++;
     else if (entry.offset > this.#tailFloor) this.#keepAsTail(entry);
     else this.#strays.add(entry);
@@ -206,6 +209,7 @@ export class Partition {
       if (!entry.isDirty && !this.#dirty.has(entry)) {
         this.#strays.delete(entry);
         this.#entries.delete(entry.offset);
+        this.collapse.remove(entry);
       }
     const { tailMax, tailMaxBytes } = this.#options;
     for (const [offset, entry] of this.#entries) {
@@ -213,6 +217,7 @@ export class Partition {
       if (entry.state !== "closed" || entry.isDirty || this.#dirty.has(entry)) continue;
       if (offset > this.handedOffset) continue;
       this.#entries.delete(offset);
+      this.collapse.remove(entry);
       this.#tailBytes -= this.#sizes.get(offset) ?? 0;
       this.#sizes.delete(offset);
       this.#tailFloor = Math.max(this.#tailFloor, offset);

@@ -284,6 +284,7 @@ function unstorableFieldOfItem(item: AcceptItem, contentJson: string): string | 
   return (
     unstorableFieldOfJson(contentJson, notification.content, "content") ??
     unstorableFieldOf(notification.exclude, "exclude") ??
+    unstorableFieldOf(notification.collapseKey, "collapseKey") ??
     unstorableFieldOf(item.audience, "audience") ??
     unstorableFieldOf(item.remotes, "audience") ??
     unstorableFieldOf(item.idempotency?.key, "Idempotency-Key")

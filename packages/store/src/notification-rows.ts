@@ -21,10 +21,11 @@ export interface NotificationRecord {
 }
 
 /** What few notifications have, under the names of the contract. */
-export type NotificationOptions = Pick<Notification, "sendAtMs">;
+export type NotificationOptions = Pick<Notification, "sendAtMs" | "collapseKey">;
 
-export function optionsOf({ sendAtMs }: Notification): NotificationOptions {
-  return sendAtMs === undefined ? {} : { sendAtMs };
+/** JSON leaves out what is undefined. */
+export function optionsOf({ sendAtMs, collapseKey }: Notification): object {
+  return { sendAtMs, collapseKey };
 }
 
 export function notificationOf(record: NotificationRecord): Notification {
