@@ -78,10 +78,10 @@ test("CO1 — what has been sent is sent, other keys and tenants are others", as
 
 test("CO1 — one that was put off comes back behind a newer one, and gives way to it", async () => {
   let isQuiet = true;
-  const started_ = started(() =>
+  const quiet = started(() =>
     isQuiet ? { kind: "defer", untilMs: wakesAtMs, reason: "quiet" } : ALLOW,
   );
-  const { clock, open, post, taken, store } = started_;
+  const { clock, open, post, taken, store } = quiet;
   const wakesAtMs = clock.wallClockMs() + 10_000;
   await clock.advance(0);
   await open({ recipientId: "ada", sid: 1 });
