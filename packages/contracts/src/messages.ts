@@ -7,6 +7,7 @@ import { groupRecordSchema } from "./group.ts";
 import { HOME_STANDINGS, homeClaimsSchema } from "./homes.ts";
 import { LIMITS } from "./limits.ts";
 import { memberIdSchema } from "./places.ts";
+import { policyRecordSchema } from "./policy.ts";
 import {
   countsSchema,
   notificationSchema,
@@ -82,6 +83,8 @@ export const homesBatchSchema = z.object({
       recipientIds: z.array(z.string()),
       /** Definitions that were changed in the sending region. Absent: an older build, or none. */
       groups: z.array(groupRecordSchema).optional(),
+      /** The tenant's policy, when it was changed there (ADR 0024). */
+      policy: policyRecordSchema.optional(),
     }),
   ),
 });
