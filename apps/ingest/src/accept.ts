@@ -167,6 +167,7 @@ async function pendingOf(
     acceptedAtMs,
     expiresAtMs: acceptedAtMs + request.ttlSeconds * 1_000,
     priority: request.priority,
+    ...(request.category !== undefined && { category: request.category }),
     content: request.content,
     exclude,
   };

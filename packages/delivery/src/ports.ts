@@ -1,7 +1,13 @@
 // packages/delivery/src/ports.ts
 // What delivery needs of the outside. `packages/store`, `packages/bus` and `packages/cluster`
 // have these shapes; only an app's main.ts joins them (DESIGN §3).
-import type { Deliver, Notification, PokeEntry, RegionAudience } from "@carillon/contracts";
+import type {
+  Deliver,
+  Notification,
+  PokeEntry,
+  Preferences,
+  RegionAudience,
+} from "@carillon/contracts";
 
 /** One recipient in a partition's index. `version`: the partition's directory version it got. */
 export interface DirectoryRow {
@@ -9,6 +15,8 @@ export interface DirectoryRow {
   readonly tenantId: string;
   readonly recipientId: string;
   readonly locale: string | null;
+  readonly timeZone: string | null;
+  readonly preferences: Preferences | null; // null: none, as most have
   readonly attributes: Readonly<Record<string, unknown>>;
   /** Tags of the static groups that it is in (ADR 0021). */
   readonly groups: readonly string[];

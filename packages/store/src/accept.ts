@@ -210,6 +210,7 @@ function columnsOf(
     acceptedAtMs: intsOf(notifications.map(({ acceptedAtMs }) => acceptedAtMs)),
     expiresAtMs: intsOf(notifications.map(({ expiresAtMs }) => expiresAtMs)),
     priorities: notifications.map(({ priority }) => priority),
+    categories: notifications.map(({ category }) => category ?? null),
     contents: candidates.map(({ content }) => content),
     excludes: notifications.map(({ exclude }) => JSON.stringify(exclude)),
     audiences: items.map(({ audience }) => audience && JSON.stringify(audience)),
@@ -265,6 +266,7 @@ function unstorableFieldOfItem(item: AcceptItem, contentJson: string): string | 
   return (
     unstorableFieldOfJson(contentJson, notification.content, "content") ??
     unstorableFieldOf(notification.exclude, "exclude") ??
+    unstorableFieldOf(notification.category, "category") ??
     unstorableFieldOf(item.audience, "audience") ??
     unstorableFieldOf(item.remotes, "audience") ??
     unstorableFieldOf(item.idempotency?.key, "Idempotency-Key")
