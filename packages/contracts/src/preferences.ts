@@ -29,6 +29,11 @@ export const preferencesRequestSchema = z.strictObject({
 });
 export type Preferences = z.infer<typeof preferencesRequestSchema>;
 
+/** Preferences that were accepted, perhaps by another build, as they travel: not looked at again. */
+export const storedPreferencesSchema = z.custom<Preferences>(
+  (value) => typeof value === "object" && value !== null && "categories" in value,
+);
+
 /** 200 of `GET` and `PUT /v1/recipients/:id/preferences`. */
 export interface PreferencesResource extends Preferences {
   readonly recipientId: string;
