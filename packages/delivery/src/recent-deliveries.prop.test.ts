@@ -1,4 +1,5 @@
 // Goal: FC1, FC2. Method: a list of all deliveries as the model; few people, so that they meet.
+import { Bitset } from "@carillon/kernel";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { RecentDeliveries } from "./recent-deliveries.ts";
@@ -34,6 +35,19 @@ test("FC1 — a count is of the deliveries within the window, to the second", ()
       expect(recent.size).toBe(0);
     }),
   );
+});
+
+test("FC1 — a new owner counts what the ledger says was delivered, also late, in both forms of a row", () => {
+  const recent = new RecentDeliveries({ windowMs: WINDOW_MS, entriesMax: 100 });
+  const bytes = (...slots: number[]) => Bitset.of(slots).toBytes();
+  recent.adopt([
+    { acceptedAtMs: 1_000, members: null, deliveredSocket: bytes(0, 9), receivedLate: bytes(9, 3) },
+    { acceptedAtMs: 2_000, members: [9, 4], deliveredSocket: bytes(1), receivedLate: bytes(0) },
+    { acceptedAtMs: 3_000, members: [0, 5], deliveredSocket: bytes(), receivedLate: bytes() },
+  ]);
+  const counts = [0, 3, 4, 5, 9].map((index) => recent.countOf(index, 3_000));
+  expect(counts).toEqual([1, 1, 1, 0, 2]);
+  expect(recent.countOf(9, 61_000)).toBe(1);
 });
 
 test("FC2 — at the limit the oldest are forgotten, and nothing is counted that was not delivered", () => {

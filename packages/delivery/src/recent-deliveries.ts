@@ -8,6 +8,16 @@
 // One ring of (index, second) in order of delivery, and a number per recipient: what has left the window
 // is counted off when somebody asks. A clock that was put back makes an entry leave with the one before it.
 
+import { Bitset } from "@carillon/kernel";
+
+/** A row of the ledger: with `members`, bit i of a set stands for members[i]; otherwise for index i. */
+export interface RecentRow {
+  readonly acceptedAtMs: number;
+  readonly members: readonly number[] | null;
+  readonly deliveredSocket: Uint8Array;
+  readonly receivedLate: Uint8Array;
+}
+
 export interface RecentOptions {
   readonly windowMs: number;
   readonly entriesMax: number;
@@ -52,6 +62,17 @@ export class RecentDeliveries {
     this.#size++;
     if (index >= this.#counts.length) this.#growCounts(index);
     this.#counts[index] = this.#countNow(index) + 1;
+  }
+
+  /** What an earlier owner delivered, in order of acceptance, which stands for when it was delivered. */
+  adopt(rows: readonly RecentRow[]): void {
+    for (const { acceptedAtMs, members, deliveredSocket, receivedLate } of rows)
+      Bitset.fromBytes(deliveredSocket)
+        .or(Bitset.fromBytes(receivedLate))
+        .forEach((slot) => {
+          const index = members === null ? slot : members[slot];
+          if (index !== undefined) this.add(index, acceptedAtMs);
+        });
   }
 
   /** Delivered to `index` within the window that ends at `nowMs`. Amortised O(1). */

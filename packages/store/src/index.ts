@@ -20,6 +20,7 @@ export type { OutboxRow, SqlOutbox, TakeOver, TakeOverOptions } from "./outbox.t
 export type { OutboxProbe } from "./outbox-withheld.ts";
 export type { PolicyChange, SqlPolicies, TenantPolicy } from "./policies.ts";
 export type { StoreOptions } from "./pool.ts";
+export type { RecentQuestion, RecentRow } from "./recent-deliveries.ts";
 export type { PreferencesChange, PreferencesStored, SqlPreferences } from "./preferences.ts";
 export type { QuarantinedRecipient, QuarantineTimes, SqlQuarantine } from "./quarantine.ts";
 export { createStore, type Store } from "./store.ts";

@@ -1,4 +1,4 @@
-// Goal: ST30, ST31, D8: what tenants' policies and recipients' preferences are; categories of notifications.
+// Goal: ST30–ST32, D8: what tenants' policies and recipients' preferences are; categories of notifications.
 // Method: a real Postgres, one database a test.
 import {
   isNewerPolicy,
@@ -16,6 +16,7 @@ import {
   idsIn,
   notificationFor,
   register,
+  setsOf,
   startTestPostgres,
   TENANT,
   type TestPostgres,
@@ -123,6 +124,56 @@ test("ST31, D8 — who is not here has none, and an import of the recipient leav
   expect(await rowsAbove(store, 7, 2)).toMatchObject([
     { preferences, timeZone: "Europe/Vienna", version: 3 },
   ]);
+});
+
+test("ST32 — deliveries of the window, of the tenant's capped priorities and other categories, each once", async () => {
+  const { store, sql } = await postgres.newDatabase();
+  const [id, second] = idsIn(7, 2) as [string, string];
+  await register(store, [id, second, ...idsIn(8, 1)]);
+  const nowMs = Date.now();
+  const accept = async (more: Parameters<typeof notificationFor>[0], recipientIds = [id]) => {
+    const notification = notificationFor({ acceptedAtMs: nowMs, ...more });
+    const item = acceptItem(directTo(...recipientIds), { notification });
+    await store.notifications.accept(HOME, [item]);
+  };
+  await accept({ acceptedAtMs: nowMs - 500, category: "news" }, [id, second]); // 1
+  await accept({ acceptedAtMs: nowMs - 1_000 }); // 2: at the edge, outside
+  await accept({ priority: "critical" }); // 3
+  await accept({ category: "safety" }); // 4
+  await accept({ priority: "low" }); // 5: nobody got it
+  await accept({ priority: "low" }); // 6: late
+  await accept({}, idsIn(8, 1)); // of partition 8
+  await sql`update partition set owner_id = 'w', epoch = 1, is_released = false`;
+  const got = setsOf({ deliveredSocket: [1] });
+  const updates = [1, 2, 3, 4, 6].map((offset) => ({
+    partition: 7,
+    epoch: 1,
+    offset,
+    state: "closed" as const,
+    sets: offset === 6 ? setsOf({ noDevice: [1], receivedLate: [1] }) : got,
+  }));
+  await store.ledger.writeRows(HOME, updates);
+  const question = {
+    tenantId: TENANT,
+    sinceMs: nowMs - 1_000,
+    priorities: ["low", "normal"],
+    exceptCategories: ["safety"],
+  };
+  const nobody = Buffer.from([]);
+  const bit = Buffer.from([1]);
+  expect(await store.policies.readRecent(HOME, [7, 8], question)).toEqual([
+    {
+      partition: 7,
+      acceptedAtMs: nowMs - 500,
+      members: [0, 1],
+      deliveredSocket: bit,
+      receivedLate: nobody,
+    },
+    { partition: 7, acceptedAtMs: nowMs, members: [0], deliveredSocket: nobody, receivedLate: bit },
+  ]);
+  expect(await store.policies.readRecent(HOME, [8], question)).toEqual([]);
+  const others = { ...question, tenantId: "other" };
+  expect(await store.policies.readRecent(HOME, [7], others)).toEqual([]);
 });
 
 test("D1 — a notification keeps its category, here and where it is relayed to", async () => {

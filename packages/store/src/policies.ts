@@ -5,6 +5,7 @@
 import type { HomesBatch, Policy, PolicyRecord } from "@carillon/contracts";
 import { rejected } from "./faults.ts";
 import type { Pool, Statements } from "./pool.ts";
+import { readRecentDeliveries, type RecentQuestion, type RecentRow } from "./recent-deliveries.ts";
 import { unstorableFieldOf } from "./text.ts";
 
 export interface PolicyChange {
@@ -59,6 +60,17 @@ export class SqlPolicies {
         order by p.tenant_id`;
       return rows.map(policyOf);
     });
+  }
+
+  /** What a new owner's frequency caps begin with (ST32). */
+  readRecent(
+    home: string,
+    partitions: readonly number[],
+    question: RecentQuestion,
+  ): Promise<RecentRow[]> {
+    return this.#pool.run("policies.readRecent", (sql) =>
+      readRecentDeliveries(sql, { home, partitions }, question),
+    );
   }
 
   /** Committed with what tells the other regions. */
