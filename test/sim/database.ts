@@ -370,8 +370,9 @@ function isSame(known: RecipientRecord, change: RecipientChange): boolean {
 }
 
 function directoryRowOf(record: RecipientRecord): DirectoryRow {
-  const { index, tenantId, recipientId, locale, attributes, version } = record;
-  return { index, tenantId, recipientId, locale, attributes, groups: [], version };
+  const { index, tenantId, recipientId, locale, timeZone, attributes, version } = record;
+  const nothing = { preferences: null, groups: [] };
+  return { index, tenantId, recipientId, locale, timeZone, attributes, ...nothing, version };
 }
 
 function ascending(partitions: readonly number[]): number[] {

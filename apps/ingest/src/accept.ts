@@ -174,6 +174,7 @@ async function pendingOf(
     acceptedAtMs,
     expiresAtMs: (sendAtMs ?? acceptedAtMs) + request.ttlSeconds * 1_000,
     priority: request.priority,
+    ...(request.category !== undefined && { category: request.category }),
     content: request.content,
     exclude,
     ...(sendAtMs === undefined ? {} : { sendAtMs }),

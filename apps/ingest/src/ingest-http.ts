@@ -117,7 +117,8 @@ async function routeDepsOf(
   },
 ): Promise<RoutesDeps> {
   const { config, store, bus, clock } = parts;
-  const { homes, groups, members, plans, writer, statuses, inbox } = made.services;
+  const { homes, groups, members, plans, policies, preferences, writer, statuses, inbox } =
+    made.services;
   const limits = config.limits ?? INGEST_LIMITS;
   const place = { region: config.region, regions: config.regions };
   const tokens = await createTokens(config.tokenKeys, clock);
@@ -147,6 +148,8 @@ async function routeDepsOf(
     groups: createGroupRoutes({ regions: config.regions, groups, members, homes }),
     imports: { ...place, homes, writer },
     plans,
+    policies,
+    preferences,
     statuses,
     inbox,
     admin: {

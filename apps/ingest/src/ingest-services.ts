@@ -11,6 +11,8 @@ import type { IngestDeps } from "./ingest-options.ts";
 import { INGEST_LIMITS } from "./limits.ts";
 import type { Poker } from "./poke.ts";
 import type { Relay } from "./relay.ts";
+import { createPolicies, type Policies } from "./policies.ts";
+import { createPreferences, type RecipientPreferences } from "./preferences.ts";
 import { createPlans, type Plans } from "./plan.ts";
 import { createStatuses, type Statuses } from "./status.ts";
 
@@ -20,6 +22,8 @@ export interface Services {
   readonly members: GroupMembers;
   readonly writer: DirectoryWriter;
   readonly plans: Plans;
+  readonly policies: Policies;
+  readonly preferences: RecipientPreferences;
   readonly statuses: Statuses;
   readonly inbox: Inbox;
 }
@@ -61,6 +65,11 @@ export function createServices(
         ownerTimeoutMs: limits.planOwnerTimeoutMs,
       },
       { store, bus, clock, homes, groups, owners: deps.owners },
+    ),
+    policies: createPolicies(place, { store, clock, relay }),
+    preferences: createPreferences(
+      { region: config.region, requestTimeoutMs },
+      { store, bus, homes, poker },
     ),
     members: createGroupMembers({ ...place, requestTimeoutMs }, { store, bus, poker }),
     writer: createDirectoryWriter(

@@ -10,6 +10,7 @@ import {
   inboxRequestSchema,
   locateRequestSchema,
   membersRequestSchema,
+  preferencesMessageSchema,
   recipientReadRequestSchema,
   regionPlanRequestSchema,
   relayBatchSchema,
@@ -28,6 +29,7 @@ import type { Inbox } from "./inbox.ts";
 import type { Intake } from "./intake.ts";
 import type { Plans } from "./plan.ts";
 import type { Poker } from "./poke.ts";
+import type { RecipientPreferences } from "./preferences.ts";
 import type { Statuses } from "./status.ts";
 
 export interface RegionServicesDeps {
@@ -38,6 +40,7 @@ export interface RegionServicesDeps {
   readonly writer: DirectoryWriter;
   readonly members: GroupMembers;
   readonly plans: Plans;
+  readonly preferences: RecipientPreferences;
   readonly statuses: Statuses;
   readonly inbox: Inbox;
   /** IN36: the tenant's residency does not allow the region that hosts this home now. */
@@ -74,6 +77,7 @@ export function serveRegion(deps: RegionServicesDeps): void {
     const conflictCount = await store.directory.learnHomes(batch);
     if (conflictCount > 0) deps.onOddity("homes.conflict", conflictCount);
     await store.groups.learn(batch.tenants);
+    await store.policies.learn(batch.tenants);
     return { kind: "committed" } satisfies RelayReply;
   });
 
@@ -102,6 +106,11 @@ export function serveRegion(deps: RegionServicesDeps): void {
   intake.serve(subjects.regionMembers(region), membersRequestSchema, async (change) => {
     served(change.tenantId);
     return { kind: "stored", ...(await deps.members.writeHere(change)) };
+  });
+
+  intake.serve(subjects.regionPreferences(region), preferencesMessageSchema, async (request) => {
+    served(request.tenantId);
+    return await deps.preferences.serveHere(request);
   });
 
   intake.serve(

@@ -14,6 +14,8 @@ import { importRecipients, type ImportDeps } from "./import.ts";
 import type { Inbox } from "./inbox.ts";
 import { planNotification, postNotification } from "./notification-routes.ts";
 import type { Plans } from "./plan.ts";
+import type { Policies } from "./policies.ts";
+import type { RecipientPreferences } from "./preferences.ts";
 import type { Statuses } from "./status.ts";
 import type { Employee } from "./tokens.ts";
 
@@ -27,6 +29,8 @@ export interface RoutesDeps {
   readonly groups: GroupRoutes;
   readonly imports: ImportDeps;
   readonly plans: Plans;
+  readonly policies: Policies;
+  readonly preferences: RecipientPreferences;
   readonly statuses: Statuses;
   readonly inbox: Inbox;
   readonly health: Health;
@@ -88,6 +92,7 @@ export function routesOf(deps: RoutesDeps): AnyRoute[] {
       handle: (call) => importRecipients(call, deps.imports),
     },
     ...groupRoutesOf(deps.groups, keyed),
+    ...policyRoutesOf(deps, keyed),
     {
       method: "POST",
       path: "/v1/tokens",
@@ -122,6 +127,34 @@ export function routesOf(deps: RoutesDeps): AnyRoute[] {
     ...adminRoutesOf(deps.admin),
     ...homeRoutesOf(deps.admin),
     ...open,
+  ];
+}
+
+function policyRoutesOf(
+  { policies, preferences }: RoutesDeps,
+  keyed: (scope: Scope) => Authenticate<KeyCaller>,
+): Route<KeyCaller>[] {
+  const write = { method: "PUT", body: "json", isWrite: true } as const;
+  const [policy, ofRecipient] = ["/v1/policy", "/v1/recipients/:id/preferences"];
+  return [
+    { ...reading(policy), authenticate: keyed("read"), handle: (call) => policies.get(call) },
+    {
+      ...write,
+      path: policy,
+      authenticate: keyed("admin"),
+      handle: (call) => policies.put(call),
+    },
+    {
+      ...reading(ofRecipient),
+      authenticate: keyed("read"),
+      handle: (call) => preferences.get(call),
+    },
+    {
+      ...write,
+      path: ofRecipient,
+      authenticate: keyed("recipients:write"),
+      handle: (call) => preferences.put(call),
+    },
   ];
 }
 

@@ -62,6 +62,7 @@ const ROWS: Readonly<Record<keyof typeof subjects | keyof typeof homeSubjects, R
   regionClaim: ofIngest(subjects.regionClaim("*")),
   regionDirectory: ofIngest(subjects.regionDirectory("*")),
   regionMembers: ofIngest(subjects.regionMembers("*")),
+  regionPreferences: ofIngest(subjects.regionPreferences("*")),
   regionGroups: ofIngest(subjects.regionGroups("*")),
   regionPlan: ofIngest(subjects.regionPlan("*")),
   regionRecipient: ofIngest(subjects.regionRecipient("*")),

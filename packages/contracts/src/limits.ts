@@ -24,6 +24,22 @@ export const LIMITS = {
   filterDepthMax: 8,
   filterNodesMax: 256,
   filterValuesMax: 1_000,
+  categoryIdMaxCharacters: 64,
+  /** Opt-outs of one recipient; they stand in the row, and in the owner's memory. */
+  preferenceCategoriesMax: 64,
+  /** A working day has one or two; more is a list made by a fault. */
+  quietWindowsPerDayMax: 4,
+  /** A quiet time ends for a notification so long after it was due: three weeks of holidays are a fault. */
+  deferralMaxSeconds: 1_209_600, // 14 days
+  /** ISO 3166-1 has 249; parts of a country count, too. */
+  policyCountriesMax: 300,
+  holidaysPerCountryMax: 400, // 20 a year for 20 years
+  mandatoryCategoriesMax: 64,
+  /** Of a tenant's policy as JSON: it travels whole to all regions, and each owner keeps it. */
+  policyMaxBytes: 131_072,
+  /** More are no protection; the owner's memory grows with it. */
+  frequencyCapCountMax: 100,
+  frequencyCapWindowMaxSeconds: 604_800, // a week
   localesMax: 32,
   timerPayloadMaxCharacters: 16_384, // of JSON: some thousand index numbers
   titleMaxCharacters: 200,

@@ -7,6 +7,8 @@ import { groupRecordSchema } from "./group.ts";
 import { HOME_STANDINGS, homeClaimsSchema } from "./homes.ts";
 import { LIMITS } from "./limits.ts";
 import { memberIdSchema } from "./places.ts";
+import { policyRecordSchema } from "./policy.ts";
+import { storedPreferencesSchema } from "./preferences.ts";
 import {
   countsSchema,
   notificationSchema,
@@ -28,6 +30,7 @@ export const subjects = {
   regionDirectory: (region: string) => `region.${region}.directory`,
   /** Members of a group whose home is that region. Queue group `ingest`. */
   regionMembers: (region: string) => `region.${region}.members`,
+  regionPreferences: (region: string) => `region.${region}.preferences`,
   /** What do you know of these groups? Queue group `ingest`. */
   regionGroups: (region: string) => `region.${region}.groups`,
   /** Reads one recipient in its home region. Queue group `ingest`. */
@@ -82,6 +85,8 @@ export const homesBatchSchema = z.object({
       recipientIds: z.array(z.string()),
       /** Definitions that were changed in the sending region. Absent: an older build, or none. */
       groups: z.array(groupRecordSchema).optional(),
+      /** The tenant's policy, when it was changed there (ADR 0024). */
+      policy: policyRecordSchema.optional(),
     }),
   ),
 });
@@ -144,6 +149,20 @@ export const membersReplySchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("failed"), code: z.string() }),
 ]);
 export type MembersReply = z.infer<typeof membersReplySchema>;
+
+/** Of one recipient at home; `preferences` null: they are read, otherwise replaced. */
+export const preferencesMessageSchema = z.object({
+  tenantId: z.string(),
+  recipientId: z.string(),
+  preferences: storedPreferencesSchema.nullable(),
+});
+export type PreferencesRequest = z.infer<typeof preferencesMessageSchema>;
+export const preferencesReplySchema = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("preferences"), preferences: storedPreferencesSchema.nullable() }),
+  z.object({ kind: z.literal("absent") }),
+  z.object({ kind: z.literal("failed"), code: z.string() }),
+]);
+export type PreferencesReply = z.infer<typeof preferencesReplySchema>;
 
 export const groupsRequestSchema = z.object({
   tenantId: z.string(),

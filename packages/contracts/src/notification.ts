@@ -3,7 +3,7 @@
 import { z } from "zod";
 import { audienceSchema, excludeSchema, storedFilterSchema } from "./audience.ts";
 import { LIMITS } from "./limits.ts";
-import { recipientIdSchema, regionSchema, tenantIdSchema } from "./places.ts";
+import { categoryIdSchema, recipientIdSchema, regionSchema, tenantIdSchema } from "./places.ts";
 import { isStorable, textSchema } from "./text.ts";
 
 export const PRIORITIES = ["low", "normal", "high", "critical"] as const;
@@ -56,6 +56,8 @@ export const notificationRequestSchema = z.strictObject({
   exclude: excludeSchema.optional(),
   content: localizedContentSchema,
   priority: z.enum(PRIORITIES).default("normal"),
+  /** What recipients may opt out of, and the policy may make mandatory. */
+  category: categoryIdSchema.optional(),
   /** From `sendAt`, where there is one. */
   ttlSeconds: z.int().min(1).max(LIMITS.ttlMaxSeconds).default(LIMITS.ttlDefaultSeconds),
   /** Nobody is handed it before; how far ahead it may lie depends on now, and is checked with a clock. */
@@ -103,6 +105,7 @@ export const notificationSchema = z.object({
   acceptedAtMs: z.number(),
   expiresAtMs: z.number(),
   priority: z.enum(PRIORITIES),
+  category: z.string().optional(),
   content: z.record(
     z.string(),
     z.custom<Content>((value) => typeof value === "object" && value !== null),

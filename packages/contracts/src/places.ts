@@ -31,6 +31,12 @@ export const groupIdSchema = z
   .max(LIMITS.groupIdMaxCharacters)
   .regex(/^[^\s/\p{Cc}\p{Cf}\p{Cs}]+$/u, "must not hold spaces, control characters or '/'");
 
+/** A tenant's own id of a kind of notification, such as `news`: what recipients may opt out of. */
+export const categoryIdSchema = z
+  .string()
+  .max(LIMITS.categoryIdMaxCharacters)
+  .regex(/^[a-z0-9][a-z0-9_.-]*$/, "must be lower-case letters, digits, _ . -");
+
 export const tenantIdSchema = z
   .string()
   .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, "must be 1 to 63 lower-case letters, digits or -");

@@ -21,6 +21,8 @@ function rowOf(n: number, version: number): DirectoryRow {
     tenantId: "acme",
     recipientId: `employee-${n}`,
     locale: ["de", "en", "fr", "de-AT", null][below(5)] ?? null,
+    timeZone: null,
+    preferences: null,
     attributes: {
       country: `c${below(20)}`,
       department: `department ${below(400)}`,

@@ -106,6 +106,8 @@ export class FakeLedgerStore implements LedgerStore {
       tenantId: "acme",
       recipientId,
       locale: null,
+      timeZone: null,
+      preferences: null,
       attributes: {},
       groups: [],
       version,

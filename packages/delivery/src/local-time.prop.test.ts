@@ -1,4 +1,4 @@
-// Goal: LT1–LT3 for every zone that Node knows. Method: instants of 2000 to 2040, most of them within a
+// Goal: LT1–LT4 for every zone that Node knows. Method: instants of 2000 to 2040, most of them within a
 // day of a change of the zone's offset.
 import fc from "fast-check";
 import { expect, test } from "vitest";
@@ -56,6 +56,18 @@ test("LT2, LT3 — in order, and never before the wall time", () => {
       const isAfterGap = first + offsetMsAt(first, zone) > instantMs;
       const justBefore = first - 1 + offsetMsAt(first - 1, zone);
       expect(isAfterGap && justBefore >= instantMs).toBe(false); // not a millisecond late
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test("LT4 — what clocks show at an instant means for the last time that instant, or a later one", () => {
+  fc.assert(
+    fc.property(zonedInstant, ({ zone, instantMs }) => {
+      const wallMs = instantMs + offsetMsAt(instantMs, zone);
+      const last = times.lastInstantOf(wallMs, zone)!;
+      expect(last).toBeGreaterThanOrEqual(instantMs);
+      expect(last + offsetMsAt(last, zone)).toBe(wallMs);
     }),
     { numRuns: 500 },
   );

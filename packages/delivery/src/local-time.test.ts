@@ -1,4 +1,4 @@
-// Goal: LT1, LT2. Method: a table over real zones; what is expected is from the IANA database's notes.
+// Goal: LT1, LT2, LT4. Method: a table over real zones; what is expected is from the IANA database's notes.
 import { expect, test } from "vitest";
 import { LocalTimes } from "./local-time.ts";
 
@@ -50,8 +50,21 @@ test.each([
   expect(instantOf(wall, zone)).toBe(expected);
 });
 
+test.each([
+  ["2027-10-31T02:30:00", "Europe/Berlin", "2027-10-31T01:30:00.000Z"], // twice
+  ["2027-04-04T01:45:00", "Australia/Lord_Howe", "2027-04-03T15:15:00.000Z"],
+  ["2027-10-31T03:00:00", "Europe/Berlin", "2027-10-31T02:00:00.000Z"], // once, just after it
+  ["2027-10-31T01:59:59.999", "Europe/Berlin", "2027-10-30T23:59:59.999Z"],
+  ["2027-07-15T09:00:00", "Europe/Berlin", "2027-07-15T07:00:00.000Z"],
+  ["2027-03-28T02:30:00", "Europe/Berlin", "2027-03-28T01:00:00.000Z"], // left out
+])("LT4 — %s in %s is %s for the last time", (wall, zone, expected) => {
+  const instantMs = times.lastInstantOf(Date.parse(`${wall}Z`), zone)!;
+  expect(new Date(instantMs).toISOString()).toBe(expected);
+});
+
 test("LT1 — an unknown zone is told, as often as it is asked for", () => {
   expect(instantOf("2027-07-15T09:00:00", "Mars/Olympus")).toBeUndefined();
   expect(times.offsetMsAt(0, "Mars/Olympus")).toBeUndefined();
   expect(times.offsetMsAt(0, "")).toBeUndefined();
+  expect(times.lastInstantOf(0, "Mars/Olympus")).toBeUndefined();
 });

@@ -4,6 +4,8 @@
 //   LT2  A wall time that is left out is the first instant after the gap: late, never early, by at most
 //        the gap.
 //   LT3  Later wall times are never earlier instants.
+//   LT4  The last instant of a wall time that comes twice is its second one; of others it is the one of
+//        LT1 and LT2.
 // A wall time is written `wallMs`: the epoch milliseconds at which UTC reads the same, so that
 // `Date.parse("2027-03-28T02:30:00Z")` is half past two wherever somebody is.
 // Zones and their rules are those of Node's ICU (IANA); Node brings newer ones with each release.
@@ -34,6 +36,17 @@ export class LocalTimes {
     if (fits(first)) return first;
     if (fits(last)) return last;
     return changeAfter(format, first, last);
+  }
+
+  /** As `instantOf`, but of a wall time that comes twice the second one (LT4). */
+  lastInstantOf(wallMs: number, timeZone: string): number | undefined {
+    const format = this.#formatOf(timeZone);
+    if (format === undefined) return undefined;
+    const beforeMs = offsetMsOf(format, wallMs - PROBE_MS);
+    const afterMs = offsetMsOf(format, wallMs + PROBE_MS);
+    const last = wallMs - Math.min(beforeMs, afterMs);
+    if (last + offsetMsOf(format, last) === wallMs) return last;
+    return this.instantOf(wallMs, timeZone);
   }
 
   #formatOf(timeZone: string): Intl.DateTimeFormat | undefined {

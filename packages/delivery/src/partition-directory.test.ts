@@ -1,5 +1,5 @@
 // packages/delivery/src/partition-directory.test.ts
-// Goal: DI1, DI2. Method: examples.
+// Goal: DI1–DI3. Method: examples.
 import type { RegionAudience } from "@carillon/contracts";
 import { expect, test } from "vitest";
 import { PartitionDirectory } from "./partition-directory.ts";
@@ -10,6 +10,8 @@ const row = (index: number, version: number, more: Partial<DirectoryRow> = {}): 
   tenantId: "acme",
   recipientId: `r${index}`,
   locale: null,
+  timeZone: null,
+  preferences: null,
   attributes: {},
   groups: [],
   version,
@@ -28,6 +30,29 @@ test("DI1 — of two rows of one index the higher version stays, in whatever ord
   };
   expect([select("new"), select("old")]).toEqual([[0], []]);
   expect(directory.recipientCount).toBe(1);
+});
+
+test("DI3 — rows keep what they say, and equal quiet hours are one object", () => {
+  const directory = new PartitionDirectory();
+  const preferences = (from: string, isNews: boolean) => ({
+    categories: isNews ? { news: { socket: false } } : {},
+    quietHours: { days: { mon: [{ from, until: "07:00" }] } },
+  });
+  const said = [
+    { timeZone: "Europe/Berlin", preferences: preferences("22:00", true) },
+    { timeZone: null, preferences: preferences("22:00", false) },
+    { timeZone: "Europe/Berlin", preferences: preferences("22:00", true) },
+    { timeZone: "Europe/Paris", preferences: preferences("23:00", true) },
+    { timeZone: null, preferences: { categories: { news: {} } } },
+    { timeZone: "Europe/Paris", preferences: null },
+  ];
+  for (const [index, more] of said.entries()) directory.put(row(index, 1, more));
+  const rows = said.map((_, index) => directory.rowOf(index)!);
+  for (const [index, more] of said.entries()) expect(rows[index]).toEqual(row(index, 1, more));
+  const hours = rows.map((one) => one.preferences?.quietHours);
+  expect(hours.map((one) => hours.indexOf(one))).toEqual([0, 0, 0, 3, 4, 4]);
+  expect(rows[2]!.preferences).toBe(rows[0]!.preferences);
+  expect(directory.rowOf(6)).toBeUndefined();
 });
 
 test("DI2 — the version only grows, and only when told", () => {

@@ -6,11 +6,13 @@ import { assertNever, Bitset } from "@carillon/kernel";
 import type { RegionAudience } from "@carillon/contracts";
 import { AttributeIndex } from "./attribute-index.ts";
 import type { DirectoryRow } from "./ports.ts";
+import { SharedValues } from "./shared-values.ts";
 
 export class PartitionDirectory {
   readonly #indexByKey = new Map<string, number>();
   readonly #rows: (DirectoryRow | undefined)[] = [];
   readonly #tenants = new Map<string, AttributeIndex>();
+  readonly #shared = new SharedValues();
   #version = 0;
 
   get version(): number {
@@ -29,7 +31,7 @@ export class PartitionDirectory {
   put(row: DirectoryRow): void {
     const known = this.#rows[row.index];
     if (known !== undefined && known.version >= row.version) return; // DI1
-    this.#rows[row.index] = row;
+    this.#rows[row.index] = this.#shared.rowOf(row);
     this.#indexByKey.set(recipientKey(row.tenantId, row.recipientId), row.index);
     let attributes = this.#tenants.get(row.tenantId);
     if (attributes === undefined) {
@@ -56,6 +58,11 @@ export class PartitionDirectory {
 
   indexOfKey(key: string): number | undefined {
     return this.#indexByKey.get(key);
+  }
+
+  /** What policy is asked about. Undefined: nobody has that index. */
+  rowOf(index: number): DirectoryRow | undefined {
+    return this.#rows[index];
   }
 
   localeOf(index: number): string | null {

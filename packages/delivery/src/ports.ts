@@ -7,6 +7,7 @@ import type {
   Deliver,
   Notification,
   PokeEntry,
+  Preferences,
   RegionAudience,
 } from "@carillon/contracts";
 
@@ -16,6 +17,8 @@ export interface DirectoryRow {
   readonly tenantId: string;
   readonly recipientId: string;
   readonly locale: string | null;
+  readonly timeZone: string | null;
+  readonly preferences: Preferences | null; // null: none, as most have
   readonly attributes: Readonly<Record<string, unknown>>;
   /** Tags of the static groups that it is in (ADR 0021). */
   readonly groups: readonly string[];

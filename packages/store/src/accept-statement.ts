@@ -30,6 +30,7 @@ export interface AcceptColumns {
   readonly acceptedAtMs: string;
   readonly expiresAtMs: string;
   readonly priorities: string[];
+  readonly categories: (string | null)[];
   readonly contents: string[];
   readonly excludes: string[];
   readonly audiences: (string | null)[];
@@ -74,14 +75,15 @@ export async function insertAccepted(
       select * from unnest(
         ${columns.ids}::uuid[], ${columns.tenantIds}::text[], ${columns.acceptedRegions}::text[],
         ${columns.acceptedAtMs}::float8[], ${columns.expiresAtMs}::float8[],
-        ${columns.priorities}::text[], ${columns.contents}::text[], ${columns.excludes}::text[],
+        ${columns.priorities}::text[], ${columns.categories}::text[],
+        ${columns.contents}::text[], ${columns.excludes}::text[],
         ${columns.audiences}::text[], ${columns.targetRegions}::text[],
         ${columns.unknownCounts}::int[], ${columns.isForAll}::boolean[],
         ${columns.options}::text[], ${columns.sendAtMs}::float8[],
         ${columns.keys}::text[], ${columns.fingerprints}::bytea[], ${columns.answers}::text[]
       ) with ordinality as item(id, tenant_id, accepted_region, accepted_at_ms, expires_at_ms,
-        priority, content, exclude, audience, target_regions, unknown_count, is_for_all, options,
-        send_at_ms, key, fingerprint, answer, ord)
+        priority, category, content, exclude, audience, target_regions, unknown_count, is_for_all,
+        options, send_at_ms, key, fingerprint, answer, ord)
     ), claimed as (
       insert into idempotency (tenant_id, key, fingerprint, notification_id, answer)
       select tenant_id, key, fingerprint, id, answer::json from item
@@ -93,9 +95,9 @@ export async function insertAccepted(
       returning notification_id
     ), inserted as (
       insert into notification (id, tenant_id, accepted_region, accepted_at, expires_at, priority,
-        content, exclude, audience, target_regions, unknown_count, options, is_accepted_here)
+        category, content, exclude, audience, target_regions, unknown_count, options, is_accepted_here)
       select id, tenant_id, accepted_region, to_timestamp(accepted_at_ms / 1000),
-        to_timestamp(expires_at_ms / 1000), priority, content::json, exclude::jsonb,
+        to_timestamp(expires_at_ms / 1000), priority, category, content::json, exclude::jsonb,
         audience::jsonb, string_to_array(target_regions, ','), unknown_count,
         options::json, ${place.isAcceptedHere}
       from item

@@ -217,6 +217,7 @@ function columnsOf(
     acceptedAtMs: intsOf(notifications.map(({ acceptedAtMs }) => acceptedAtMs)),
     expiresAtMs: intsOf(notifications.map(({ expiresAtMs }) => expiresAtMs)),
     priorities: notifications.map(({ priority }) => priority),
+    categories: notifications.map(({ category }) => category ?? null),
     contents: candidates.map(({ content }) => content),
     excludes: notifications.map(({ exclude }) => JSON.stringify(exclude)),
     audiences: items.map(({ audience }) => audience && JSON.stringify(audience)),
@@ -285,6 +286,7 @@ function unstorableFieldOfItem(item: AcceptItem, contentJson: string): string | 
     unstorableFieldOfJson(contentJson, notification.content, "content") ??
     unstorableFieldOf(notification.exclude, "exclude") ??
     unstorableFieldOf(notification.collapseKey, "collapseKey") ??
+    unstorableFieldOf(notification.category, "category") ??
     unstorableFieldOf(item.audience, "audience") ??
     unstorableFieldOf(item.remotes, "audience") ??
     unstorableFieldOf(item.idempotency?.key, "Idempotency-Key")

@@ -45,10 +45,10 @@ test("ST18 — new recipients get dense indexes; each change moves its partition
   });
   expect(await store.ledger.readDirectory(HOME, 2, { afterVersion: 0, limitCount: 9 })).toEqual(
     [
-      { index: 1, recipientId: a, locale: null, attributes: {}, version: 1 },
-      { index: 0, recipientId: b, locale: "de-AT", attributes: moved.attributes, version: 2 },
-      { index: 2, recipientId: c, locale: null, attributes: {}, version: 2 },
-    ].map((row) => ({ ...row, groups: [], tenantId: TENANT })),
+      { index: 1, recipientId: a, locale: null, timeZone: null, attributes: {}, version: 1 },
+      { index: 0, recipientId: b, ...moved, version: 2 },
+      { index: 2, recipientId: c, locale: null, timeZone: null, attributes: {}, version: 2 },
+    ].map((row) => ({ ...row, groups: [], preferences: null, tenantId: TENANT })),
   );
   expect(await store.directory.read(TENANT, b)).toEqual({
     ...change(b, moved),

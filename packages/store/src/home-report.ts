@@ -73,7 +73,7 @@ const TABLES: Readonly<Record<ReportTable, TableSpec>> = {
   recipient: {
     key: "t.tenant_id, t.recipient_id",
     keyTypes: ["text", "text"],
-    says: "t.locale, t.time_zone, t.attributes::text, array_to_string(t.groups, ' ')",
+    says: "t.locale, t.time_zone, t.attributes::text, array_to_string(t.groups, ' '), t.preferences::text",
     about: "jsonb_build_object('version', t.version)",
     homed: "here",
   },

@@ -19,7 +19,10 @@ export type { LedgerTail, TailOptions } from "./ledger-tail.ts";
 export type { NotificationDetails, SqlNotifications } from "./notifications.ts";
 export type { OutboxRow, SqlOutbox, TakeOver, TakeOverOptions } from "./outbox.ts";
 export type { OutboxProbe } from "./outbox-withheld.ts";
+export type { PolicyChange, SqlPolicies, TenantPolicy } from "./policies.ts";
 export type { StoreOptions } from "./pool.ts";
+export type { RecentQuestion, RecentRow } from "./recent-deliveries.ts";
+export type { PreferencesChange, PreferencesStored, SqlPreferences } from "./preferences.ts";
 export type { QuarantinedRecipient, QuarantineTimes, SqlQuarantine } from "./quarantine.ts";
 export { createStore, type Store } from "./store.ts";
 export {

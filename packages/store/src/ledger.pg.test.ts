@@ -292,6 +292,8 @@ test("ST10 — directory pages end between versions, and the stream holds everyb
       tenantId: TENANT,
       recipientId: ids[0],
       locale: null,
+      timeZone: null,
+      preferences: null,
       attributes: {},
       groups: [],
       version: 1,

@@ -5,7 +5,7 @@
 //         gap.
 //   HM6   Of tenants that are withheld (ADR 0015) no recipient is read, and their rows read as closed
 //         and empty: offsets stay without gaps, nothing of them is worked on, nothing is written.
-import type { RegionAudience, Notification } from "@carillon/contracts";
+import type { Notification, Preferences, RegionAudience } from "@carillon/contracts";
 import { intsOf } from "./arrays.ts";
 import { type Release, type Released, releaseRows } from "./deferred-rows.ts";
 import { flushRows, type LedgerUpdate, type WriteOutcome } from "./ledger-flush.ts";
@@ -32,6 +32,8 @@ export interface DirectoryRow {
   readonly tenantId: string;
   readonly recipientId: string;
   readonly locale: string | null;
+  readonly timeZone: string | null;
+  readonly preferences: Preferences | null;
   readonly attributes: Readonly<Record<string, unknown>>;
   readonly groups: readonly string[]; // tags
   readonly version: number;
@@ -223,7 +225,8 @@ export class SqlLedger {
 }
 
 const DIRECTORY_COLUMNS = `r.idx as index, r.tenant_id as "tenantId",
-  r.recipient_id as "recipientId", r.locale, r.attributes, r.groups, r.version`;
+  r.recipient_id as "recipientId", r.locale, r.time_zone as "timeZone", r.preferences, r.attributes,
+  r.groups, r.version`;
 
 /** Ids of those notifications that belong to one of the tenants. */
 async function withheldOf(

@@ -6,7 +6,7 @@ import type { Content, Notification, Priority } from "@carillon/contracts";
 export const NOTIFICATION_COLUMNS = `n.id, n.tenant_id, n.accepted_region,
   (extract(epoch from n.accepted_at) * 1000)::bigint as accepted_at_ms,
   (extract(epoch from n.expires_at) * 1000)::bigint as expires_at_ms,
-  n.priority, n.content, n.exclude, n.options`;
+  n.priority, n.category, n.content, n.exclude, n.options`;
 
 export interface NotificationRecord {
   id: string;
@@ -15,6 +15,7 @@ export interface NotificationRecord {
   accepted_at_ms: number;
   expires_at_ms: number;
   priority: Priority;
+  category: string | null;
   content: Record<string, Content>;
   exclude: string[];
   options: NotificationOptions;
@@ -36,6 +37,7 @@ export function notificationOf(record: NotificationRecord): Notification {
     acceptedAtMs: record.accepted_at_ms,
     expiresAtMs: record.expires_at_ms,
     priority: record.priority,
+    ...(record.category !== null && { category: record.category }),
     content: record.content,
     exclude: record.exclude,
     ...record.options,

@@ -9,7 +9,9 @@ import { SqlLedger } from "./ledger.ts";
 import { migrate } from "./migrate.ts";
 import { SqlNotifications } from "./notifications.ts";
 import { SqlOutbox } from "./outbox.ts";
+import { SqlPolicies } from "./policies.ts";
 import { Pool, type StoreOptions } from "./pool.ts";
+import { SqlPreferences } from "./preferences.ts";
 import { SqlQuarantine } from "./quarantine.ts";
 import { SqlTenants } from "./tenants.ts";
 import { SqlTimers } from "./timers.ts";
@@ -19,6 +21,8 @@ export interface Store {
   readonly leases: SqlLeases;
   readonly directory: SqlDirectory;
   readonly groups: SqlGroups;
+  readonly policies: SqlPolicies;
+  readonly preferences: SqlPreferences;
   readonly notifications: SqlNotifications;
   readonly outbox: SqlOutbox;
   readonly tenants: SqlTenants;
@@ -49,6 +53,8 @@ export function createStore(options: StoreOptions): Store {
     leases,
     directory: new SqlDirectory(pool),
     groups: new SqlGroups(pool),
+    policies: new SqlPolicies(pool),
+    preferences: new SqlPreferences(pool),
     notifications: new SqlNotifications(pool),
     outbox: new SqlOutbox(pool),
     tenants: new SqlTenants(pool, options.random),

@@ -1,0 +1,63 @@
+// packages/delivery/src/tenant-rules-book.ts
+// The rules of all tenants at one owner, read again from the register of policies (ADR 0024).
+//   TR1  After a refresh the rules are those of the records in the database when it began, or newer ones.
+//   TR2  A tenant's rules are one object until its record changes: what they keep is not computed again.
+//   TR3  A refresh that fails changes nothing; a tenant without a policy has the empty one.
+import { type PolicyRecord, storedPolicyOf } from "@carillon/contracts";
+import { LocalTimes } from "./local-time.ts";
+import { createEmptyRules, createTenantRules, type TenantRules } from "./policy-verdict.ts";
+
+export interface PolicyStore {
+  /** Records that are others than these versions. Throws Fault when the store is down. */
+  findChanged(
+    known: readonly (readonly [tenantId: string, changedAtMs: number, changedIn: string])[],
+  ): Promise<readonly { readonly tenantId: string; readonly record: PolicyRecord }[]>;
+}
+
+interface Kept {
+  readonly rules: TenantRules;
+  readonly version: readonly [string, number, string];
+}
+
+export class TenantRulesBook {
+  readonly #store: PolicyStore;
+  readonly #times = new LocalTimes();
+  readonly #empty = createEmptyRules(this.#times);
+  readonly #kept = new Map<string, Kept>();
+  #running: Promise<void> | undefined;
+  #next: Promise<void> | undefined;
+
+  constructor(store: PolicyStore) {
+    this.#store = store;
+  }
+
+  rulesOf(tenantId: string): TenantRules {
+    return this.#kept.get(tenantId)?.rules ?? this.#empty;
+  }
+
+  /** Of those who ask while one runs, all get the one after it (TR1). Rejects with the store's Fault. */
+  refresh(): Promise<void> {
+    if (this.#running === undefined) return this.#run();
+    this.#next ??= this.#running.catch(ignored).then(() => {
+      this.#next = undefined;
+      return this.#run();
+    });
+    return this.#next;
+  }
+
+  #run(): Promise<void> {
+    this.#running = this.#readChanged().finally(() => (this.#running = undefined));
+    return this.#running;
+  }
+
+  async #readChanged(): Promise<void> {
+    const known = [...this.#kept.values()].map(({ version }) => version);
+    for (const { tenantId, record } of await this.#store.findChanged(known)) {
+      const rules = createTenantRules(storedPolicyOf(record.policy), this.#times);
+      const version = [tenantId, record.changedAtMs, record.changedIn] as const;
+      this.#kept.set(tenantId, { rules, version });
+    }
+  }
+}
+
+function ignored(): void {}
