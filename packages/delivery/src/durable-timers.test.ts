@@ -169,6 +169,23 @@ test("DT2 — a setting and the end of the one before in one write: the setting 
   expect(keysOf(store)).toEqual(["a"]);
 });
 
+test("DT2 — two settings of one key end in one write: both are done, and neither fires again", async () => {
+  const endings: (() => void)[] = [];
+  const { clock, store, timers, fired, own } = owner({
+    fire: () => new Promise<void>((resolve) => void endings.push(resolve)),
+  });
+  own();
+  void timers.set(HELD, setting("a", { inMs: 0 }, 1));
+  await clock.advance(100);
+  void timers.set(HELD, setting("a", { inMs: 0 }, 2));
+  await clock.advance(100);
+  for (const end of endings.splice(0).toReversed()) end(); // the later one first
+  await clock.advance(2_000);
+  expect(store.writes.at(-1)?.map(({ change }) => change)).toEqual(["done", "done"]);
+  expect(fired).toEqual(["a of 0", "a of 0"]);
+  expect(keysOf(store)).toEqual([]);
+});
+
 test("DT2 — cancelled before it is due it never fires; cancelling nothing is no error", async () => {
   const { clock, store, timers, fired, own } = owner();
   own();

@@ -61,7 +61,7 @@ export class MemoryTimers {
       changes.every(({ partition, epoch }) => epochs.get(partition) === epoch),
       "D4 one epoch per partition in a write",
     );
-    assert(new Set(changes.map(placeOf)).size === changes.length, "a write changes a timer once");
+    assertOnceEach(changes);
     const fenced = [...epochs].flatMap(([n, epoch]) => (this.#isOwner(n, epoch) ? [] : [n]));
     for (const change of changes) if (!fenced.includes(change.partition)) this.#apply(change);
     return { fencedPartitions: fenced };
@@ -85,6 +85,15 @@ export class MemoryTimers {
     else if (change.change === "retry") row.dueAtMs = nowMs + change.inMs;
     else row.buriedReason = change.reason;
   }
+}
+
+function assertOnceEach(changes: readonly TimerChange[]): void {
+  const ofPlaces = changes.filter((change) => !("id" in change)).map(placeOf);
+  const places = new Set(ofPlaces);
+  const ofIds = changes.flatMap((change) => ("id" in change ? [change] : []));
+  const isOnce =
+    places.size === ofPlaces.length && new Set(ofIds.map(({ id }) => id)).size === ofIds.length;
+  assert(isOnce && !ofIds.some((one) => places.has(placeOf(one))), "a write changes a timer once");
 }
 
 function placeOf({ partition, kind, key }: TimerChange): string {

@@ -164,7 +164,8 @@ export interface TimerStore {
       readonly limitCount: number;
     },
   ): Promise<TimerClaim>;
-  /** One change per place; refused per partition by the fence, in one statement. */
+  /** One change per id, and one per place that is set or cancelled, which has no other; refused per
+   *  partition by the fence, in one statement. */
   write(home: string, changes: readonly TimerChange[]): Promise<WriteOutcome>;
 }
 

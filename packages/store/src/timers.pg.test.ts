@@ -148,10 +148,34 @@ test("TM3 — one key in two partitions and two kinds is four timers; unknown ki
   ]);
 });
 
-test("TM3 — a place twice in one write, or too large a payload, is a bug", async () => {
+test("TM3 — two settings of one key end in one write: what is about each changes it alone", async () => {
   const { store } = await owned();
-  const twice = store.timers.write(HOME, [set("a", NOW), { ...placeOf("a"), change: "cancel" }]);
-  await expect(twice).rejects.toBeInstanceOf(BugError);
+  const ids: number[] = [];
+  for (const payload of [1, 2]) {
+    await store.timers.write(HOME, [set("a", NOW, { payload }), set("b", NOW, { payload })]);
+    ids.push(...(await claim(store)).timers.map(({ id }) => id));
+  }
+  const [firstOfA, firstOfB, lastOfA, lastOfB] = ids;
+  await store.timers.write(HOME, [
+    { ...placeOf("a"), change: "done", id: lastOfA! },
+    { ...placeOf("a"), change: "retry", id: firstOfA!, inMs: 0 },
+    { ...placeOf("b"), change: "done", id: firstOfB! },
+    { ...placeOf("b"), change: "retry", id: lastOfB!, inMs: 0 },
+  ]);
+  expect((await claim(store)).timers).toMatchObject([{ key: "b", id: lastOfB, payload: 2 }]);
+});
+
+test("TM3 — a setting twice in one write, or too large a payload, is a bug", async () => {
+  const { store } = await owned();
+  const done = { ...placeOf("a"), change: "done", id: 1 } as const;
+  const cancel = { ...placeOf("a"), change: "cancel" } as const;
+  for (const twice of [
+    [set("a", NOW), cancel],
+    [done, done],
+    [done, set("a", NOW)],
+    [cancel, done],
+  ])
+    await expect(store.timers.write(HOME, twice)).rejects.toBeInstanceOf(BugError);
   const payload = "x".repeat(LIMITS.timerPayloadMaxCharacters);
   await expect(store.timers.write(HOME, [set("a", NOW, { payload })])).rejects.toBeInstanceOf(
     BugError,

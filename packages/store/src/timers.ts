@@ -105,7 +105,10 @@ export class SqlTimers {
     );
   }
 
-  /** At most one per place in a call, and one epoch per partition (assert). One statement. */
+  /**
+   * One epoch per partition; of a place one setting or cancelling, or what is about several ids of it,
+   * each once (assert). One statement.
+   */
   write(home: string, changes: readonly TimerChange[]): Promise<WriteOutcome> {
     if (changes.length === 0) return Promise.resolve({ fencedPartitions: [] });
     return this.#byIndex("timers.write", (sql) => writeChanges(sql, home, changes));
@@ -200,10 +203,7 @@ async function writeChanges(
     assert((epochs.get(partition) ?? epoch) === epoch, "D4 one epoch per partition in a write");
     epochs.set(partition, epoch);
   }
-  const places = new Set(
-    changes.map(({ partition, kind, key }) => JSON.stringify([partition, kind, key])),
-  );
-  assert(places.size === changes.length, "TM3 a write changes a timer once");
+  assertOnceEach(changes);
   const partitions = [...epochs.keys()];
   const columns = columnsOf(changes);
   const rows = await sql<{ held: number[] | null }[]>`
@@ -253,6 +253,21 @@ async function writeChanges(
     select (select array_agg(n::int) from held) as held`;
   const held = new Set(rows[0]?.held);
   return { fencedPartitions: partitions.filter((partition) => !held.has(partition)) };
+}
+
+/** So no two parts of the statement meet in a row; of several ids of one place one is there at most. */
+function assertOnceEach(changes: readonly TimerChange[]): void {
+  const ofPlaces = changes.filter((change) => !("id" in change)).map(placeOf);
+  const places = new Set(ofPlaces);
+  const ofIds = changes.flatMap((change) => ("id" in change ? [change] : []));
+  const isOnce =
+    places.size === ofPlaces.length && new Set(ofIds.map(({ id }) => id)).size === ofIds.length;
+  const isMixed = ofIds.some((one) => places.has(placeOf(one)));
+  assert(isOnce && !isMixed, "TM3 a write changes a timer once");
+}
+
+function placeOf({ partition, kind, key }: TimerChange): string {
+  return JSON.stringify([partition, kind, key]);
 }
 
 /** Entry i of each belongs to change i; null where its kind of change has none. */
