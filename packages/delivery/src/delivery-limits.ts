@@ -35,8 +35,8 @@ export interface TimerLimits {
   readonly claimMax: number;
   readonly firingMax: number;
   readonly fireMaxMs: number;
-  readonly attemptsMax: number;
-  readonly lostAttemptsMax: number;
+  readonly failuresMax: number;
+  readonly lostClaimsMax: number;
   readonly retry: BackoffOptions;
 }
 
@@ -72,8 +72,10 @@ export const DELIVERY_DEFAULTS: DeliveryLimits = {
     claimMax: 256, // of one statement
     firingMax: 1_024, // per node, claimed and not done; the rest stays in the table
     fireMaxMs: 30_000, // a handler that has not ended by then has failed
-    attemptsMax: 10, // with the delays below: given up after some 80 minutes
-    lostAttemptsMax: 25, // claims in all, of which nobody told the end
+    failuresMax: 10, // with the delays below: given up after some 80 minutes
+    /** In a row: the first among many, the second among 16, the others alone. So a timer costs five
+     *  nodes at most, and one that ends none is buried only when three nodes die while it is alone. */
+    lostClaimsMax: 5,
     retry: { baseMs: 1_000, factor: 3, maxMs: 1_800_000, jitterShare: 0.5 },
   },
 };
