@@ -10,6 +10,7 @@ export interface DeliveryLimits {
   readonly flushRowsMax: number;
   readonly sweepEveryMs: number;
   readonly releaseMaxMs: number;
+  readonly releaseFlushMs: number;
   readonly deliverMaxBytes: number;
   readonly envelopesMax: number;
   readonly tailMax: number;
@@ -47,7 +48,10 @@ export const DELIVERY_DEFAULTS: DeliveryLimits = {
   flushEveryMs: 100, // DESIGN §5 step 6 allows 200
   flushRowsMax: 1_024, // four broadcasts of 256 partitions
   sweepEveryMs: 2_000,
-  releaseMaxMs: 1_500, // C20 allows 2 s of delay in a planned handover
+  /** Of processes, timers and the flush together: C20 allows 2 s of delay in a planned handover, in
+   *  which the next owner has to load, too. */
+  releaseMaxMs: 1_500,
+  releaseFlushMs: 300, // of it; processes and timers that do not end leave it
   deliverMaxBytes: 524_288, // half of NATS' usual max_payload
   envelopesMax: 4_096,
   tailMax: 128, // closed entries kept per partition for recovery without the database
