@@ -316,6 +316,7 @@ test("DT7 — what the table cannot keep is refused where it is asked for; what 
     setting("name", inMs, { "\ud800": 1 }),
     { ...setting("nothing", inMs), payload: undefined },
     setting("a\u0000key", inMs),
+    setting("k".repeat(600), inMs), // and its kind
     setting("never", { inMs: Number.NaN }),
     setting("ever", { atMs: Infinity }),
   ];
