@@ -15,6 +15,7 @@ import type { Inbox } from "./inbox.ts";
 import { planNotification, postNotification } from "./notification-routes.ts";
 import type { Plans } from "./plan.ts";
 import type { Statuses } from "./status.ts";
+import { timerRoutesOf } from "./timer-routes.ts";
 import type { Employee } from "./tokens.ts";
 
 type Authenticate<Caller> = (authorization: string | undefined) => Promise<Authenticated<Caller>>;
@@ -120,6 +121,7 @@ export function routesOf(deps: RoutesDeps): AnyRoute[] {
     ...withKey,
     ...withToken,
     ...adminRoutesOf(deps.admin),
+    ...timerRoutesOf(deps.admin),
     ...homeRoutesOf(deps.admin),
     ...open,
   ];

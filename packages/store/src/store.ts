@@ -12,6 +12,7 @@ import { SqlOutbox } from "./outbox.ts";
 import { Pool, type StoreOptions } from "./pool.ts";
 import { SqlQuarantine } from "./quarantine.ts";
 import { SqlTenants } from "./tenants.ts";
+import { SqlBuriedTimers } from "./timers-buried.ts";
 import { SqlTimers } from "./timers.ts";
 
 export interface Store {
@@ -24,6 +25,7 @@ export interface Store {
   readonly tenants: SqlTenants;
   readonly quarantine: SqlQuarantine;
   readonly timers: SqlTimers;
+  readonly timersBuried: SqlBuriedTimers;
   readonly home: SqlHome;
   readonly homeReport: SqlHomeReport;
   /** Operations now: for gauges. */
@@ -54,6 +56,7 @@ export function createStore(options: StoreOptions): Store {
     tenants: new SqlTenants(pool, options.random),
     quarantine,
     timers: new SqlTimers(pool, () => ledger.withheldTenants),
+    timersBuried: new SqlBuriedTimers(pool, () => ledger.withheldTenants),
     home: new SqlHome(pool),
     homeReport: new SqlHomeReport(pool),
     get load() {
