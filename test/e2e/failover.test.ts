@@ -80,6 +80,8 @@ describe.skipIf(missing !== undefined)("declared failover", { timeout: 300_000 }
       tenants: 0,
       apiKeys: 0,
       homes: 0,
+      groups: 0,
+      timers: 0,
       outbox: 0,
     });
     const therePosted = await there.stop();
@@ -270,6 +272,8 @@ describe.skipIf(missing !== undefined)("declared failover", { timeout: 300_000 }
       { tenantId: "new-tenant", keyId: newKeyId, isNew: true, isRevoked: false },
     ]);
     expect(found["homes"]).toEqual([]);
+    expect(found["groups"]).toEqual([]);
+    expect(found["timers"]).toEqual([]);
     expect(found["outbox"]).toEqual([]);
     // Committed to the old host, whose answer died with it, and so sent to the new one, too: such a row
     // is in both, each with outcomes of its own. No other row may differ.

@@ -55,6 +55,9 @@ interface Pair {
 /** So many that backlogs come to their end, with another holder than the one who asks. */
 const OUTBOX_STEPS = 64;
 
+/** So many that owners go while they have timers, again and again. */
+const TIMER_STEPS = 64;
+
 /** Undefined: none. `nowMs`: a clock that goes as the database's does. */
 export async function compareStores(
   seed: number,
@@ -80,13 +83,21 @@ export async function compareStores(
     const found = await difference(step, operation, STEPS[operation], dice, pair);
     if (found !== undefined) return found;
   }
+  const timersEnd = stepsCount + TIMER_STEPS;
+  for (let step = stepsCount; step < timersEnd; step++) {
+    const operation = dice.pick(TIMER_NAMES);
+    const found = await difference(step, operation, STEPS[operation], dice, pair);
+    if (found !== undefined) return found;
+  }
   await deps.sleep(OUTBOX_FIRST_POLL_MS + 200); // all of the outbox is due
-  for (let step = stepsCount; step < stepsCount + OUTBOX_STEPS; step++) {
+  for (let step = timersEnd; step < timersEnd + OUTBOX_STEPS; step++) {
     const found = await difference(step, "outbox", outboxStep, dice, pair);
     if (found !== undefined) return found;
   }
   return undefined;
 }
+
+const TIMER_NAMES = ["setTimers", "claimTimers", "claimTimers", "acquire", "release"] as const;
 
 async function difference(
   step: number,
@@ -225,21 +236,26 @@ const STEPS = {
       held,
       kinds: ["k", "other"].slice(dice.below(2)),
       limitCount: 1 + dice.below(4),
+      mayBeDoubtful: dice.isHit(0.7),
     };
     const told = [
       await real.timers.claim(HOME, { ...options, exceptIds: [] }),
       database.timers.claim({ ...options, exceptIds: [] }),
     ];
     const [first] = told;
-    const fates = first?.timers.map(() => dice.pick(["done", "retry", "bury", "left"])) ?? [];
+    const fates = (first?.timers ?? []).map(() => ({
+      kind: dice.pick(["done", "retry", "bury", "unclaim", "left", "left"] as const),
+      inMs: dice.isHit(0.5) ? 1e8 : -1 - dice.below(1e9),
+    }));
     const isStale = dice.isHit(0.2); // about a setting that is over
     const changesOf = ({ timers }: TimerClaim): TimerChange[] =>
       timers.flatMap(({ partition, kind, key, id }, at): TimerChange[] => {
         const epoch = held.find((one) => one.partition === partition)?.epoch ?? 0;
         const place = { partition, epoch, kind, key, id: isStale ? id - 1e6 : id };
-        if (fates[at] === "done") return [{ ...place, change: "done" }];
-        if (fates[at] === "retry") return [{ ...place, change: "retry", inMs: 1e8 }];
-        return fates[at] === "bury" ? [{ ...place, change: "bury", reason: "it failed" }] : [];
+        const { kind: fate, inMs } = fates[at] ?? { kind: "left" as const, inMs: 0 };
+        if (fate === "retry") return [{ ...place, change: fate, inMs }];
+        if (fate === "bury") return [{ ...place, change: fate, reason: "it failed" }];
+        return fate === "left" ? [] : [{ ...place, change: fate }];
       });
     const [ofReal, ofSimulated] = told.map(changesOf);
     const written = [
@@ -298,7 +314,8 @@ const STEPS = {
   /** What waits becomes rows, under right and wrong epochs; some of it twice. */
   async releaseRows(dice, { real, database }) {
     const held = someOf(dice, PARTITIONS).map((n) => heldOf(dice, database, n));
-    const options = { held, kinds: [ROW_TIMER_KIND], exceptIds: [], limitCount: 6 };
+    const asked = { held, kinds: [ROW_TIMER_KIND], exceptIds: [], limitCount: 6 };
+    const options = { ...asked, mayBeDoubtful: dice.isHit(0.7) };
     const claims = [await real.timers.claim(HOME, options), database.timers.claim(options)];
     const [ofReal = [], ofSimulated = []] = claims.map(({ timers }) =>
       timers.map(({ partition, id, payload }): Release => {

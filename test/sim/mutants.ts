@@ -387,4 +387,9 @@ export const MUTANTS: readonly Mutant[] = [
     from: "where due.partition = any(array(select n from held)) and t.id = due.id",
     to: "where t.id = due.id",
   }),
+  inSql("sql-timer-lost", "a claim whose owner is gone is nobody's loss", {
+    file: "packages/store/src/timers.ts",
+    from: "lost_count = t.lost_count + (coalesce(t.claimed_epoch, due.epoch) <> due.epoch)::int",
+    to: "lost_count = t.lost_count",
+  }),
 ];

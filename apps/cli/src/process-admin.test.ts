@@ -46,6 +46,12 @@ async function startNode() {
       }),
       runtimes: () => [runtime],
       forgetQuarantine: async (name, slot) => void forgotten.push(`${name} ${slot}`),
+      timers: {
+        home: "fra",
+        list: async () => [],
+        revive: async () => false,
+        remove: async () => false,
+      },
     });
   table.cast(1, { kind: "step", isPoison: false });
   for (let n = 0; n < 4; n++) table.cast(3, { kind: "step", isPoison: true });

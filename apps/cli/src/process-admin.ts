@@ -1,5 +1,5 @@
 // apps/cli/src/process-admin.ts
-// What runs in this node, for operators: answers over NATS (admin routes of apps/ingest ask).
+// What runs in this node, and what was given up in its home, for operators: answers over NATS (admin routes of apps/ingest ask).
 //   PA1  Answers hold keys, counts and error texts; no state, no message, no attribute (D8).
 import type { Bus } from "@carillon/bus";
 import {
@@ -17,6 +17,7 @@ import type {
   ProcessRuntime,
   TreeNode,
 } from "@carillon/process";
+import { answerOfTimers, type BuriedTimers } from "./timer-admin.ts";
 
 export interface ProcessAdminDeps {
   readonly memberId: string;
@@ -25,6 +26,7 @@ export interface ProcessAdminDeps {
   readonly runtimes: () => readonly ProcessRuntime[];
   /** What the store remembers of a process that held a node's thread is forgotten, too. */
   readonly forgetQuarantine: (table: string, slot: number) => Promise<void>;
+  readonly timers: BuriedTimers;
   readonly onFault: (cause: unknown) => void;
 }
 
@@ -63,6 +65,10 @@ export async function answerTo(
         tables: tables.map((table) => table.sums()),
         stats: statsOf(deps.runtimes()),
       };
+    case "buried_timers":
+    case "revive_timer":
+    case "delete_timer":
+      return answerOfTimers(request, deps.timers);
     case "processes":
       return listOf(tables, request);
     case "resume": {

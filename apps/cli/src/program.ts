@@ -14,6 +14,7 @@ import { natsKeyCommand } from "./nats-key-command.ts";
 import { runNodeCommand } from "./node-command.ts";
 import { processCommand } from "./process-command.ts";
 import { regionCommand } from "./region-command.ts";
+import { timersCommand } from "./timers-command.ts";
 
 export interface ProgramContext extends OperatorContext {
   readonly build: string;
@@ -39,6 +40,7 @@ export function createProgram(context: ProgramContext): Command {
   program.addCommand(processCommand(context));
   program.addCommand(regionCommand(context));
   program.addCommand(membersCommand(context));
+  program.addCommand(timersCommand(context));
   return program;
 }
 

@@ -33,6 +33,7 @@ import { serveProcessAdmin } from "./process-admin.ts";
 import { publishProcessStats, type RoleRuntimes } from "./process-metrics.ts";
 import { processHandlers } from "./process-routes.ts";
 import { homeOf, rolesOf } from "./region-node-config.ts";
+import type { BuriedTimers } from "./timer-admin.ts";
 import { type Foundation, type RegionNodeDeps, stopLimits } from "./region-node-parts.ts";
 
 export type Supervision = Pick<SupervisorOptions, "onReport" | "restartDelayMs">;
@@ -325,10 +326,21 @@ export class Roles {
           tree: this.#tree,
           runtimes: () => this.runtimes(),
           forgetQuarantine: (table, slot) => this.#forgetQuarantine(table, slot),
+          timers: this.#buriedTimers(),
           onFault: (cause) => log.warn("operators.fault", { reason: reasonOf(cause) }),
         }),
       }),
     });
+  }
+
+  #buriedTimers(): BuriedTimers {
+    const { timersBuried } = this.#foundation.store;
+    return {
+      home: homeOf(this.#deps.config),
+      list: (home, limitCount) => timersBuried.list(home, limitCount),
+      revive: (home, id) => timersBuried.revive(home, id),
+      remove: (home, id) => timersBuried.remove(home, id),
+    };
   }
 
   async #forgetQuarantine(table: string, slot: number): Promise<void> {

@@ -50,8 +50,8 @@ export interface AdminDeps {
 }
 
 const NOBODY_YET = "Nobody is known to own the partition now; after a failure that takes seconds.";
-const LIST_MAX = 1_000;
-const LIST_DEFAULT = 100;
+export const LIST_MAX = 1_000;
+export const LIST_DEFAULT = 100;
 const NAMES_SHOWN_MAX = 20;
 const TABLE_OF_PARTITION = /^([a-z][a-z0-9]{1,15})\/(\d{1,3})$/;
 
@@ -288,12 +288,14 @@ function badAddress(): ProblemAnswer {
   return invalidField("recipient", "must be tenant/recipient; or name a table and a key");
 }
 
-function unreachable(detail?: string): ProblemAnswer {
+/** A node does not answer, or as an older build. */
+export function unreachable(detail?: string): ProblemAnswer {
   const headers = { "retry-after": "5" };
   return problem("node_unreachable", { headers, ...(detail !== undefined && { detail }) });
 }
 
-async function askNode(
+/** Null: no answer, or one that says that it failed. */
+export async function askNode(
   node: string,
   request: AdminRequest,
   { bus, requestTimeoutMs }: AdminDeps,

@@ -134,6 +134,12 @@ beforeAll(async () => {
 }, TEST_MAX_MS);
 afterAll(() => regions.stop(), TEST_MAX_MS);
 
+const buried = {
+  ...{ id: 12, partition: 7, kind: "reminder", key: "ada", tenantId: TENANT },
+  ...{ attemptCount: 10, failureCount: 9, lostCount: 0 },
+  ...{ buriedAt: "2026-12-01T00:00:00.000Z", reason: "Error: no" },
+};
+
 function answerOf(request: AdminRequest): unknown {
   if (request.kind === "tree")
     return {
@@ -155,6 +161,8 @@ function answerOf(request: AdminRequest): unknown {
       : { kind: "processes", processes: [view] };
   if ("key" in request && request.key !== ada) return { kind: "not_found" };
   if (request.kind === "inspect") return { kind: "process", process: view };
+  if (request.kind === "buried_timers")
+    return { kind: "buried_timers", timers: [{ ...buried, payload: "salary" }], isCut: false };
   return { kind: "done", isChanged: true };
 }
 
@@ -232,6 +240,17 @@ test("O8 — a recipient's process is found by its name, wherever its owner is",
   expect(other.status).toBe(404);
 });
 
+test("IN60, O8 — buried timers of a region are told by a worker of it, without what they hold", async () => {
+  const listed = await get("/timers?region=lon&limit=5");
+  expect(listed.body).toEqual({ node: LON_WORKER, timers: [buried], isCut: false });
+  expect(asked.at(-1)).toEqual({ kind: "buried_timers", home: "lon", limit: 5 });
+  for (const step of ["revive", "delete"]) {
+    const done = await post(`/timers/${step}`, { region: "lon", id: 12 });
+    expect(done.body).toEqual({ node: LON_WORKER, isChanged: true });
+    expect(asked.at(-1)).toEqual({ kind: `${step}_timer`, home: "lon", id: 12 });
+  }
+});
+
 test("A13 — bad addresses are named, absent things are 404, silent nodes 503", async () => {
   const cases: [Promise<{ status: number; body: Record<string, unknown> }>, number, string][] = [
     [get("/process"), 422, "invalid_field"],
@@ -252,6 +271,12 @@ test("A13 — bad addresses are named, absent things are 404, silent nodes 503",
     [get(`/nodes/${SILENT}/tree`), 503, "node_unreachable"],
     [post("/process/reset", { table: "fra/1" }), 422, "invalid_field"],
     [post("/tables/resume", {}), 422, "invalid_field"],
+    [get("/timers"), 422, "invalid_field"],
+    [get("/timers?region=xyz"), 422, "invalid_field"],
+    [get("/timers?region=lon&limit=0"), 422, "invalid_field"],
+    [get("/timers?region=fra"), 503, "node_unreachable"], // it has no worker
+    [post("/timers/revive", { region: "lon", id: 0 }), 422, "invalid_field"],
+    [post("/timers/delete", { region: "xyz", id: 1 }), 422, "invalid_field"],
     [post("/tables/resume", { table: "sessions" }), 422, "invalid_field"],
   ];
   for (const [answer, status, code] of cases) {

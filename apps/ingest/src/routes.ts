@@ -17,6 +17,7 @@ import type { Plans } from "./plan.ts";
 import type { Policies } from "./policies.ts";
 import type { RecipientPreferences } from "./preferences.ts";
 import type { Statuses } from "./status.ts";
+import { timerRoutesOf } from "./timer-routes.ts";
 import type { Employee } from "./tokens.ts";
 
 type Authenticate<Caller> = (authorization: string | undefined) => Promise<Authenticated<Caller>>;
@@ -125,6 +126,7 @@ export function routesOf(deps: RoutesDeps): AnyRoute[] {
     ...withKey,
     ...withToken,
     ...adminRoutesOf(deps.admin),
+    ...timerRoutesOf(deps.admin),
     ...homeRoutesOf(deps.admin),
     ...open,
   ];

@@ -38,9 +38,9 @@ export function createObserver(deps: {
       metrics.timers.inc({ event: "failed" });
       log.warn("timer.failed", { partition, kind, attemptCount, reason: reasonOf(cause) });
     },
-    onTimerBuried({ partition, kind, key, attemptCount }, reason) {
+    onTimerBuried({ id, partition, kind, key, attemptCount }, reason) {
       metrics.timers.inc({ event: "buried" });
-      log.error("timer.buried", { partition, kind, key, attemptCount, reason });
+      log.error("timer.buried", { id, partition, kind, key, attemptCount, reason });
     },
   };
 }

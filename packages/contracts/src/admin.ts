@@ -2,13 +2,15 @@
 // What operators may ask a node about its processes, over NATS and over the admin API. Answers hold
 // keys, counts and error texts, and no state, message or attribute (D8).
 import { z } from "zod";
-import { recipientIdSchema, tenantIdSchema } from "./places.ts";
+import { recipientIdSchema, regionSchema, tenantIdSchema } from "./places.ts";
 
 /** A table's process: by what people call it, or by its slot. */
 const processTarget = z.object({
   table: z.string().min(1).max(200),
   key: z.string().min(1).max(600),
 });
+
+const timerIdSchema = z.number().int().min(1).max(Number.MAX_SAFE_INTEGER);
 
 export const adminRequestSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("tree") }),
@@ -25,6 +27,14 @@ export const adminRequestSchema = z.discriminatedUnion("kind", [
   processTarget.extend({ kind: z.literal("reset") }),
   /** Ends the pause of a table. */
   z.object({ kind: z.literal("resume"), table: z.string().min(1).max(200) }),
+  /** Timers of the node's home that were given up, the last one first. */
+  z.object({
+    kind: z.literal("buried_timers"),
+    home: regionSchema,
+    limit: z.number().int().min(1).max(1_000),
+  }),
+  z.object({ kind: z.literal("revive_timer"), home: regionSchema, id: timerIdSchema }),
+  z.object({ kind: z.literal("delete_timer"), home: regionSchema, id: timerIdSchema }),
 ]);
 export type AdminRequest = z.infer<typeof adminRequestSchema>;
 
@@ -78,6 +88,21 @@ export const processViewSchema = z.object({
 });
 export type ProcessView = z.infer<typeof processViewSchema>;
 
+/** Of a durable timer that was given up; never what it holds. */
+export const buriedTimerSchema = z.object({
+  id: z.number(),
+  partition: z.number(),
+  kind: z.string(),
+  key: z.string(),
+  tenantId: z.string(),
+  attemptCount: z.number(),
+  failureCount: z.number(),
+  lostCount: z.number(),
+  buriedAt: z.string(),
+  reason: z.string(),
+});
+export type BuriedTimer = z.infer<typeof buriedTimerSchema>;
+
 export const adminReplySchema = z.discriminatedUnion("kind", [
   z.object({
     kind: z.literal("tree"),
@@ -93,6 +118,11 @@ export const adminReplySchema = z.discriminatedUnion("kind", [
     isCut: z.boolean().default(false), // nodes before it do not say it
   }),
   z.object({ kind: z.literal("process"), process: processViewSchema }),
+  z.object({
+    kind: z.literal("buried_timers"),
+    timers: z.array(buriedTimerSchema),
+    isCut: z.boolean(),
+  }),
   /** `isChanged` false: there was nothing to end. */
   z.object({ kind: z.literal("done"), isChanged: z.boolean() }),
   z.object({ kind: z.literal("not_found") }), // no such table or process in this node
@@ -123,6 +153,15 @@ export const tableAddressSchema = z.strictObject({
   table: z.string().min(1).max(200),
   node: z.string().min(1).max(200).optional(),
 });
+
+/** A buried timer of a home region. */
+export const timerAddressSchema = z.strictObject({ region: regionSchema, id: timerIdSchema });
+
+export interface AdminTimers {
+  readonly node: string; // that was asked
+  readonly timers: readonly BuriedTimer[];
+  readonly isCut: boolean;
+}
 
 export interface AdminNode {
   readonly memberId: string;

@@ -103,6 +103,8 @@ const REPORT_TABLES = [
   "tenant",
   "api_key",
   "recipient_home", // where recipients of other homes live
+  "recipient_group", // what groups are
+  "timer",
 ] as const;
 export type ReportTable = (typeof REPORT_TABLES)[number];
 

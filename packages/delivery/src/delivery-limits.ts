@@ -10,6 +10,7 @@ export interface DeliveryLimits {
   readonly flushRowsMax: number;
   readonly sweepEveryMs: number;
   readonly releaseMaxMs: number;
+  readonly releaseFlushMs: number;
   readonly deliverMaxBytes: number;
   readonly envelopesMax: number;
   readonly tailMax: number;
@@ -35,8 +36,8 @@ export interface TimerLimits {
   readonly claimMax: number;
   readonly firingMax: number;
   readonly fireMaxMs: number;
-  readonly attemptsMax: number;
-  readonly lostAttemptsMax: number;
+  readonly failuresMax: number;
+  readonly lostClaimsMax: number;
   readonly retry: BackoffOptions;
 }
 
@@ -47,7 +48,10 @@ export const DELIVERY_DEFAULTS: DeliveryLimits = {
   flushEveryMs: 100, // DESIGN §5 step 6 allows 200
   flushRowsMax: 1_024, // four broadcasts of 256 partitions
   sweepEveryMs: 2_000,
-  releaseMaxMs: 1_500, // C20 allows 2 s of delay in a planned handover
+  /** Of processes, timers and the flush together: C20 allows 2 s of delay in a planned handover, in
+   *  which the next owner has to load, too. */
+  releaseMaxMs: 1_500,
+  releaseFlushMs: 300, // of it; processes and timers that do not end leave it
   deliverMaxBytes: 524_288, // half of NATS' usual max_payload
   envelopesMax: 4_096,
   tailMax: 128, // closed entries kept per partition for recovery without the database
@@ -72,8 +76,10 @@ export const DELIVERY_DEFAULTS: DeliveryLimits = {
     claimMax: 256, // of one statement
     firingMax: 1_024, // per node, claimed and not done; the rest stays in the table
     fireMaxMs: 30_000, // a handler that has not ended by then has failed
-    attemptsMax: 10, // with the delays below: given up after some 80 minutes
-    lostAttemptsMax: 25, // claims in all, of which nobody told the end
+    failuresMax: 10, // with the delays below: given up after some 80 minutes
+    /** In a row: the first among many, the second among 16, the others alone. So a timer costs five
+     *  nodes at most, and one that ends none is buried only when three nodes die while it is alone. */
+    lostClaimsMax: 5,
     retry: { baseMs: 1_000, factor: 3, maxMs: 1_800_000, jitterShare: 0.5 },
   },
 };

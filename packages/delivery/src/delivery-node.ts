@@ -250,18 +250,18 @@ export class DeliveryNode {
 
   /** Flushes, then ends work on them; the lease may be given back afterwards (DN3). */
   async release(partitions: readonly number[]): Promise<void> {
+    const { releaseMaxMs, releaseFlushMs } = this.#limits;
+    const endsAtMs = this.#deps.clock.monotonicMs() + releaseMaxMs;
+    const drainMaxMs = releaseMaxMs - releaseFlushMs;
     const drains = partitions.flatMap((number) => {
       if (this.#serving.delete(number)) this.#deps.onServing(number, false);
       const partition = this.#partitions.get(number);
-      return partition === undefined ? [] : [partition.table.drain(this.#limits.releaseMaxMs)];
+      return partition === undefined ? [] : [partition.table.drain(drainMaxMs)];
     });
     try {
-      await Promise.all([
-        ...drains,
-        this.#timers.drain(partitions, this.#limits.releaseMaxMs), // DT5
-      ]);
+      await Promise.all([...drains, this.#timers.drain(partitions, drainMaxMs)]); // DT5
       this.#outbox.flush();
-      await this.#flushWithin(this.#limits.releaseMaxMs);
+      await this.#flushWithin(endsAtMs - this.#deps.clock.monotonicMs());
     } finally {
       this.lose(partitions);
     }

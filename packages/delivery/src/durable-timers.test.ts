@@ -1,80 +1,8 @@
-// Goal: DT1–DT6, D4 of one owner's timers. Method: a fake clock, the table in memory with a clock of its
+// Goal: DT1–DT7, D4 of one owner's timers. Method: a fake clock, the table in memory with a clock of its
 // own; the test moves both, owns and loses partitions, and ends what is being fired.
 import { LIMITS } from "@carillon/contracts";
-import { FakeClock } from "@carillon/testkit";
 import { expect, test } from "vitest";
-import { DELIVERY_DEFAULTS, type TimerLimits } from "./delivery-limits.ts";
-import { DurableTimers } from "./durable-timers.ts";
-import { FakeTimerStore } from "./fake-timer-store.ts";
-import type { ClaimedTimer, HeldPartition, TimerDue } from "./ports.ts";
-
-const HELD: HeldPartition = { partition: 0, epoch: 1 };
-const place = (key: string) => ({ kind: "k", key });
-const setting = (key: string, due: TimerDue, payload: unknown = key) => ({
-  ...place(key),
-  tenantId: "acme",
-  due,
-  payload,
-});
-
-/** One owner. `fire` answers as the handler does; default: done at once. */
-function owner(
-  options: {
-    clock?: FakeClock;
-    store?: FakeTimerStore;
-    limits?: Partial<TimerLimits>;
-    fire?: (timer: ClaimedTimer) => Promise<void> | void;
-  } = {},
-) {
-  const clock = options.clock ?? new FakeClock();
-  const store = options.store ?? new FakeTimerStore(clock, new Map([[0, 1]]));
-  const fired: string[] = [];
-  const events: string[] = [];
-  const lateMs: number[] = [];
-  const held = new Map<number, number>();
-  const timers = new DurableTimers<string>({
-    home: "fra",
-    store,
-    clock,
-    random: { next: () => 0.5, bytes: (count) => new Uint8Array(count) }, // no jitter
-    limits: { ...DELIVERY_DEFAULTS.timers, ...options.limits },
-    storeRetry: DELIVERY_DEFAULTS.retry,
-    handlers: [
-      {
-        kind: "k",
-        fire(timer, served) {
-          fired.push(`${timer.key} ${served}`);
-          return options.fire?.(timer);
-        },
-      },
-    ],
-    servedOf: (partition) => (held.has(partition) ? `of ${partition}` : undefined),
-    isHeld: ({ partition, epoch }) => held.get(partition) === epoch,
-    onFenced: (refused) => {
-      for (const { partition, epoch } of refused) events.push(`fenced ${partition}/${epoch}`);
-      for (const { partition } of refused) lose(partition);
-    },
-    onFault: () => void events.push("fault"),
-    onCrash: (cause) => void events.push(`crash ${String(cause)}`),
-    observer: {
-      onTimerFired: (_, late) => void lateMs.push(late),
-      onTimerFailed: ({ key, attemptCount }, cause) =>
-        void events.push(`failed ${key} ${attemptCount}: ${String(cause)}`),
-      onTimerBuried: ({ key }, reason) => void events.push(`buried ${key}: ${reason}`),
-    },
-  });
-  const own = (one: HeldPartition = HELD): void => {
-    held.set(one.partition, one.epoch);
-    timers.serve(one);
-  };
-  const lose = (partition: number): void => {
-    held.delete(partition);
-    timers.drop(partition);
-  };
-  return { clock, store, timers, fired, events, lateMs, own, lose };
-}
-
-const keysOf = ({ memory }: FakeTimerStore) => [...memory.rows.values()].map(({ key }) => key);
+import { HELD, keysOf, owner, placeOf, setting } from "./test-timers.ts";
 
 test("DT1 — a timer fires when it is due, not before, and is gone when its handler has ended", async () => {
   const { clock, store, timers, fired, lateMs, own } = owner();
@@ -169,12 +97,29 @@ test("DT2 — a setting and the end of the one before in one write: the setting 
   expect(keysOf(store)).toEqual(["a"]);
 });
 
+test("DT2 — two settings of one key end in one write: both are done, and neither fires again", async () => {
+  const endings: (() => void)[] = [];
+  const { clock, store, timers, fired, own } = owner({
+    fire: () => new Promise<void>((resolve) => void endings.push(resolve)),
+  });
+  own();
+  void timers.set(HELD, setting("a", { inMs: 0 }, 1));
+  await clock.advance(100);
+  void timers.set(HELD, setting("a", { inMs: 0 }, 2));
+  await clock.advance(100);
+  for (const end of endings.splice(0).toReversed()) end(); // the later one first
+  await clock.advance(2_000);
+  expect(store.writes.at(-1)?.map(({ change }) => change)).toEqual(["done", "done"]);
+  expect(fired).toEqual(["a of 0", "a of 0"]);
+  expect(keysOf(store)).toEqual([]);
+});
+
 test("DT2 — cancelled before it is due it never fires; cancelling nothing is no error", async () => {
   const { clock, store, timers, fired, own } = owner();
   own();
   void timers.set(HELD, setting("a", { inMs: 1_000 }));
   await clock.advance(500);
-  const cancelled = [timers.cancel(HELD, place("a")), timers.cancel(HELD, place("unknown"))];
+  const cancelled = [timers.cancel(HELD, placeOf("a")), timers.cancel(HELD, placeOf("unknown"))];
   await clock.advance(2_000);
   expect(await Promise.all(cancelled)).toEqual([true, true]);
   expect(fired).toEqual([]);
@@ -210,7 +155,7 @@ test("DT2 — an answer that was lost: the claim is made again, the setting is t
 
 test("DT3 — a poison timer is tried with growing delays and buried; the others go on", async () => {
   const it = owner({
-    limits: { attemptsMax: 3 },
+    limits: { failuresMax: 3 },
     fire: ({ key }) => {
       if (key === "poison") throw new Error("no");
     },
@@ -235,19 +180,6 @@ test("DT3 — a poison timer is tried with growing delays and buried; the others
     "buried poison: Error: no",
   ]);
   expect(keysOf(it.store)).toEqual(["poison"]); // for a person to look at
-});
-
-test("DT3 — a timer that ends its owners is buried without being fired once more", async () => {
-  const clock = new FakeClock();
-  const store = new FakeTimerStore(clock, new Map([[0, 1]]));
-  store.memory.write([{ ...HELD, change: "set", ...setting("a", { inMs: 0 }) }]);
-  for (let death = 0; death < 25; death++)
-    store.memory.claim({ held: [HELD], kinds: ["k"], exceptIds: [], limitCount: 1 });
-  const it = owner({ clock, store });
-  it.own();
-  await clock.advance(100);
-  expect(it.fired).toEqual([]);
-  expect(it.events).toEqual(["buried a: claimed 25 times, and nobody told the end of it"]);
 });
 
 test("DT4, DT6 — a handler that never ends has failed after its time; meanwhile at most so many are here", async () => {
@@ -384,6 +316,7 @@ test("DT7 — what the table cannot keep is refused where it is asked for; what 
     setting("name", inMs, { "\ud800": 1 }),
     { ...setting("nothing", inMs), payload: undefined },
     setting("a\u0000key", inMs),
+    setting("k".repeat(600), inMs), // and its kind
     setting("never", { inMs: Number.NaN }),
     setting("ever", { atMs: Infinity }),
   ];
@@ -397,7 +330,7 @@ test("DT7 — what the table cannot keep is refused where it is asked for; what 
 
 test("DT7, DT3 — the reason of a failure can be kept, whatever the handler threw", async () => {
   const { clock, events, own, store, timers } = owner({
-    limits: { attemptsMax: 1 },
+    limits: { failuresMax: 1 },
     fire: () => Promise.reject(new Error(`\u0000${"x".repeat(192)}\u{1f514}`)), // cut in the bell
   });
   own();

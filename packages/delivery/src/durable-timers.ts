@@ -7,7 +7,10 @@
 //   DT4  At most `firingMax` timers are in memory; the rest waits in the table, soonest due first.
 //   DT5  Of a partition that is not served here nothing is fired, and nothing of it is written once it
 //        is lost (D4). In a release what is being fired ends first, within the release's time.
-//   DT6  A handler that fails or never ends delays no other timer but by its place among `firingMax`.
+//   DT6  A handler that fails or never ends delays no other timer but by its place among `firingMax`;
+//        one that ended its owner before (DT8) those that did, too.
+//   DT8  Timers whose owner was gone before their end are doubtful: one small group of them is fired at a
+//        time, and in the end each alone, so that of all that died together the guilty one is buried.
 import {
   assert,
   backoffDelayMs,
@@ -19,7 +22,7 @@ import {
 } from "@carillon/kernel";
 import type { TimerLimits } from "./delivery-limits.ts";
 import type { ClaimedTimer, HeldPartition, TimerChange } from "./ports.ts";
-import { afterFiring, lookDelayMs, refusalOf } from "./timer-decision.ts";
+import { type AfterFiring, afterFiring, lookDelayMs, refusalOf } from "./timer-decision.ts";
 import { assertSetting, reasonOf, type TimerSetting } from "./timer-setting.ts";
 import { TimerStatements, type TimerStatementsDeps } from "./timer-statements.ts";
 
@@ -54,17 +57,25 @@ export interface DurableTimersDeps<Served> extends TimerStatementsDeps {
   readonly observer: TimerObserver;
 }
 
+interface Firing {
+  readonly timer: ClaimedTimer;
+  readonly epoch: number;
+  /** Its handler has, and the end is being written. */
+  hasEnded: boolean;
+}
+
 export class DurableTimers<Served> {
   readonly #deps: DurableTimersDeps<Served>;
   readonly #handlers: ReadonlyMap<string, TimerHandler<Served>>;
   readonly #served = new Map<number, number>(); // partition → epoch
-  readonly #firing = new Map<number, ClaimedTimer>(); // by id
+  readonly #firing = new Map<number, Firing>(); // by the timer's id
   readonly #statements: TimerStatements;
   #onSettled: (() => void)[] = [];
   #look: Timer | undefined;
   #looksAtMs = Infinity; // monotonic
   #isLooking = false;
   #isLookWanted = false; // while another one ran, or there was no room
+  #doubtfulCount = 0; // of those being fired
   #failuresCount = 0;
   #isStopped = false;
 
@@ -90,13 +101,18 @@ export class DurableTimers<Served> {
     this.#served.delete(partition);
   }
 
-  /** Fires nothing more of these; resolves when what was being fired has ended, or after `maxMs`. */
+  /**
+   * Fires nothing more of these; resolves when what was being fired has ended, or after `maxMs`. What
+   * has not ended by then is the next owner's, and not doubtful for it.
+   */
   async drain(partitions: readonly number[], maxMs: number): Promise<void> {
     for (const partition of partitions) this.drop(partition);
+    const of = new Set(partitions);
+    const isWritten = this.#unclaim(of);
     const late = Promise.withResolvers<void>();
     const timer = this.#deps.clock.setTimer(maxMs, late.resolve);
     try {
-      await Promise.race([this.#settled(new Set(partitions)), late.promise]);
+      await Promise.race([Promise.all([isWritten, this.#settled(of)]), late.promise]);
     } finally {
       timer.cancel();
     }
@@ -174,6 +190,7 @@ export class DurableTimers<Served> {
       kinds: [...this.#handlers.keys()],
       exceptIds: [...this.#firing.keys()],
       limitCount,
+      mayBeDoubtful: this.#doubtfulCount === 0, // DT8
     });
     const epochs = new Map(held.map(({ partition, epoch }) => [partition, epoch]));
     for (const timer of claim.timers) {
@@ -181,7 +198,8 @@ export class DurableTimers<Served> {
       const served = this.#deps.servedOf(timer.partition);
       if (epoch === undefined || served === undefined) continue;
       if (this.#served.get(timer.partition) !== epoch) continue; // DT5: lost, or lost and won again
-      this.#firing.set(timer.id, timer);
+      this.#firing.set(timer.id, { timer, epoch, hasEnded: false });
+      if (timer.lostCount > 0) this.#doubtfulCount++;
       this.#fire(timer, { served, epoch, askedAtMs }).catch(this.#deps.onCrash);
     }
     return lookDelayMs(claim, limits);
@@ -194,16 +212,19 @@ export class DurableTimers<Served> {
     { served, epoch, askedAtMs }: { served: Served; epoch: number; askedAtMs: number },
   ): Promise<void> {
     const { limits, random, observer, clock } = this.#deps;
-    const { partition, kind, key, id, attemptCount } = timer;
-    let failure = refusalOf(attemptCount, limits);
-    if (failure === undefined) {
+    const { partition, kind, key, id, failureCount, lostCount } = timer;
+    const refusal = refusalOf(lostCount, limits);
+    let after: AfterFiring;
+    if (refusal === undefined) {
       observer.onTimerFired(kind, timer.lateMs + clock.monotonicMs() - askedAtMs);
-      failure = await this.#handle(timer, served);
-    }
-    const after = afterFiring(failure, attemptCount, limits, random);
+      after = afterFiring(await this.#handle(timer, served), failureCount, limits, random);
+    } else after = { change: "bury", reason: refusal };
+    const firing = this.#firing.get(id);
+    if (firing !== undefined) firing.hasEnded = true;
     await this.#settle({ partition, epoch, kind, key, id, ...after });
     if (after.change === "bury") observer.onTimerBuried(timer, after.reason);
     this.#firing.delete(id);
+    if (lostCount > 0 && --this.#doubtfulCount === 0) this.#lookWithin(limits.lookMinMs); // the next
     for (const tell of this.#onSettled.splice(0)) tell();
     if (!this.#isLookWanted || this.#isLooking) return;
     this.#isLookWanted = false;
@@ -242,9 +263,25 @@ export class DurableTimers<Served> {
     }
   }
 
+  /** While they may still end here: nobody else claims them before the lease is given back. */
+  async #unclaim(partitions: ReadonlySet<number>): Promise<void> {
+    const unended = [...this.#firing.values()].filter(
+      ({ timer, hasEnded }) => partitions.has(timer.partition) && !hasEnded,
+    );
+    await Promise.all(
+      unended.map(async ({ timer: { partition, kind, key, id }, epoch }) => {
+        try {
+          await this.#statements.add({ partition, epoch, kind, key, id, change: "unclaim" });
+        } catch (cause) {
+          if (!(cause instanceof Fault)) throw cause; // told already: it counts as lost
+        }
+      }),
+    );
+  }
+
   async #settled(partitions: ReadonlySet<number>): Promise<void> {
     const isFiring = (): boolean =>
-      [...this.#firing.values()].some(({ partition }) => partitions.has(partition));
+      [...this.#firing.values()].some(({ timer }) => partitions.has(timer.partition));
     while (isFiring()) await new Promise<void>((resolve) => void this.#onSettled.push(resolve));
   }
 }

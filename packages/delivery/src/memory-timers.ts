@@ -13,11 +13,24 @@ import type {
   WriteOutcome,
 } from "./ports.ts";
 
-interface Row extends Omit<ClaimedTimer, "lateMs" | "attemptCount"> {
+interface Row extends Omit<ClaimedTimer, "lateMs" | "attemptCount" | "failureCount" | "lostCount"> {
   dueAtMs: number;
   attemptCount: number;
+  failureCount: number;
+  lostCount: number;
+  claimedEpoch: number | undefined;
   buriedReason: string | undefined;
 }
+
+const DOUBTFUL_MAX = 16; // of packages/store
+
+const FRESH = {
+  attemptCount: 0,
+  failureCount: 0,
+  lostCount: 0,
+  claimedEpoch: undefined,
+  buriedReason: undefined,
+};
 
 export class MemoryTimers {
   readonly rows = new Map<string, Row>();
@@ -31,7 +44,8 @@ export class MemoryTimers {
     this.#isOwner = isOwner;
   }
 
-  claim({ held, kinds, exceptIds, limitCount }: Parameters<TimerStore["claim"]>[1]): TimerClaim {
+  claim(options: Parameters<TimerStore["claim"]>[1]): TimerClaim {
+    const { held, kinds, exceptIds, limitCount, mayBeDoubtful } = options;
     const nowMs = this.#nowMs();
     const epochs = new Map(held.map(({ partition, epoch }) => [partition, epoch]));
     const known = [...this.rows.values()]
@@ -41,24 +55,38 @@ export class MemoryTimers {
       )
       .toSorted((a, b) => a.dueAtMs - b.dueAtMs || a.id - b.id);
     const found = known.filter(({ id, dueAtMs }) => dueAtMs <= nowMs && !exceptIds.includes(id));
-    const due = found.slice(0, limitCount);
+    const fresh = found.filter(({ lostCount }) => lostCount === 0);
+    const doubtful = found.filter(({ lostCount }) => lostCount > 0);
+    const group = mayBeDoubtful ? groupOf(doubtful).slice(0, limitCount) : [];
+    const room = limitCount - group.length;
+    const due = [...group, ...fresh.slice(0, room)];
     const fenced = [...new Set(due.map(({ partition }) => partition))].filter(
       (partition) => !this.#isOwner(partition, epochs.get(partition) ?? -1),
     );
+    const allowed = due.filter(({ partition }) => !fenced.includes(partition));
+    const lost = allowed.filter(({ partition, claimedEpoch }) =>
+      [undefined, epochs.get(partition)].every((epoch) => epoch !== claimedEpoch),
+    );
+    for (const row of lost) {
+      row.lostCount++;
+      row.claimedEpoch = undefined;
+    }
     const next = known.find(({ dueAtMs }) => dueAtMs > nowMs);
+    const ofEach = Map.groupBy(fresh, ({ partition, kind }) => JSON.stringify([partition, kind]));
     return {
-      timers: due
-        .filter(({ partition }) => !fenced.includes(partition))
+      timers: allowed
+        .filter((row) => !lost.includes(row))
+        .toSorted((a, b) => a.dueAtMs - b.dueAtMs || a.id - b.id)
         .map((row) => {
           row.attemptCount++;
-          const { dueAtMs, buriedReason: _, ...timer } = row;
+          row.claimedEpoch = epochs.get(row.partition);
+          const { dueAtMs, buriedReason: _, claimedEpoch: __, ...timer } = row;
           return { ...timer, lateMs: nowMs - dueAtMs };
         }),
       isMore:
-        found.length > limitCount ||
-        held.some(
-          (one) => found.filter((row) => row.partition === one.partition).length >= limitCount,
-        ),
+        fresh.length > room ||
+        lost.length > 0 ||
+        [...ofEach.values()].some((rows) => rows.length >= limitCount),
       nextInMs: next === undefined ? null : next.dueAtMs - nowMs,
       fencedPartitions: fenced,
     };
@@ -70,18 +98,16 @@ export class MemoryTimers {
       changes.every(({ partition, epoch }) => epochs.get(partition) === epoch),
       "D4 one epoch per partition in a write",
     );
-    assert(new Set(changes.map(placeOf)).size === changes.length, "a write changes a timer once");
+    assertOnceEach(changes);
     const fenced = [...epochs].flatMap(([n, epoch]) => (this.#isOwner(n, epoch) ? [] : [n]));
     for (const change of changes) if (!fenced.includes(change.partition)) this.#apply(change);
     return { fencedPartitions: fenced };
   }
 
   /** As the statements that put rows off: one that is there already stays. */
-  put(row: Omit<Row, "id" | "attemptCount" | "buriedReason">): void {
+  put(row: Omit<Row, "id" | keyof typeof FRESH>): void {
     const place = placeOf(row);
-    if (this.rows.has(place)) return;
-    const id = ++this.#lastId;
-    this.rows.set(place, { ...row, id, attemptCount: 0, buriedReason: undefined });
+    if (!this.rows.has(place)) this.rows.set(place, { ...row, ...FRESH, id: ++this.#lastId });
   }
 
   /** As a flush does with those whom it puts off: once per count of them (ST33). */
@@ -114,15 +140,36 @@ export class MemoryTimers {
       const payload: unknown = JSON.parse(JSON.stringify(change.payload));
       const id = ++this.#lastId;
       const dueAtMs = "atMs" in due ? due.atMs : nowMs + due.inMs;
-      const fresh = { attemptCount: 0, buriedReason: undefined };
-      this.rows.set(place, { partition, kind, key, id, tenantId, payload, dueAtMs, ...fresh });
+      this.rows.set(place, { partition, kind, key, id, tenantId, payload, dueAtMs, ...FRESH });
     }
     const row = this.rows.get(place);
     if (!("id" in change) || row?.id !== change.id) return;
     if (change.change === "done") this.rows.delete(place);
-    else if (change.change === "retry") row.dueAtMs = nowMs + change.inMs;
-    else row.buriedReason = change.reason;
+    if (row.buriedReason !== undefined) return;
+    row.claimedEpoch = undefined;
+    if (change.change === "bury") row.buriedReason = change.reason;
+    if (change.change !== "retry") return;
+    row.dueAtMs = nowMs + change.inMs;
+    row.failureCount++;
+    row.lostCount = 0;
   }
+}
+
+/** Of those that lost claims, soonest due first: the first alone, or those that lost one. */
+function groupOf(doubtful: readonly Row[]): Row[] {
+  const [first, ...others] = doubtful.slice(0, DOUBTFUL_MAX);
+  if (first === undefined) return [];
+  if (first.lostCount > 1) return [first];
+  return [first, ...others.filter(({ lostCount }) => lostCount === 1)];
+}
+
+function assertOnceEach(changes: readonly TimerChange[]): void {
+  const ofPlaces = changes.filter((change) => !("id" in change)).map(placeOf);
+  const places = new Set(ofPlaces);
+  const ofIds = changes.flatMap((change) => ("id" in change ? [change] : []));
+  const isOnce =
+    places.size === ofPlaces.length && new Set(ofIds.map(({ id }) => id)).size === ofIds.length;
+  assert(isOnce && !ofIds.some((one) => places.has(placeOf(one))), "a write changes a timer once");
 }
 
 function placeOf({ partition, kind, key }: Pick<Row, "partition" | "kind" | "key">): string {

@@ -3,6 +3,7 @@
 import { expect, test } from "vitest";
 import type { RecipientProcesses } from "./delivery-node-api.ts";
 import type { TimerHandler } from "./durable-timers.ts";
+import { notificationOf } from "./fake-ledger-store.ts";
 import { start } from "./test-delivery.ts";
 
 const setting = (inMs: number) =>
@@ -48,4 +49,23 @@ test("DT2, DT5, DN3 — a release lets what is fired end; the next owner fires w
   node.acquire([{ partition: 0, epoch: 2, isFirst: false }]);
   await clock.advance(10);
   expect(events.slice(3)).toEqual(["serves 0", "fires k"]);
+});
+
+test("DN3, DT5, C20 — a timer that does not end and a flush that does not either have one time together", async () => {
+  const handler = { kind: "k", fire: () => new Promise<void>(() => undefined) };
+  const { clock, store, node, poke, events } = start({ timerHandlers: [handler] });
+  const ada = store.addRecipient(0, "ada");
+  await clock.advance(10);
+  void node.processesOf(0)?.timers.set(setting(0));
+  await clock.advance(90);
+  poke(store.plan(0, notificationOf(), { members: [ada] }));
+  await clock.advance(1);
+  store.writeRows = () => new Promise(() => undefined);
+  let isReleased = false;
+  void node.release([0]).then(() => (isReleased = true));
+  await clock.advance(1_499);
+  expect(isReleased).toBe(false);
+  await clock.advance(1);
+  expect(isReleased).toBe(true);
+  expect(events.at(-1)).toBe("left 0");
 });

@@ -161,7 +161,8 @@ export type TimerChange = HeldPartition & { readonly kind: string; readonly key:
       }
     | { readonly change: "cancel" }
     | { readonly change: "done"; readonly id: number }
-    | { readonly change: "retry"; readonly id: number; readonly inMs: number }
+    | { readonly change: "retry"; readonly id: number; readonly inMs: number } // it failed
+    | { readonly change: "unclaim"; readonly id: number } // its owner goes, before the end of it
     | { readonly change: "bury"; readonly id: number; readonly reason: string }
   );
 
@@ -172,7 +173,9 @@ export interface ClaimedTimer {
   readonly id: number;
   readonly tenantId: string;
   readonly payload: unknown;
-  readonly attemptCount: number; // this one included
+  readonly attemptCount: number; // claims, this one included
+  readonly failureCount: number;
+  readonly lostCount: number; // claims before this one whose owner was gone before the end, in a row
   readonly lateMs: number; // by the database's clock, when it was claimed
 }
 
@@ -193,9 +196,12 @@ export interface TimerStore {
       readonly kinds: readonly string[]; // others are left alone
       readonly exceptIds: readonly number[]; // are being fired already
       readonly limitCount: number;
+      /** Those that lost claims come in small groups; false: one is being fired, and none is claimed. */
+      readonly mayBeDoubtful: boolean;
     },
   ): Promise<TimerClaim>;
-  /** One change per place; refused per partition by the fence, in one statement. */
+  /** One change per id, and one per place that is set or cancelled, which has no other; refused per
+   *  partition by the fence, in one statement. */
   write(home: string, changes: readonly TimerChange[]): Promise<WriteOutcome>;
 }
 

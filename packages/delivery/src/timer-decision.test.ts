@@ -8,20 +8,20 @@ const limits = DELIVERY_DEFAULTS.timers;
 const middle: Random = { next: () => 0.5, bytes: (count) => new Uint8Array(count) }; // no jitter
 
 test.each([
-  [undefined, 1, { change: "done" }],
-  [undefined, 99, { change: "done" }],
-  ["broken", 1, { change: "retry", inMs: 1_000 }],
-  ["broken", 2, { change: "retry", inMs: 3_000 }],
-  ["broken", 9, { change: "retry", inMs: 1_800_000 }],
-  ["broken", 10, { change: "bury", reason: "broken" }],
-  ["broken", 24, { change: "bury", reason: "broken" }],
-] as const)("DT3 — failure %s of attempt %i is followed by %o", (failure, attempt, after) => {
-  expect(afterFiring(failure, attempt, limits, middle)).toEqual(after);
+  [undefined, 0, { change: "done" }],
+  [undefined, 98, { change: "done" }],
+  ["broken", 0, { change: "retry", inMs: 1_000 }],
+  ["broken", 1, { change: "retry", inMs: 3_000 }],
+  ["broken", 8, { change: "retry", inMs: 1_800_000 }],
+  ["broken", 9, { change: "bury", reason: "broken" }],
+  ["broken", 23, { change: "bury", reason: "broken" }],
+] as const)("DT3 — failure %s after %i others is followed by %o", (failure, before, after) => {
+  expect(afterFiring(failure, before, limits, middle)).toEqual(after);
 });
 
-test("DT3 — what was claimed too often without an end is not fired again", () => {
-  expect(refusalOf(25, limits)).toBeUndefined();
-  expect(refusalOf(26, limits)).toBe("claimed 25 times, and nobody told the end of it");
+test("DT3 — what lost its owner too often is not fired again", () => {
+  expect(refusalOf(4, limits)).toBeUndefined();
+  expect(refusalOf(5, limits)).toBe("its owner was gone before the end of it 5 times in a row");
 });
 
 test.each([

@@ -1,7 +1,7 @@
 // packages/delivery/src/timer-decision.ts
 // What becomes of a claimed timer, and when to look for the next: pure, no I/O, no clock.
-//   DT3  A timer that fails is tried again, later each time, and buried in the end: one that keeps
-//        failing after `attemptsMax`, and one that nobody lived to tell about after `lostAttemptsMax`.
+//   DT3  A timer that fails is tried again, later each time, and buried after `failuresMax`; one that ends
+//        its owners after `lostClaimsMax`. What is no fault of the timer counts for neither.
 import { backoffDelayMs, type Random } from "@carillon/kernel";
 import type { TimerLimits } from "./delivery-limits.ts";
 
@@ -10,25 +10,25 @@ export type AfterFiring =
   | { readonly change: "retry"; readonly inMs: number }
   | { readonly change: "bury"; readonly reason: string };
 
-/**
- * Why it is not even fired; undefined: fire it. Claims whose answer was lost count as well, so this
- * limit is far above `attemptsMax`.
- */
-export function refusalOf(attemptCount: number, limits: TimerLimits): string | undefined {
-  if (attemptCount <= limits.lostAttemptsMax) return undefined;
-  return `claimed ${attemptCount - 1} times, and nobody told the end of it`;
+/** Why it is not even fired; undefined: fire it. */
+export function refusalOf(lostCount: number, limits: TimerLimits): string | undefined {
+  if (lostCount < limits.lostClaimsMax) return undefined;
+  return `its owner was gone before the end of it ${lostCount} times in a row`;
 }
 
-/** `failure`: what the handler threw; undefined: its effects are committed. */
+/**
+ * `failure`: what the handler threw; undefined: its effects are committed. `failureCount`: before it.
+ */
 export function afterFiring(
   failure: string | undefined,
-  attemptCount: number,
+  failureCount: number,
   limits: TimerLimits,
   random: Random,
 ): AfterFiring {
   if (failure === undefined) return { change: "done" };
-  if (attemptCount >= limits.attemptsMax) return { change: "bury", reason: failure };
-  return { change: "retry", inMs: backoffDelayMs(limits.retry, attemptCount, random) };
+  const count = failureCount + 1;
+  if (count >= limits.failuresMax) return { change: "bury", reason: failure };
+  return { change: "retry", inMs: backoffDelayMs(limits.retry, count, random) };
 }
 
 /** Until the next look. */

@@ -19,6 +19,7 @@ export interface TimerSetting {
 export function assertSetting({ kind, key, tenantId, due, payload }: TimerSetting): void {
   for (const text of [kind, key, tenantId])
     assert(isStorable(text), "DT7 kind, key and tenant of a timer can be stored");
+  assert(kind.length + key.length <= NAMES_MAX_CHARACTERS, "DT7 kind and key of a timer are short");
   const dueAt = "atMs" in due ? due.atMs : due.inMs;
   assert(Number.isFinite(dueAt), "DT7 a timer is due at a time");
   const json = JSON.stringify(payload) as string | undefined;
@@ -39,4 +40,6 @@ export function reasonOf(cause: unknown): string {
   return text.toWellFormed(); // the cut may have halved a pair
 }
 
+/** An entry of an index has 2,700 bytes; a report asks for what comes after a key of 600 (FO4). */
+const NAMES_MAX_CHARACTERS = 600;
 const REASON_MAX_CHARACTERS = 200;

@@ -63,13 +63,11 @@ export class TimerStatements {
     return answer;
   }
 
-  /** The last change of each place is written: those before it would be over at once. */
   async #write(changes: readonly TimerChange[]): Promise<boolean[]> {
     const held = changes.filter((change) => this.#deps.isHeld(change)); // one epoch a partition
-    const last = new Map(held.map((change) => [placeOf(change), change]));
-    if (last.size === 0) return changes.map(() => false);
+    if (held.length === 0) return changes.map(() => false);
     try {
-      const updates = supersededBy(last, held);
+      const updates = lastOfEach(held);
       const { store, home } = this.#deps;
       const { fencedPartitions } = await this.#inTurn(() => store.write(home, updates));
       if (fencedPartitions.length > 0) this.#deps.onFenced(refusedOf(updates, fencedPartitions));
@@ -84,15 +82,19 @@ export class TimerStatements {
   }
 }
 
-/** What is about one id gives way to a setting or a cancelling, whichever came first. */
-function supersededBy(
-  last: ReadonlyMap<string, TimerChange>,
-  changes: readonly TimerChange[],
-): TimerChange[] {
-  const strong = new Map(last);
+/**
+ * The last of each place and of each id: those before it would be over at once. What is about an id
+ * gives way to a setting or cancelling of its place, whichever came first, and to nothing of another
+ * id: which of them stands in the table is not known here.
+ */
+function lastOfEach(changes: readonly TimerChange[]): TimerChange[] {
+  const ofPlaces = new Map<string, TimerChange>();
+  const ofIds = new Map<number, TimerChange>();
   for (const change of changes)
-    if (change.change === "set" || change.change === "cancel") strong.set(placeOf(change), change);
-  return [...strong.values()];
+    if ("id" in change) ofIds.set(change.id, change);
+    else ofPlaces.set(placeOf(change), change);
+  for (const [id, change] of ofIds) if (ofPlaces.has(placeOf(change))) ofIds.delete(id);
+  return [...ofPlaces.values(), ...ofIds.values()];
 }
 
 function placeOf({ partition, kind, key }: TimerChange): string {

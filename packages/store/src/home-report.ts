@@ -103,6 +103,20 @@ const TABLES: Readonly<Record<ReportTable, TableSpec>> = {
     about: "jsonb_build_object('home', t.home)",
     homed: "elsewhere",
   },
+  recipient_group: {
+    key: "t.tenant_id, t.group_id",
+    keyTypes: ["text", "text"],
+    says: "t.generation, t.name, t.filter::text, t.is_deleted, t.changed_at_ms, t.changed_in",
+    about: "jsonb_build_object('isDeleted', t.is_deleted)",
+  },
+  timer: {
+    key: "t.partition, t.kind, t.key",
+    keyTypes: ["int", "text", "text"],
+    says: "t.id, t.tenant_id, t.payload::text", // the setting; not how often it was tried, or when again
+    about: `jsonb_build_object('tenantId', t.tenant_id,
+      'dueAt', to_char(t.due_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))`,
+    homed: "here",
+  },
 };
 
 export class SqlHomeReport {

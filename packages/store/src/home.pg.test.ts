@@ -9,6 +9,7 @@ import {
   TENANT,
   type TestPostgres,
 } from "./test-database.ts";
+import type { TimerChange } from "./timers.ts";
 
 let postgres: TestPostgres;
 beforeAll(async () => {
@@ -311,6 +312,19 @@ test("HM6 — a withheld tenant: nobody is read, its rows are closed and empty, 
   expect((await store.home.look(HOME)).withheldTenants).toEqual([]);
 });
 
+const groupOf = (groupId: string, name = "Name") => ({
+  tenantId: TENANT,
+  groupId,
+  definition: { name },
+  nowMs: 1,
+  region: HOME,
+  otherRegions: [],
+});
+const timerOf = (key: string, payload: unknown): TimerChange => ({
+  ...{ partition: 1, epoch: 1, kind: "k", key, tenantId: TENANT },
+  ...{ change: "set", due: { inMs: 60_000 }, payload },
+});
+
 test("HM5 — the report names what another database lacks or has otherwise, and nothing else", async () => {
   const old = await postgres.newDatabase();
   const taken = await postgres.newDatabase();
@@ -355,9 +369,19 @@ test("HM5 — the report names what another database lacks or has otherwise, and
     tenants: [{ tenantId: TENANT, recipientIds: ["far"] }],
   });
   const salt = "5a".repeat(16);
+  await old.store.groups.change(groupOf("nurses"));
+  for (const [{ store }, name] of [
+    [old, "Night"],
+    [taken, "Day"],
+  ] as const) {
+    await store.groups.change(groupOf("shift", name));
+    await store.leases.acquire({ home: HOME, memberId: "w", partitions: [1], leaseMs: 60_000 });
+    await store.timers.write(HOME, [timerOf("moved", name)]);
+  }
+  await old.store.timers.write(HOME, [timerOf("late", 1)]);
   for (const [snapshot, wanted] of [
-    [seen!.snapshot, [1, 1, 1, 1, 2, 2, 2]],
-    [null, [2, 2, 2, 1, 2, 2, 2]],
+    [seen!.snapshot, [1, 1, 1, 1, 2, 2, 2, 2, 2]],
+    [null, [2, 2, 2, 1, 2, 2, 2, 2, 2]],
   ] as const) {
     const found: Record<string, unknown> = {};
     const looked: number[] = [];
@@ -369,6 +393,8 @@ test("HM5 — the report names what another database lacks or has otherwise, and
       "tenant",
       "api_key",
       "recipient_home",
+      "recipient_group",
+      "timer",
     ] as const) {
       const page = { home: HOME, table, snapshot, after: null, limit: 1_000, salt };
       const rows = await old.store.homeReport.read(page);
@@ -393,6 +419,8 @@ test("HM5 — the report names what another database lacks or has otherwise, and
       tenant: [["fresh"], [TENANT]],
       api_key: [["0123abcd"], ["4567abcd"]],
       recipient_home: [["far"], ["twice"]],
+      recipient_group: [["nurses"], ["shift"]],
+      timer: [["late"], ["moved"]],
     });
   }
 });

@@ -102,7 +102,13 @@ test("ST13 — accept, relay, upsert, flush, timers, acquire, refresh, release a
           payload: null,
         })),
       );
-      const asked = { held: places, kinds: ["k"], exceptIds: [], limitCount: 100 };
+      const asked = {
+        held: places,
+        kinds: ["k"],
+        exceptIds: [],
+        mayBeDoubtful: true,
+        limitCount: 100,
+      };
       const { timers } = await node.timers.claim(HOME, asked);
       await node.timers.write(
         HOME,

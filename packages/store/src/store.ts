@@ -14,6 +14,7 @@ import { Pool, type StoreOptions } from "./pool.ts";
 import { SqlPreferences } from "./preferences.ts";
 import { SqlQuarantine } from "./quarantine.ts";
 import { SqlTenants } from "./tenants.ts";
+import { SqlBuriedTimers } from "./timers-buried.ts";
 import { SqlTimers } from "./timers.ts";
 
 export interface Store {
@@ -28,6 +29,7 @@ export interface Store {
   readonly tenants: SqlTenants;
   readonly quarantine: SqlQuarantine;
   readonly timers: SqlTimers;
+  readonly timersBuried: SqlBuriedTimers;
   readonly home: SqlHome;
   readonly homeReport: SqlHomeReport;
   /** Operations now: for gauges. */
@@ -60,6 +62,7 @@ export function createStore(options: StoreOptions): Store {
     tenants: new SqlTenants(pool, options.random),
     quarantine,
     timers: new SqlTimers(pool, () => ledger.withheldTenants),
+    timersBuried: new SqlBuriedTimers(pool, () => ledger.withheldTenants),
     home: new SqlHome(pool),
     homeReport: new SqlHomeReport(pool),
     get load() {

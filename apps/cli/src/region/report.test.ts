@@ -109,6 +109,8 @@ test("FO4 — by kind: lost here, told committed, with who has it; outcomes and 
       row(["k3"], "", { tenantId: "acme", isRevoked: false }),
     ],
     recipient_home: [row(["acme", "liz"], "lon", { home: "lon" })],
+    recipient_group: [row(["acme", "nurses"], "a", { isDeleted: true })],
+    timer: [row(["7", "reminder", "ann"], "a", { tenantId: "acme", dueAt: "then" })],
   };
   const taken = {
     notification: [notification("n3", true)],
@@ -116,6 +118,7 @@ test("FO4 — by kind: lost here, told committed, with who has it; outcomes and 
     recipient: [row(["acme", "bob"], "before")],
     tenant: [row(["acme"], "par")],
     api_key: [row(["k1"], "good"), row(["k3"], "")],
+    recipient_group: [row(["acme", "nurses"], "before")],
   };
   const { api, asked } = apiOf(old, taken);
   const outcome = await reportLoss(api, "fra", SALT);
@@ -137,6 +140,8 @@ test("FO4 — by kind: lost here, told committed, with who has it; outcomes and 
         tenants: 2,
         apiKeys: 2,
         homes: 1,
+        groups: 1,
+        timers: 1,
         outbox: 1,
       },
       lost: {
@@ -173,6 +178,17 @@ test("FO4 — by kind: lost here, told committed, with who has it; outcomes and 
           { tenantId: "acme", keyId: "k1", isNew: false, isRevoked: true },
         ],
         homes: [{ tenantId: "acme", recipientId: "liz", home: "lon", isNew: true }],
+        groups: [{ tenantId: "acme", groupId: "nurses", isNew: false, isDeleted: true }],
+        timers: [
+          {
+            tenantId: "acme",
+            partition: 7,
+            kind: "reminder",
+            key: "ann",
+            dueAt: "then",
+            isNew: true,
+          },
+        ],
         outbox: [{ notificationId: "n1", targetRegion: "par" }],
       },
     },

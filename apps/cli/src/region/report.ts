@@ -37,6 +37,18 @@ export interface Lost {
     home: string;
     isNew: boolean;
   }[];
+  /** What groups are, as the fenced database has it; other regions may have heard of it. */
+  readonly groups: readonly {
+    tenantId: string;
+    groupId: string;
+    isNew: boolean;
+    isDeleted: boolean;
+  }[];
+  /**
+   * Set there after the copy, or set otherwise. One that the new host has fired since is told, too: its
+   * row is gone.
+   */
+  readonly timers: readonly LostTimer[];
   /** For other regions, of lost notifications, and not confirmed by them. */
   readonly outbox: readonly { notificationId: string; targetRegion: string }[];
 }
@@ -46,6 +58,15 @@ interface LostKey {
   readonly keyId: string;
   readonly isNew: boolean;
   readonly isRevoked: boolean;
+}
+
+interface LostTimer {
+  readonly tenantId: string;
+  readonly partition: number;
+  readonly kind: string;
+  readonly key: string;
+  readonly dueAt: string;
+  readonly isNew: boolean;
 }
 
 interface LostNotification {
@@ -126,6 +147,8 @@ async function lossOf(api: HomeApi, sides: Sides): Promise<Lost> {
   const tenants = await differenceOf(api, sides, "tenant");
   const apiKeys = await differenceOf(api, sides, "api_key");
   const homes = await differenceOf(api, sides, "recipient_home");
+  const groups = await differenceOf(api, sides, "recipient_group");
+  const timers = await differenceOf(api, sides, "timer");
   const lostIds = new Set(notifications.map(({ key }) => key[0]));
   const named = notifications.map((row) => [row, notificationOf(row)] as const);
   const isAcceptedHere = ({ about }: ReportRow): boolean => about["isAcceptedHere"] === true;
@@ -148,6 +171,13 @@ async function lossOf(api: HomeApi, sides: Sides): Promise<Lost> {
       home: textOf(about["home"]),
       isNew,
     })),
+    groups: bothOf(groups, ({ key: [tenantId = "", groupId = ""], about }, isNew) => ({
+      tenantId,
+      groupId,
+      isNew,
+      isDeleted: about["isDeleted"] === true,
+    })),
+    timers: bothOf(timers, timerOf),
     // A row that the new host has sent is gone there, and not lost: its notification is the witness.
     outbox: [...outbox.missing, ...outbox.different].flatMap(({ about }) => {
       const notificationId = textOf(about["notificationId"]);
@@ -250,6 +280,21 @@ function ledgerOf({ key, about }: ReportRow) {
 function recipientOf({ key }: ReportRow, isNew: boolean) {
   const [tenantId = "", recipientId = ""] = key;
   return { tenantId, recipientId, isNew };
+}
+
+function timerOf(
+  { key: [partition, kind = "", key = ""], about }: ReportRow,
+  isNew: boolean,
+): LostTimer {
+  const tenantId = textOf(about["tenantId"]);
+  return {
+    tenantId,
+    partition: Number(partition),
+    kind,
+    key,
+    dueAt: textOf(about["dueAt"]),
+    isNew,
+  };
 }
 
 function textOf(value: ReportRow["about"][string] | undefined): string {
