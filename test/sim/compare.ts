@@ -371,6 +371,7 @@ function notificationOf(dice: Dice, machine: Machine): Notification {
     priority: "normal",
     content: { de: { title: "Hallo" }, en: { title: "Hello" } },
     exclude: dice.isHit(0.2) ? [`r${dice.below(60)}`] : [],
+    ...(dice.isHit(0.2) && { fallbacks: { "de-AT": ["en"] } }),
   };
 }
 

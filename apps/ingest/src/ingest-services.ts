@@ -13,10 +13,12 @@ import type { Poker } from "./poke.ts";
 import type { Relay } from "./relay.ts";
 import { createPlans, type Plans } from "./plan.ts";
 import { createStatuses, type Statuses } from "./status.ts";
+import { createTemplates, type Templates } from "./templates.ts";
 
 export interface Services {
   readonly homes: Homes;
   readonly groups: Groups;
+  readonly templates: Templates;
   readonly members: GroupMembers;
   readonly writer: DirectoryWriter;
   readonly plans: Plans;
@@ -51,16 +53,27 @@ export function createServices(
     { ...place, timeoutMs: limits.locateTimeoutMs, onFault: events.failed },
     { store, bus, clock, relay },
   );
+  const templates = createTemplates(
+    {
+      ...place,
+      timeoutMs: limits.locateTimeoutMs,
+      compiledMax: limits.templatesCompiledMax,
+      formattersMax: limits.formattersMax,
+      onFault: events.failed,
+    },
+    { store, bus, clock, relay },
+  );
   return {
     homes,
     groups,
+    templates,
     plans: createPlans(
       {
         ...place,
         regionTimeoutMs: limits.regionTimeoutMs,
         ownerTimeoutMs: limits.planOwnerTimeoutMs,
       },
-      { store, bus, clock, homes, groups, owners: deps.owners },
+      { store, bus, clock, homes, groups, templates, owners: deps.owners },
     ),
     members: createGroupMembers({ ...place, requestTimeoutMs }, { store, bus, poker }),
     writer: createDirectoryWriter(

@@ -15,6 +15,7 @@ import type { Inbox } from "./inbox.ts";
 import { planNotification, postNotification } from "./notification-routes.ts";
 import type { Plans } from "./plan.ts";
 import type { Statuses } from "./status.ts";
+import type { TemplateRoutes } from "./template-routes.ts";
 import type { Employee } from "./tokens.ts";
 
 type Authenticate<Caller> = (authorization: string | undefined) => Promise<Authenticated<Caller>>;
@@ -25,6 +26,7 @@ export interface RoutesDeps {
   readonly acceptor: Acceptor;
   readonly directory: DirectoryRoutes;
   readonly groups: GroupRoutes;
+  readonly templates: TemplateRoutes;
   readonly imports: ImportDeps;
   readonly plans: Plans;
   readonly statuses: Statuses;
@@ -88,6 +90,7 @@ export function routesOf(deps: RoutesDeps): AnyRoute[] {
       handle: (call) => importRecipients(call, deps.imports),
     },
     ...groupRoutesOf(deps.groups, keyed),
+    ...templateRoutesOf(deps.templates, keyed),
     {
       method: "POST",
       path: "/v1/tokens",
@@ -148,6 +151,29 @@ function groupRoutesOf(
       path: members,
       body: "json",
       handle: (call) => groups.removeMembers(call),
+    },
+  ];
+}
+
+function templateRoutesOf(
+  templates: TemplateRoutes,
+  keyed: (scope: Scope) => Authenticate<KeyCaller>,
+): Route<KeyCaller>[] {
+  const read = keyed("read");
+  const write = { isWrite: true, authenticate: keyed("notifications:write") } as const;
+  const [all, path, preview] = ["/v1/templates", "/v1/templates/:id", "/v1/templates/:id/preview"];
+  return [
+    { ...reading(all), authenticate: read, handle: (call) => templates.list(call) },
+    { ...reading(path), authenticate: read, handle: (call) => templates.get(call) },
+    { ...write, method: "PUT", path, body: "json", handle: (call) => templates.put(call) },
+    { ...write, method: "DELETE", path, body: "none", handle: (call) => templates.delete(call) },
+    {
+      method: "POST",
+      path: preview,
+      body: "json",
+      isWrite: false,
+      authenticate: read,
+      handle: (call) => templates.preview(call),
     },
   ];
 }

@@ -63,6 +63,7 @@ const ROWS: Readonly<Record<keyof typeof subjects | keyof typeof homeSubjects, R
   regionDirectory: ofIngest(subjects.regionDirectory("*")),
   regionMembers: ofIngest(subjects.regionMembers("*")),
   regionGroups: ofIngest(subjects.regionGroups("*")),
+  regionTemplates: ofIngest(subjects.regionTemplates("*")),
   regionPlan: ofIngest(subjects.regionPlan("*")),
   regionRecipient: ofIngest(subjects.regionRecipient("*")),
   regionStatus: ofIngest(subjects.regionStatus("*")),

@@ -31,6 +31,13 @@ export const groupIdSchema = z
   .max(LIMITS.groupIdMaxCharacters)
   .regex(/^[^\s/\p{Cc}\p{Cf}\p{Cs}]+$/u, "must not hold spaces, control characters or '/'");
 
+/** A tenant's own id of a template. */
+export const templateIdSchema = z
+  .string()
+  .min(1)
+  .max(LIMITS.templateIdMaxCharacters)
+  .regex(/^[^\s/\p{Cc}\p{Cf}\p{Cs}]+$/u, "must not hold spaces, control characters or '/'");
+
 export const tenantIdSchema = z
   .string()
   .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, "must be 1 to 63 lower-case letters, digits or -");

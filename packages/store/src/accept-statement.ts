@@ -28,6 +28,7 @@ export interface AcceptColumns {
   readonly priorities: string[];
   readonly contents: string[];
   readonly excludes: string[];
+  readonly fallbacks: (string | null)[];
   readonly audiences: (string | null)[];
   readonly targetRegions: string[]; // joined by commas
   readonly unknownCounts: (number | null)[];
@@ -68,12 +69,13 @@ export async function insertAccepted(
         ${columns.ids}::uuid[], ${columns.tenantIds}::text[], ${columns.acceptedRegions}::text[],
         ${columns.acceptedAtMs}::float8[], ${columns.expiresAtMs}::float8[],
         ${columns.priorities}::text[], ${columns.contents}::text[], ${columns.excludes}::text[],
+        ${columns.fallbacks}::text[],
         ${columns.audiences}::text[], ${columns.targetRegions}::text[],
         ${columns.unknownCounts}::int[], ${columns.isForAll}::boolean[],
         ${columns.keys}::text[], ${columns.fingerprints}::bytea[], ${columns.answers}::text[]
       ) with ordinality as item(id, tenant_id, accepted_region, accepted_at_ms, expires_at_ms,
-        priority, content, exclude, audience, target_regions, unknown_count, is_for_all, key,
-        fingerprint, answer, ord)
+        priority, content, exclude, fallbacks, audience, target_regions, unknown_count, is_for_all,
+        key, fingerprint, answer, ord)
     ), claimed as (
       insert into idempotency (tenant_id, key, fingerprint, notification_id, answer)
       select tenant_id, key, fingerprint, id, answer::json from item
@@ -85,10 +87,10 @@ export async function insertAccepted(
       returning notification_id
     ), inserted as (
       insert into notification (id, tenant_id, accepted_region, accepted_at, expires_at, priority,
-        content, exclude, audience, target_regions, unknown_count, is_accepted_here)
+        content, exclude, fallbacks, audience, target_regions, unknown_count, is_accepted_here)
       select id, tenant_id, accepted_region, to_timestamp(accepted_at_ms / 1000),
         to_timestamp(expires_at_ms / 1000), priority, content::json, exclude::jsonb,
-        audience::jsonb, string_to_array(target_regions, ','), unknown_count,
+        fallbacks::jsonb, audience::jsonb, string_to_array(target_regions, ','), unknown_count,
         ${place.isAcceptedHere}
       from item
       where key is null or id = any(array(select notification_id from claimed))

@@ -20,6 +20,7 @@ import {
 } from "./accept-audience.ts";
 import { booleansOf, bytesOf, intsOf } from "./arrays.ts";
 import { unavailable } from "./faults.ts";
+import { type IdempotencyClaim, type Repeat, repeatOf } from "./idempotency.ts";
 import type { Statements } from "./pool.ts";
 import { unstorableFieldOf, unstorableFieldOfJson } from "./text.ts";
 
@@ -28,10 +29,7 @@ export interface AcceptItem {
   /** Who is meant in this region; null: this region only accepts. */
   readonly audience: RegionAudience | null;
   readonly remotes: readonly { readonly region: string; readonly audience: RegionAudience }[];
-  readonly idempotency: {
-    readonly key: string;
-    readonly fingerprint: Uint8Array; // equal for equal requests
-  } | null;
+  readonly idempotency: IdempotencyClaim | null;
   /** What is answered; `unknownCount` grows by explicit recipients that turn out to be missing. */
   readonly answer: NotificationAccepted;
 }
@@ -45,8 +43,7 @@ export type AcceptResult =
       /** Regions with a backlog: what is for them goes out by it, in turn (ST22). */
       readonly backlogs: readonly string[];
     }
-  | { readonly kind: "replayed"; readonly answer: NotificationAccepted }
-  | { readonly kind: "mismatch" }
+  | Repeat
   /** Text with NUL or half a surrogate pair, which Postgres cannot keep. */
   | { readonly kind: "unstorable"; readonly field: string };
 
@@ -185,8 +182,7 @@ async function settleContested(
     assert(item.idempotency !== null, "ST15 an accepted notification has an id of its own");
     const record = records.get(place);
     if (record === undefined) throw unavailable("notifications.accept", "a key expired meanwhile");
-    const isSame = Buffer.compare(record.fingerprint, item.idempotency.fingerprint) === 0;
-    results.set(place, isSame ? { kind: "replayed", answer: record.answer } : { kind: "mismatch" });
+    results.set(place, repeatOf(record, item.idempotency));
   }
 }
 
@@ -212,6 +208,9 @@ function columnsOf(
     priorities: notifications.map(({ priority }) => priority),
     contents: candidates.map(({ content }) => content),
     excludes: notifications.map(({ exclude }) => JSON.stringify(exclude)),
+    fallbacks: notifications.map(({ fallbacks }) =>
+      fallbacks === undefined ? null : JSON.stringify(fallbacks),
+    ),
     audiences: items.map(({ audience }) => audience && JSON.stringify(audience)),
     targetRegions: answers.map(({ regions }) => regions.join(",")),
     unknownCounts: answers.map(({ unknownCount }) => unknownCount ?? null),
@@ -265,6 +264,7 @@ function unstorableFieldOfItem(item: AcceptItem, contentJson: string): string | 
   return (
     unstorableFieldOfJson(contentJson, notification.content, "content") ??
     unstorableFieldOf(notification.exclude, "exclude") ??
+    unstorableFieldOf(notification.fallbacks, "fallbacks") ??
     unstorableFieldOf(item.audience, "audience") ??
     unstorableFieldOf(item.remotes, "audience") ??
     unstorableFieldOf(item.idempotency?.key, "Idempotency-Key")

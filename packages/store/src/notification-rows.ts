@@ -6,7 +6,7 @@ import type { Content, Notification, Priority } from "@carillon/contracts";
 export const NOTIFICATION_COLUMNS = `n.id, n.tenant_id, n.accepted_region,
   (extract(epoch from n.accepted_at) * 1000)::bigint as accepted_at_ms,
   (extract(epoch from n.expires_at) * 1000)::bigint as expires_at_ms,
-  n.priority, n.content, n.exclude`;
+  n.priority, n.content, n.exclude, n.fallbacks`;
 
 export interface NotificationRecord {
   id: string;
@@ -17,6 +17,7 @@ export interface NotificationRecord {
   priority: Priority;
   content: Record<string, Content>;
   exclude: string[];
+  fallbacks: Record<string, string[]> | null;
 }
 
 export function notificationOf(record: NotificationRecord): Notification {
@@ -29,5 +30,6 @@ export function notificationOf(record: NotificationRecord): Notification {
     priority: record.priority,
     content: record.content,
     exclude: record.exclude,
+    ...(record.fallbacks !== null && { fallbacks: record.fallbacks }),
   };
 }

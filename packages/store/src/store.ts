@@ -11,6 +11,7 @@ import { SqlNotifications } from "./notifications.ts";
 import { SqlOutbox } from "./outbox.ts";
 import { Pool, type StoreOptions } from "./pool.ts";
 import { SqlQuarantine } from "./quarantine.ts";
+import { SqlTemplates } from "./templates.ts";
 import { SqlTenants } from "./tenants.ts";
 import { SqlTimers } from "./timers.ts";
 
@@ -19,6 +20,7 @@ export interface Store {
   readonly leases: SqlLeases;
   readonly directory: SqlDirectory;
   readonly groups: SqlGroups;
+  readonly templates: SqlTemplates;
   readonly notifications: SqlNotifications;
   readonly outbox: SqlOutbox;
   readonly tenants: SqlTenants;
@@ -49,6 +51,7 @@ export function createStore(options: StoreOptions): Store {
     leases,
     directory: new SqlDirectory(pool),
     groups: new SqlGroups(pool),
+    templates: new SqlTemplates(pool),
     notifications: new SqlNotifications(pool),
     outbox: new SqlOutbox(pool),
     tenants: new SqlTenants(pool, options.random),
