@@ -122,7 +122,7 @@ export class SqlTemplates {
       templates.map((record) => ({ tenantId, ...record })),
     );
     if (records.length === 0) return;
-    await this.#pool.run("templates.learn", (sql) => learnTemplates(sql, records));
+    await this.#pool.transaction("templates.learn", (sql) => learnTemplates(sql, records));
   }
 }
 
@@ -150,8 +150,7 @@ async function changeTemplate(
   const field = unstorableFieldOf({ templateId, definition }, "template");
   if (field !== undefined)
     throw rejected("templates.change", `${field} holds NUL or half a surrogate pair`);
-  // There may be no row yet that two changes at once could both lock.
-  await sql`select pg_advisory_xact_lock(${LOCK_SPACE}::int, hashtext(${`${tenantId}/${templateId}`}))`;
+  await lockTemplates(sql, [{ tenantId, templateId }]);
   const [before] = await sql<{ version: number; isDeleted: boolean; isSame: boolean }[]>`
     select t.version, t.definition is null as "isDeleted",
       coalesce(t.definition = ${JSON.stringify(definition ?? null)}::text::jsonb, false) as "isSame"
@@ -179,6 +178,21 @@ async function changeTemplate(
   return { record, isCreated: !isThere, isChanged: true };
 }
 
+/**
+ * One change of a template at a time, told or made: there may be no row yet that both could lock, and two
+ * must not make the same version. In one order by everybody (ST13).
+ */
+async function lockTemplates(
+  sql: Statements,
+  templates: readonly { readonly tenantId: string; readonly templateId: string }[],
+): Promise<void> {
+  const names = templates.map(({ tenantId, templateId }) => `${tenantId}/${templateId}`);
+  await sql`
+    select pg_advisory_xact_lock(${LOCK_SPACE}::int, hash) from (
+      select distinct hashtext(name) as hash from unnest(${names}::text[]) as name order by 1
+    ) as locks`;
+}
+
 async function tellOthers(
   sql: Statements,
   what: { readonly record: TemplateRecord } & Pick<
@@ -201,6 +215,7 @@ async function learnTemplates(
   sql: Statements,
   records: readonly (TemplateRecord & { readonly tenantId: string })[],
 ): Promise<void> {
+  await lockTemplates(sql, records);
   await sql`
     insert into template as t (tenant_id, template_id, version, definition, changed_at_ms, changed_in)
     select distinct on ("tenantId" collate "C", "templateId" collate "C", version)
