@@ -19,7 +19,7 @@ import {
 } from "@formatjs/icu-messageformat-parser";
 import { LIMITS, type TemplateArgument, type TemplatePayload } from "@carillon/contracts";
 import { assertNever } from "@carillon/kernel";
-import { IntlMessageFormat } from "intl-messageformat";
+import { formatToParts, IntlMessageFormat } from "intl-messageformat";
 import { dayElementOf, type Formatters, type StyledElement, styleProblem } from "./icu-formats.ts";
 
 export type CompiledMessage =
@@ -52,16 +52,22 @@ class MissingValue extends Error {
   }
 }
 
+/** Not an IntlMessageFormat: each has formats and caches of its own, some KB for every text (D6). */
 export class IcuMessage {
-  readonly #format: IntlMessageFormat;
+  readonly #elements: MessageFormatElement[];
+  readonly #locale: string;
+  readonly #formatters: Formatters;
   constructor(elements: MessageFormatElement[], { locale, formatters }: MessageContext) {
-    this.#format = new IntlMessageFormat(elements, locale, undefined, { formatters });
+    this.#elements = elements;
+    this.#locale = locale;
+    this.#formatters = formatters;
   }
 
   fill(values: Values): Filled {
+    const { formats } = IntlMessageFormat;
     try {
-      // Every value that stands for itself is text by now, so that the parts are one text, too.
-      return { kind: "text", text: String(this.#format.format(values)) };
+      const parts = formatToParts(this.#elements, this.#locale, this.#formatters, formats, values);
+      return { kind: "text", text: parts.map(({ value }) => String(value)).join("") };
     } catch (cause) {
       if (!(cause instanceof MissingValue)) throw cause;
       return { kind: "missing", name: cause.valueName };
@@ -154,7 +160,7 @@ class Reader {
       this.problem ??= `must nest plural and select at most ${LIMITS.templateDepthMax - 1} deep`;
       return [];
     }
-    return elements.map((element) => this.#element(element, depth));
+    return elements.map((element) => withoutPlace(this.#element(element, depth)));
   }
 
   #element(element: MessageFormatElement, depth: number): MessageFormatElement {
@@ -250,6 +256,11 @@ function fits(property: TemplateArgument, wanted: Wanted): boolean {
 function isTime(property: TemplateArgument): boolean {
   if (property.type !== "string") return false;
   return property.format === "date" || property.format === "date-time";
+}
+
+/** Only its reader needs it; it is most of what an element takes in memory. */
+function withoutPlace({ location: _, ...element }: MessageFormatElement): MessageFormatElement {
+  return element;
 }
 
 function placeOf({ location }: MessageFormatElement): string {
