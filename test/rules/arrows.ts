@@ -49,6 +49,8 @@ export const VENDOR_OWNERS: Readonly<Record<string, readonly string[]>> = {
   "prom-client": ["telemetry"],
   fastify: ["ingest"],
   jose: ["ingest", "gateway"],
+  "intl-messageformat": ["ingest"],
+  "@formatjs/*": ["ingest"],
   "web-push": ["channels"],
   "firebase-admin": ["channels"],
   "@aws-sdk/*": ["cluster"],

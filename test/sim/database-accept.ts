@@ -11,7 +11,14 @@ import {
 } from "@carillon/contracts";
 import { EMPTY_SETS } from "@carillon/delivery";
 import { Bitset } from "@carillon/kernel";
-import type { AcceptItem, AcceptResult, LedgerRow, RelayResult } from "@carillon/store";
+import type {
+  AcceptItem,
+  AcceptResult,
+  IdempotencyClaim,
+  LedgerRow,
+  RelayResult,
+  Repeat,
+} from "@carillon/store";
 import { OUTBOX_FIRST_POLL_MS } from "@carillon/store";
 import type { Database } from "./database.ts";
 
@@ -27,12 +34,8 @@ export function accept(database: Database, items: readonly AcceptItem[]): Accept
   return items.map((item): AcceptResult => {
     const { notification, audience, idempotency, remotes } = item;
     const key = idempotency && `${notification.tenantId}/${idempotency.key}`;
-    const known = key === null ? undefined : database.idempotency.get(key);
-    if (known !== undefined && idempotency && known.createdAtMs > now - IDEMPOTENCY_MS) {
-      const isSame = Buffer.compare(known.fingerprint, idempotency.fingerprint) === 0;
-      if (!isSame) return { kind: "mismatch" };
-      return { kind: "replayed", answer: known.answer as AcceptItem["answer"] };
-    }
+    const repeated = idempotency && repeatOf(database, notification.tenantId, idempotency);
+    if (repeated) return repeated;
     const { wanted, missingCount } = resolve(database, item);
     const answer =
       missingCount === 0
@@ -63,6 +66,19 @@ export function accept(database: Database, items: readonly AcceptItem[]): Accept
     const backlogs = [...database.relayBacklogs.keys()];
     return { kind: "accepted", answer, ledgerEntries, outboxIds, backlogs };
   });
+}
+
+export function repeatOf(
+  database: Database,
+  tenantId: string,
+  { key, fingerprint }: IdempotencyClaim,
+): Repeat | undefined {
+  const known = database.idempotency.get(`${tenantId}/${key}`);
+  if (known === undefined || known.createdAtMs <= database.nowMs() - IDEMPOTENCY_MS)
+    return undefined;
+  const isSame = Buffer.compare(known.fingerprint, fingerprint) === 0;
+  if (!isSame) return { kind: "mismatch" };
+  return { kind: "replayed", answer: known.answer as AcceptItem["answer"] };
 }
 
 export function acceptRelayed(database: Database, items: readonly RelayItem[]): RelayResult[] {

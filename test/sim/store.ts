@@ -4,7 +4,7 @@
 //   SI7  What was sent to the database is done there whatever becomes of the node; the answer comes
 //        to a node that lives and is awake.
 import type { Store, OutboxProbe, TakeOverOptions } from "@carillon/store";
-import { accept, acceptRelayed } from "./database-accept.ts";
+import { accept, acceptRelayed, repeatOf } from "./database-accept.ts";
 import * as outbox from "./database-outbox.ts";
 import { type Database, unavailable } from "./database.ts";
 import type { Machine } from "./machine.ts";
@@ -153,6 +153,8 @@ export function createSimStore(
         run("notifications.accept", () => accept(database, items)),
       acceptRelayed: (_: string, items: Parameters<typeof acceptRelayed>[1]) =>
         run("notifications.acceptRelayed", () => acceptRelayed(database, items)),
+      repeatOf: (tenantId: string, claim: Parameters<typeof repeatOf>[2]) =>
+        run("notifications.repeatOf", () => repeatOf(database, tenantId, claim)),
     },
     outbox: {
       claim: (target: string, limitCount: number, retryInMs: number) =>

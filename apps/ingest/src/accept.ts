@@ -1,11 +1,13 @@
 // apps/ingest/src/accept.ts
 // The way in (DESIGN §5, steps 1 and 2): who is meant where, one group commit, then pokes and relay.
+// Before a refusal the Idempotency-Key is looked up (IN60): repeats.ts. What it says: contents.ts.
 //   IN14 An answer 202 is given only after the commit (D1); everything after it, poke and relay,
 //        may be lost without loss: rows in Postgres stand for it.
 // Whom it means in which region: audiences.ts.
 import type { Bus } from "@carillon/bus";
 import { LIMITS, type Notification, type NotificationRequest } from "@carillon/contracts";
 import {
+  assert,
   assertNever,
   type Batcher,
   type Clock,
@@ -18,10 +20,13 @@ import {
 import type { AcceptItem, AcceptResult, Store } from "@carillon/store";
 import { type Answer, invalidField, ok, problem, type ProblemAnswer } from "./answer.ts";
 import { audiencesOf, type AudiencesDeps, type AudiencesOutcome } from "./audiences.ts";
+import { contentOf } from "./contents.ts";
 import { type Poker, type PokeSource, push } from "./poke.ts";
 import { relayItemJson } from "./relay-outbox.ts";
 import type { RelayEntry } from "./relay-sender.ts";
 import type { Relay } from "./relay.ts";
+import { repeatOf } from "./repeats.ts";
+import type { Templates } from "./templates.ts";
 
 export interface AcceptLimits {
   readonly batchItemsMax: number;
@@ -53,6 +58,7 @@ export interface AcceptOptions {
 export interface AcceptDeps extends AudiencesDeps {
   readonly store: Store;
   readonly bus: Bus;
+  readonly templates: Templates;
   readonly poker: Poker;
   readonly relay: Relay;
   readonly clock: Clock;
@@ -111,10 +117,13 @@ export function createAcceptor(options: AcceptOptions, deps: AcceptDeps): Accept
           "sendAt",
           `must be at most ${LIMITS.sendAtMaxSeconds / 86_400} days ahead`,
         );
-      const pending = await pendingOf(request, options, deps);
-      if ("kind" in pending) return problemOfAudience(pending);
-      if (pending.item.remotes.length > 0 && !fitsBus(pending, bus.payloadMaxBytes))
-        return problem("body_too_large", { detail: "It does not fit a message between regions." });
+      const pending = await pendingOf(request, options, deps, bus.payloadMaxBytes);
+      if ("kind" in pending) {
+        const repeated = await repeatOf(request, store);
+        if (repeated === undefined) return pending;
+        options.onAccepted(repeated.kind);
+        return answerOf(repeated);
+      }
       const result = await batcher.add(pending);
       options.onAccepted(result.kind === "full" ? "overloaded" : result.kind);
       return answerOf(result);
@@ -123,7 +132,7 @@ export function createAcceptor(options: AcceptOptions, deps: AcceptDeps): Accept
 }
 
 /** Why it is not known whom a request means. */
-export type Unmeant = Exclude<AudiencesOutcome, { kind: "audiences" }>;
+type Unmeant = Exclude<AudiencesOutcome, { kind: "audiences" }>;
 
 export function problemOfAudience(unmeant: Unmeant): ProblemAnswer {
   switch (unmeant.kind) {
@@ -161,9 +170,13 @@ async function pendingOf(
   { tenantId, request, idempotency }: AcceptRequest,
   { region, regions }: AcceptOptions,
   deps: AcceptDeps,
-): Promise<Pending | Unmeant> {
+  busMaxBytes: number,
+): Promise<Pending | ProblemAnswer> {
   const found = await audiencesOf({ tenantId, ...request }, regions, deps);
-  if (found.kind !== "audiences") return found;
+  if (found.kind !== "audiences") return problemOfAudience(found);
+  const said = await contentOf(tenantId, request, deps.templates);
+  if (said.kind === "problem") return said;
+  assert(said.kind === "content", "IN67 what is accepted has content");
   const { audiences, unknownCount, exclude } = found;
   const acceptedAtMs = deps.clock.wallClockMs();
   const sendAtMs = sendAtMsOf(request, acceptedAtMs);
@@ -175,8 +188,9 @@ async function pendingOf(
     expiresAtMs: (sendAtMs ?? acceptedAtMs) + request.ttlSeconds * 1_000,
     priority: request.priority,
     ...(request.category !== undefined && { category: request.category }),
-    content: request.content,
+    content: said.content,
     exclude,
+    ...(said.fallbacks !== undefined && { fallbacks: said.fallbacks }),
     ...(sendAtMs === undefined ? {} : { sendAtMs }),
     ...(request.collapseKey === undefined ? {} : { collapseKey: request.collapseKey }),
   };
@@ -193,7 +207,10 @@ async function pendingOf(
       ...(unknownCount === undefined ? {} : { unknownCount }),
     },
   };
-  return { item, notificationJson: JSON.stringify(notification) };
+  const pending = { item, notificationJson: JSON.stringify(notification) };
+  if (remotes.length > 0 && !fitsBus(pending, busMaxBytes))
+    return problem("body_too_large", { detail: "It does not fit a message between regions." });
+  return pending;
 }
 
 /** Undefined: at once. So is a time that has passed, since a repeat may come after it. */

@@ -262,6 +262,26 @@ test("A13 — a dynamic group has no members to name; ids and bodies are checked
   ]);
 });
 
+const repeatable = (more = {}) =>
+  ask(`${fra.url}/v1/notifications`, {
+    method: "POST",
+    token: regions.apiKey,
+    body: { content, audience: { group: "short-lived" }, ...more },
+    headers: { "idempotency-key": "repeat-group" },
+  });
+
+test("IN60 — a repeat is replayed although its group was deleted since; another body is not", async () => {
+  await send(fra, "PUT", "groups/short-lived", {});
+  const first = await repeatable();
+  expect(first.status).toBe(202);
+  await send(fra, "DELETE", "groups/short-lived");
+  const repeated = await repeatable();
+  expect([repeated.status, repeated.body]).toEqual([202, first.body]);
+  expect(repeated.headers.get("idempotency-replayed")).toBe("true");
+  const other = await repeatable({ priority: "high" });
+  expect([other.status, other.body["code"]]).toEqual([422, "idempotency_mismatch"]);
+});
+
 test("IN43 — an unknown group while the other region is silent is 503, not 422; a known one works on", async () => {
   await send(fra, "PUT", "groups/known", {});
   await regions.natsOf.get("lon")?.stop();
@@ -269,5 +289,6 @@ test("IN43 — an unknown group while the other region is silent is 503, not 422
   expect([unknown.status, unknown.body["code"]]).toEqual([503, "region_unreachable"]);
   expect((await send(fra, "PUT", "groups/never-heard-of", {})).status).toBe(503);
   expect((await post(fra, { audience: { group: "known" } })).status).toBe(202);
+  expect((await repeatable()).status).toBe(202); // IN60: its group is deleted, which lon might not know
   await regions.restartNats("lon");
 });

@@ -99,7 +99,11 @@ export function createInbox(
 
 function itemOf(item: StoredItem, recipientLocale: string | null): InboxItem {
   const { notification } = item;
-  const locale = localeFor(recipientLocale, Object.keys(notification.content));
+  const locale = localeFor(
+    recipientLocale,
+    Object.keys(notification.content),
+    notification.fallbacks,
+  );
   const content = notification.content[locale];
   return {
     offset: item.offset,

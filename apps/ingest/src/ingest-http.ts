@@ -17,6 +17,7 @@ import { INGEST_LIMITS } from "./limits.ts";
 import type { Poker } from "./poke.ts";
 import type { Relay } from "./relay.ts";
 import { type RoutesDeps, routesOf } from "./routes.ts";
+import { createTemplateRoutes } from "./template-routes.ts";
 import { createTokens } from "./tokens.ts";
 
 export interface HttpParts extends IngestDeps {
@@ -117,8 +118,18 @@ async function routeDepsOf(
   },
 ): Promise<RoutesDeps> {
   const { config, store, bus, clock } = parts;
-  const { homes, groups, members, plans, policies, preferences, writer, statuses, inbox } =
-    made.services;
+  const {
+    homes,
+    groups,
+    members,
+    templates,
+    plans,
+    policies,
+    preferences,
+    writer,
+    statuses,
+    inbox,
+  } = made.services;
   const limits = config.limits ?? INGEST_LIMITS;
   const place = { region: config.region, regions: config.regions };
   const tokens = await createTokens(config.tokenKeys, clock);
@@ -146,6 +157,7 @@ async function routeDepsOf(
       tokens,
     }),
     groups: createGroupRoutes({ regions: config.regions, groups, members, homes }),
+    templates: createTemplateRoutes({ store, templates }),
     imports: { ...place, homes, writer },
     plans,
     policies,

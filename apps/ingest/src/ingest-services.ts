@@ -15,10 +15,12 @@ import { createPolicies, type Policies } from "./policies.ts";
 import { createPreferences, type RecipientPreferences } from "./preferences.ts";
 import { createPlans, type Plans } from "./plan.ts";
 import { createStatuses, type Statuses } from "./status.ts";
+import { createTemplates, type Templates } from "./templates.ts";
 
 export interface Services {
   readonly homes: Homes;
   readonly groups: Groups;
+  readonly templates: Templates;
   readonly members: GroupMembers;
   readonly writer: DirectoryWriter;
   readonly plans: Plans;
@@ -55,16 +57,27 @@ export function createServices(
     { ...place, timeoutMs: limits.locateTimeoutMs, onFault: events.failed },
     { store, bus, clock, relay },
   );
+  const templates = createTemplates(
+    {
+      ...place,
+      timeoutMs: limits.locateTimeoutMs,
+      compiledMax: limits.templatesCompiledMax,
+      formattersMax: limits.formattersMax,
+      onFault: events.failed,
+    },
+    { store, bus, clock, relay },
+  );
   return {
     homes,
     groups,
+    templates,
     plans: createPlans(
       {
         ...place,
         regionTimeoutMs: limits.regionTimeoutMs,
         ownerTimeoutMs: limits.planOwnerTimeoutMs,
       },
-      { store, bus, clock, homes, groups, owners: deps.owners },
+      { store, bus, clock, homes, groups, templates, owners: deps.owners },
     ),
     policies: createPolicies(place, { store, clock, relay }),
     preferences: createPreferences(

@@ -13,6 +13,8 @@ export interface IngestLimits {
   readonly apiKeyRefusedMs: number;
   readonly homesCachedMax: number;
   readonly homesBelievedMs: number;
+  readonly templatesCompiledMax: number;
+  readonly formattersMax: number;
   readonly locateTimeoutMs: number;
   readonly statusTimeoutMs: number;
   readonly regionTimeoutMs: number;
@@ -52,6 +54,8 @@ export const INGEST_LIMITS: IngestLimits = {
   apiKeyRefusedMs: 5_000, // a new key that was tried too early works after this
   homesCachedMax: 200_000, // about 30 MB
   homesBelievedMs: 60_000,
+  templatesCompiledMax: 64, // of the largest, each 1.1 MiB when compiled (measured 2026-12)
+  formattersMax: 1_024, // what eight templates of the most styles name
   locateTimeoutMs: 1_000,
   statusTimeoutMs: 2_000,
   regionTimeoutMs: 5_000,

@@ -27,11 +27,13 @@ import type { Store } from "@carillon/store";
 import { problemOfAudience } from "./accept.ts";
 import { type Answer, ok, problem } from "./answer.ts";
 import { audiencesOf, type AudiencesDeps } from "./audiences.ts";
+import { contentOf, type ContentRequest } from "./contents.ts";
+import type { Templates } from "./templates.ts";
 
 export interface Plans {
   answer(
     tenantId: string,
-    request: Pick<NotificationRequest, "audience" | "exclude">,
+    request: Pick<NotificationRequest, "audience" | "exclude"> & ContentRequest,
   ): Promise<Answer>;
   /** In this region. Throws Fault. */
   countHere(request: RegionPlanRequest): Promise<Counted>;
@@ -51,6 +53,7 @@ interface PlansDeps extends AudiencesDeps {
   readonly store: Store;
   readonly bus: Bus;
   readonly owners: Owners;
+  readonly templates: Templates;
   readonly clock: Clock;
 }
 
@@ -118,6 +121,8 @@ export function createPlans(options: PlansOptions, deps: PlansDeps): Plans {
     async answer(tenantId, request) {
       const meant = await audiencesOf({ tenantId, ...request }, regions, deps);
       if (meant.kind !== "audiences") return problemOfAudience(meant);
+      const said = await contentOf(tenantId, request, deps.templates);
+      if (said.kind === "problem") return said; // as the notification would be refused
       const { exclude, unknownCount } = meant;
       const asked = [...meant.audiences].map(([target, audience]) => ({
         target,

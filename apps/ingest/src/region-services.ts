@@ -19,6 +19,7 @@ import {
   type StatusReply,
   statusRequestSchema,
   subjects,
+  templatesRequestSchema,
   zeroCounts,
 } from "@carillon/contracts";
 import { Fault } from "@carillon/kernel";
@@ -78,6 +79,7 @@ export function serveRegion(deps: RegionServicesDeps): void {
     if (conflictCount > 0) deps.onOddity("homes.conflict", conflictCount);
     await store.groups.learn(batch.tenants);
     await store.policies.learn(batch.tenants);
+    await store.templates.learn(batch.tenants);
     return { kind: "committed" } satisfies RelayReply;
   });
 
@@ -119,6 +121,19 @@ export function serveRegion(deps: RegionServicesDeps): void {
     async ({ tenantId, groupIds }) => ({
       groups: [...(await store.groups.find(tenantId, groupIds)).values()],
     }),
+  );
+
+  intake.serve(
+    subjects.regionTemplates(region),
+    templatesRequestSchema,
+    async ({ tenantId, templateId, version }) => {
+      const known = await store.templates.find(tenantId, templateId, version);
+      const versions = [known.newest, known.asked].flatMap((stamp) => stamp?.version ?? []);
+      const records = await Promise.all(
+        [...new Set(versions)].map((one) => store.templates.read(tenantId, templateId, one)),
+      );
+      return { templates: records.filter((record) => record !== undefined) };
+    },
   );
 
   intake.serve(

@@ -18,6 +18,7 @@ import type { Policies } from "./policies.ts";
 import type { RecipientPreferences } from "./preferences.ts";
 import type { Statuses } from "./status.ts";
 import { timerRoutesOf } from "./timer-routes.ts";
+import type { TemplateRoutes } from "./template-routes.ts";
 import type { Employee } from "./tokens.ts";
 
 type Authenticate<Caller> = (authorization: string | undefined) => Promise<Authenticated<Caller>>;
@@ -28,6 +29,7 @@ export interface RoutesDeps {
   readonly acceptor: Acceptor;
   readonly directory: DirectoryRoutes;
   readonly groups: GroupRoutes;
+  readonly templates: TemplateRoutes;
   readonly imports: ImportDeps;
   readonly plans: Plans;
   readonly policies: Policies;
@@ -94,6 +96,7 @@ export function routesOf(deps: RoutesDeps): AnyRoute[] {
     },
     ...groupRoutesOf(deps.groups, keyed),
     ...policyRoutesOf(deps, keyed),
+    ...templateRoutesOf(deps.templates, keyed),
     {
       method: "POST",
       path: "/v1/tokens",
@@ -183,6 +186,29 @@ function groupRoutesOf(
       path: members,
       body: "json",
       handle: (call) => groups.removeMembers(call),
+    },
+  ];
+}
+
+function templateRoutesOf(
+  templates: TemplateRoutes,
+  keyed: (scope: Scope) => Authenticate<KeyCaller>,
+): Route<KeyCaller>[] {
+  const read = keyed("read");
+  const write = { isWrite: true, authenticate: keyed("notifications:write") } as const;
+  const [all, path, preview] = ["/v1/templates", "/v1/templates/:id", "/v1/templates/:id/preview"];
+  return [
+    { ...reading(all), authenticate: read, handle: (call) => templates.list(call) },
+    { ...reading(path), authenticate: read, handle: (call) => templates.get(call) },
+    { ...write, method: "PUT", path, body: "json", handle: (call) => templates.put(call) },
+    { ...write, method: "DELETE", path, body: "none", handle: (call) => templates.delete(call) },
+    {
+      method: "POST",
+      path: preview,
+      body: "json",
+      isWrite: false,
+      authenticate: read,
+      handle: (call) => templates.preview(call),
     },
   ];
 }

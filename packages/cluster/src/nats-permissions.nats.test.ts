@@ -132,7 +132,7 @@ async function mayHear(user: NatsUserName): Promise<string[]> {
 
 const ASKED = [
   ...["claim", "directory", "groups", "homes", "inbox", "locate"],
-  ...["members", "notify", "plan", "recipient", "status"],
+  ...["members", "notify", "plan", "recipient", "status", "templates"],
 ];
 const askedIn = (region: string): string[] => ASKED.map((what) => `region.${region}.${what}`);
 const BEATS = [

@@ -64,6 +64,7 @@ const ROWS: Readonly<Record<keyof typeof subjects | keyof typeof homeSubjects, R
   regionMembers: ofIngest(subjects.regionMembers("*")),
   regionPreferences: ofIngest(subjects.regionPreferences("*")),
   regionGroups: ofIngest(subjects.regionGroups("*")),
+  regionTemplates: ofIngest(subjects.regionTemplates("*")),
   regionPlan: ofIngest(subjects.regionPlan("*")),
   regionRecipient: ofIngest(subjects.regionRecipient("*")),
   regionStatus: ofIngest(subjects.regionStatus("*")),

@@ -41,6 +41,23 @@ export const LIMITS = {
   frequencyCapCountMax: 100,
   frequencyCapWindowMaxSeconds: 604_800, // a week
   localesMax: 32,
+  /** A chain that is longer is a mistake. */
+  fallbacksPerLocaleMax: 8,
+  templateIdMaxCharacters: 64,
+  /** As JSON: all its locales. What compiling it, once a version and node, may cost: ADR 0025. */
+  templateMaxBytes: 65_536,
+  /** Older versions than these are dropped at the next PUT. */
+  templateVersionsKept: 100,
+  templatesPageMax: 100,
+  templatePatternMaxCharacters: 8_000, // of one text: its plural forms hold it several times
+  /** Of one text, and how deep plural and select may stand in each other: what a render may cost. */
+  templateArgumentsMax: 64,
+  templateDepthMax: 8,
+  /** Of numbers and times, each locale's its own: Intl takes some 0.2 ms to make a formatter. */
+  templateStylesMax: 128,
+  payloadNamesMax: 64,
+  payloadNameMaxCharacters: 64,
+  payloadTextMaxCharacters: 2_000, // as a body's: more could never be rendered
   timerPayloadMaxCharacters: 16_384, // of JSON: some thousand index numbers
   titleMaxCharacters: 200,
   bodyMaxCharacters: 2_000,

@@ -15,6 +15,7 @@ import {
   PRIORITIES,
   regionAudienceSchema,
 } from "./notification.ts";
+import { templateRecordSchema } from "./template.ts";
 
 /** The second token of every subject is the region, or the home, that it belongs to. */
 export const subjects = {
@@ -33,6 +34,8 @@ export const subjects = {
   regionPreferences: (region: string) => `region.${region}.preferences`,
   /** What do you know of these groups? Queue group `ingest`. */
   regionGroups: (region: string) => `region.${region}.groups`,
+  /** What do you know of this template? Queue group `ingest`. */
+  regionTemplates: (region: string) => `region.${region}.templates`,
   /** Reads one recipient in its home region. Queue group `ingest`. */
   regionRecipient: (region: string) => `region.${region}.recipient`,
   /** How many an audience comes to in that region. Queue group `ingest`. */
@@ -87,6 +90,8 @@ export const homesBatchSchema = z.object({
       groups: z.array(groupRecordSchema).optional(),
       /** The tenant's policy, when it was changed there (ADR 0024). */
       policy: policyRecordSchema.optional(),
+      /** Versions that were made in the sending region. Absent: an older build, or none. */
+      templates: z.array(templateRecordSchema).optional(),
     }),
   ),
 });
@@ -170,6 +175,14 @@ export const groupsRequestSchema = z.object({
 });
 /** Those that are known, deleted ones too. */
 export const groupsReplySchema = z.object({ groups: z.array(groupRecordSchema) });
+
+export const templatesRequestSchema = z.object({
+  tenantId: z.string(),
+  templateId: z.string(),
+  version: z.int().nullable(), // null: the newest
+});
+/** The newest, and the one asked for, if they are known; deletions, too. */
+export const templatesReplySchema = z.object({ templates: z.array(templateRecordSchema) });
 
 export const recipientReadRequestSchema = z.object({
   tenantId: z.string(),

@@ -3,19 +3,13 @@
 import { z } from "zod";
 import { audienceSchema, excludeSchema, storedFilterSchema } from "./audience.ts";
 import { LIMITS } from "./limits.ts";
+import { localeFallbacksSchema, localeSchema } from "./locale.ts";
 import { categoryIdSchema, recipientIdSchema, regionSchema, tenantIdSchema } from "./places.ts";
+import { templatePayloadSchema, templateReferenceSchema } from "./template.ts";
 import { isStorable, textSchema } from "./text.ts";
 
 export const PRIORITIES = ["low", "normal", "high", "critical"] as const;
 export type Priority = (typeof PRIORITIES)[number];
-
-/** BCP 47, the part in use: language, optional script, optional region. */
-export const localeSchema = z
-  .string()
-  .regex(
-    /^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|\d{3}))?$/,
-    "must be a locale such as en or de-AT",
-  );
 
 export const contentSchema = z
   .strictObject({
@@ -50,11 +44,15 @@ export const localizedContentSchema = z
   });
 export type LocalizedContent = z.infer<typeof localizedContentSchema>;
 
-/** `POST /v1/notifications`. Unknown fields are refused (A13). */
-export const notificationRequestSchema = z.strictObject({
+const requestShape = z.strictObject({
   audience: audienceSchema,
   exclude: excludeSchema.optional(),
-  content: localizedContentSchema,
+  /** Or `template` and `payload`, never both. */
+  content: localizedContentSchema.optional(),
+  /** Of `content`; a template has its own. */
+  fallbacks: localeFallbacksSchema.optional(),
+  template: templateReferenceSchema.optional(),
+  payload: templatePayloadSchema.optional(),
   priority: z.enum(PRIORITIES).default("normal"),
   /** What recipients may opt out of, and the policy may make mandatory. */
   category: categoryIdSchema.optional(),
@@ -69,7 +67,47 @@ export const notificationRequestSchema = z.strictObject({
   /** Answered with its plan; nothing is accepted. */
   dryRun: z.boolean().optional(),
 });
+
+/** `POST /v1/notifications`. Unknown fields are refused (A13). */
+export const notificationRequestSchema = requestShape.superRefine(
+  (request, context) => checkContent(request, context, { isRequired: true }),
+  { when: ({ value }) => isObject(value) }, // beside other wrong fields: they are named together
+);
+/** The same, but for its content: a plan is of an audience (A3). */
+export const notificationPlanSchema = requestShape.superRefine((request, context) =>
+  checkContent(request, context, { isRequired: false }),
+);
 export type NotificationRequest = z.infer<typeof notificationRequestSchema>;
+
+/** Content, or a template with its payload; each with what belongs to it only. */
+function checkContent(
+  request: { readonly [field in "content" | "fallbacks" | "template" | "payload"]?: unknown },
+  context: z.core.$RefinementCtx,
+  { isRequired }: { readonly isRequired: boolean },
+): void {
+  const { content, template } = request;
+  const refuse = (field: "content" | "fallbacks" | "payload", message: string): void => {
+    if (request[field] !== undefined)
+      context.addIssue({ code: "custom", path: [field], message, input: request[field] });
+  };
+  if (template !== undefined) {
+    refuse("content", "must not stand beside template");
+    refuse("fallbacks", "must not stand beside template, which has its own");
+    return;
+  }
+  refuse("payload", "must not stand without template");
+  if (content === undefined && isRequired)
+    context.addIssue({
+      code: "invalid_type",
+      expected: "object",
+      path: ["content"],
+      input: content,
+    });
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
 
 const wholeAudiences = [
   z.object({ kind: z.literal("recipients"), recipientIds: z.array(recipientIdSchema) }),
@@ -114,6 +152,8 @@ export const notificationSchema = z.object({
   /** Nobody is handed it before; absent: at once. */
   sendAtMs: z.number().optional(),
   collapseKey: z.string().optional(),
+  /** An older build ignores it, and takes the language's other content or the first. */
+  fallbacks: z.record(z.string(), z.array(z.string())).optional(),
 });
 export type Notification = z.infer<typeof notificationSchema>;
 

@@ -36,6 +36,12 @@ export const categoryIdSchema = z
   .string()
   .max(LIMITS.categoryIdMaxCharacters)
   .regex(/^[a-z0-9][a-z0-9_.-]*$/, "must be lower-case letters, digits, _ . -");
+/** A tenant's own id of a template. */
+export const templateIdSchema = z
+  .string()
+  .min(1)
+  .max(LIMITS.templateIdMaxCharacters)
+  .regex(/^[^\s/\p{Cc}\p{Cf}\p{Cs}]+$/u, "must not hold spaces, control characters or '/'");
 
 export const tenantIdSchema = z
   .string()

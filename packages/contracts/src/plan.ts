@@ -3,10 +3,10 @@
 // HTTP, and what regions and owners are asked for it.
 import { z } from "zod";
 import { LIMITS } from "./limits.ts";
-import { notificationRequestSchema, regionAudienceSchema } from "./notification.ts";
+import { notificationPlanSchema, regionAudienceSchema } from "./notification.ts";
 
 /** Body of `POST /v1/notifications/plan`: a notification's, whose content may be left out. */
-export const planRequestSchema = notificationRequestSchema.partial({ content: true });
+export const planRequestSchema = notificationPlanSchema;
 
 /** How many there are of one locale, as it is stored; null: of none. */
 export interface LocaleCount {

@@ -215,7 +215,8 @@ function valueAt(input: unknown, path: Path): unknown {
 
 const NAME_MAX_CHARACTERS = 64;
 
-function fieldOf(path: Path): string {
+/** A path as field errors name it. */
+export function fieldOf(path: Path): string {
   let field = "";
   for (const key of path) {
     if (typeof key === "number") field += `[${key}]`;

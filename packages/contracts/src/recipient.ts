@@ -3,7 +3,7 @@
 import { z } from "zod";
 import { attributesSchema } from "./audience.ts";
 import { LIMITS } from "./limits.ts";
-import { localeSchema } from "./notification.ts";
+import { localeSchema } from "./locale.ts";
 import { recipientIdSchema, regionSchema } from "./places.ts";
 
 /** An IANA zone that this runtime knows, such as Europe/Berlin. */

@@ -1,7 +1,10 @@
 // packages/delivery/src/envelope.ts
 // A notification ready to be sent: encoded once per locale, shared by all partitions.
 //   EN1  The same bytes go to every socket of one locale but for offset and epoch (W7).
-import type { Content, Notification, RegionAudience } from "@carillon/contracts";
+//   EN2  A recipient gets the content of its locale; else of what the sender declared for that; else of the
+//        nearest of its language, its script before another; else of what is declared for the language;
+//        else the first. Never that of a locale that has none.
+import type { Content, LocaleFallbacks, Notification, RegionAudience } from "@carillon/contracts";
 import type { StoredNotification } from "./ports.ts";
 
 export class Envelope {
@@ -26,7 +29,7 @@ export class Envelope {
 
   /** JSON object of event `ntf` without offset and epoch, in the recipient's language. */
   payloadFor(recipientLocale: string | null): string {
-    const locale = localeFor(recipientLocale, this.#locales);
+    const locale = localeFor(recipientLocale, this.#locales, this.notification.fallbacks);
     let payload = this.#payloads.get(locale);
     if (payload === undefined) {
       payload = encodePayload(this.notification, this.notification.content[locale]);
@@ -36,14 +39,61 @@ export class Envelope {
   }
 }
 
-/** Exact locale, else its language, else another region of that language, else the first one. */
-export function localeFor(wanted: string | null, available: readonly string[]): string {
+/**
+ * Whose content a recipient of locale `wanted` gets (EN2). The first of `available` is the default.
+ * `fallbacks`: what the sender wants taken for a locale, the best first. Called for every recipient.
+ */
+export function localeFor(
+  wanted: string | null,
+  available: readonly string[],
+  fallbacks: LocaleFallbacks = {},
+): string {
   const first = available[0] ?? "";
   if (wanted === null || available.length === 1) return first;
   if (available.includes(wanted)) return wanted;
-  const language = wanted.split("-", 1)[0] ?? wanted;
-  if (available.includes(language)) return language;
-  return available.find((locale) => locale.startsWith(`${language}-`)) ?? first;
+  return (
+    declaredFor(wanted, available, fallbacks) ??
+    relatedTo(wanted, available) ??
+    declaredForParents(wanted, available, fallbacks) ??
+    first
+  );
+}
+
+function declaredFor(
+  locale: string,
+  available: readonly string[],
+  fallbacks: LocaleFallbacks,
+): string | undefined {
+  if (!Object.hasOwn(fallbacks, locale)) return undefined;
+  return fallbacks[locale]?.find((other) => available.includes(other));
+}
+
+/** zh-Hant-HK: zh-Hant, then zh-Hant of another region, then zh, then any zh. */
+function relatedTo(wanted: string, available: readonly string[]): string | undefined {
+  for (let range = wanted; range !== ""; range = parentOf(range)) {
+    if (available.includes(range)) return range;
+    const prefix = `${range}-`;
+    const other = available.find((locale) => locale.startsWith(prefix));
+    if (other !== undefined) return other;
+  }
+  return undefined;
+}
+
+/** What is declared for pt serves pt-BR as well, when there is nothing in Portuguese. */
+function declaredForParents(
+  wanted: string,
+  available: readonly string[],
+  fallbacks: LocaleFallbacks,
+): string | undefined {
+  for (let range = parentOf(wanted); range !== ""; range = parentOf(range)) {
+    const declared = declaredFor(range, available, fallbacks);
+    if (declared !== undefined) return declared;
+  }
+  return undefined;
+}
+
+function parentOf(locale: string): string {
+  return locale.slice(0, Math.max(0, locale.lastIndexOf("-")));
 }
 
 function sizeOf(localized: Notification["content"]): number {

@@ -23,6 +23,7 @@ import {
 import { booleansOf, bytesOf, intsOf } from "./arrays.ts";
 import { unavailable } from "./faults.ts";
 import { optionsOf } from "./notification-rows.ts";
+import { type IdempotencyClaim, type Repeat, repeatOf } from "./idempotency.ts";
 import type { Statements } from "./pool.ts";
 import { unstorableFieldOf, unstorableFieldOfJson } from "./text.ts";
 
@@ -31,10 +32,7 @@ export interface AcceptItem {
   /** Who is meant in this region; null: this region only accepts. */
   readonly audience: RegionAudience | null;
   readonly remotes: readonly { readonly region: string; readonly audience: RegionAudience }[];
-  readonly idempotency: {
-    readonly key: string;
-    readonly fingerprint: Uint8Array; // equal for equal requests
-  } | null;
+  readonly idempotency: IdempotencyClaim | null;
   /** What is answered; `unknownCount` grows by explicit recipients that turn out to be missing. */
   readonly answer: NotificationAccepted;
 }
@@ -48,8 +46,7 @@ export type AcceptResult =
       /** Regions with a backlog: what is for them goes out by it, in turn (ST22). */
       readonly backlogs: readonly string[];
     }
-  | { readonly kind: "replayed"; readonly answer: NotificationAccepted }
-  | { readonly kind: "mismatch" }
+  | Repeat
   /** Text with NUL or half a surrogate pair, which Postgres cannot keep. */
   | { readonly kind: "unstorable"; readonly field: string };
 
@@ -188,8 +185,7 @@ async function settleContested(
     assert(item.idempotency !== null, "ST15 an accepted notification has an id of its own");
     const record = records.get(place);
     if (record === undefined) throw unavailable("notifications.accept", "a key expired meanwhile");
-    const isSame = Buffer.compare(record.fingerprint, item.idempotency.fingerprint) === 0;
-    results.set(place, isSame ? { kind: "replayed", answer: record.answer } : { kind: "mismatch" });
+    results.set(place, repeatOf(record, item.idempotency));
   }
 }
 
@@ -287,6 +283,7 @@ function unstorableFieldOfItem(item: AcceptItem, contentJson: string): string | 
     unstorableFieldOf(notification.exclude, "exclude") ??
     unstorableFieldOf(notification.collapseKey, "collapseKey") ??
     unstorableFieldOf(notification.category, "category") ??
+    unstorableFieldOf(notification.fallbacks, "fallbacks") ??
     unstorableFieldOf(item.audience, "audience") ??
     unstorableFieldOf(item.remotes, "audience") ??
     unstorableFieldOf(item.idempotency?.key, "Idempotency-Key")

@@ -9,6 +9,7 @@ export type { MembersResult } from "./group-members.ts";
 export type { ChangedGroup, SqlGroups } from "./groups.ts";
 export type { SqlHome, StoredHome } from "./home.ts";
 export type { ReportPage, SqlHomeReport } from "./home-report.ts";
+export type { IdempotencyClaim, Repeat } from "./idempotency.ts";
 export type { InboxItem, InboxPage, InboxPlace } from "./inbox.ts";
 export type { LastWordsData } from "./last-words.ts";
 export type { Lease, LeaseRow, SqlLeases } from "./leases.ts";
@@ -25,6 +26,7 @@ export type { RecentQuestion, RecentRow } from "./recent-deliveries.ts";
 export type { PreferencesChange, PreferencesStored, SqlPreferences } from "./preferences.ts";
 export type { QuarantinedRecipient, QuarantineTimes, SqlQuarantine } from "./quarantine.ts";
 export { createStore, type Store } from "./store.ts";
+export type { ChangedTemplate, SqlTemplates, TemplatesKnown, TemplateStamp } from "./templates.ts";
 export {
   API_KEY_SCOPES,
   type ApiKeyRequest,

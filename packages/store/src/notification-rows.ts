@@ -22,11 +22,11 @@ export interface NotificationRecord {
 }
 
 /** What few notifications have, under the names of the contract. */
-export type NotificationOptions = Pick<Notification, "sendAtMs" | "collapseKey">;
+export type NotificationOptions = Pick<Notification, "sendAtMs" | "collapseKey" | "fallbacks">;
 
 /** JSON leaves out what is undefined. */
-export function optionsOf({ sendAtMs, collapseKey }: Notification): object {
-  return { sendAtMs, collapseKey };
+export function optionsOf({ sendAtMs, collapseKey, fallbacks }: Notification): object {
+  return { sendAtMs, collapseKey, fallbacks };
 }
 
 export function notificationOf(record: NotificationRecord): Notification {

@@ -9,6 +9,7 @@ import {
   type RelayResult,
 } from "./accept.ts";
 import { type RegionProgress, readProgress } from "./counts.ts";
+import { type IdempotencyClaim, readRepeat, type Repeat } from "./idempotency.ts";
 import { type InboxPage, type InboxPlace, readInbox } from "./inbox.ts";
 import {
   NOTIFICATION_COLUMNS,
@@ -38,6 +39,11 @@ export class SqlNotifications {
    */
   accept(home: string, items: readonly AcceptItem[]): Promise<AcceptResult[]> {
     return this.#pool.run("notifications.accept", (sql) => accept(sql, home, items));
+  }
+
+  /** What the key stands for already; undefined: nothing (ST50). */
+  repeatOf(tenantId: string, claim: IdempotencyClaim): Promise<Repeat | undefined> {
+    return this.#pool.run("notifications.repeatOf", (sql) => readRepeat(sql, tenantId, claim));
   }
 
   /** Commits this region's copies of what another one accepted. Repeats change nothing. */

@@ -13,6 +13,7 @@ import { SqlPolicies } from "./policies.ts";
 import { Pool, type StoreOptions } from "./pool.ts";
 import { SqlPreferences } from "./preferences.ts";
 import { SqlQuarantine } from "./quarantine.ts";
+import { SqlTemplates } from "./templates.ts";
 import { SqlTenants } from "./tenants.ts";
 import { SqlBuriedTimers } from "./timers-buried.ts";
 import { SqlTimers } from "./timers.ts";
@@ -24,6 +25,7 @@ export interface Store {
   readonly groups: SqlGroups;
   readonly policies: SqlPolicies;
   readonly preferences: SqlPreferences;
+  readonly templates: SqlTemplates;
   readonly notifications: SqlNotifications;
   readonly outbox: SqlOutbox;
   readonly tenants: SqlTenants;
@@ -57,6 +59,7 @@ export function createStore(options: StoreOptions): Store {
     groups: new SqlGroups(pool),
     policies: new SqlPolicies(pool),
     preferences: new SqlPreferences(pool),
+    templates: new SqlTemplates(pool),
     notifications: new SqlNotifications(pool),
     outbox: new SqlOutbox(pool),
     tenants: new SqlTenants(pool, options.random),
