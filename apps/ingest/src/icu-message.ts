@@ -259,8 +259,9 @@ function isTime(property: TemplateArgument): boolean {
 }
 
 /** Only its reader needs it; it is most of what an element takes in memory. */
-function withoutPlace({ location: _, ...element }: MessageFormatElement): MessageFormatElement {
-  return element;
+function withoutPlace(element: MessageFormatElement): MessageFormatElement {
+  const { location: _, ...rest } = element;
+  return rest;
 }
 
 function placeOf({ location }: MessageFormatElement): string {
