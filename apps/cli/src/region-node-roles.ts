@@ -333,13 +333,14 @@ export class Roles {
     });
   }
 
+  /** A gateway by itself has no database, and is never asked: workers are (IN60). */
   #buriedTimers(): BuriedTimers {
-    const { timersBuried } = this.#foundation.store;
+    const foundation = this.#foundation;
     return {
       home: homeOf(this.#deps.config),
-      list: (home, limitCount) => timersBuried.list(home, limitCount),
-      revive: (home, id) => timersBuried.revive(home, id),
-      remove: (home, id) => timersBuried.remove(home, id),
+      list: (home, limitCount) => foundation.store.timersBuried.list(home, limitCount),
+      revive: (home, id) => foundation.store.timersBuried.revive(home, id),
+      remove: (home, id) => foundation.store.timersBuried.remove(home, id),
     };
   }
 
