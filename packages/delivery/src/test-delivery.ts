@@ -13,6 +13,7 @@ import type { DeliveryLimits } from "./delivery-limits.ts";
 import { DeliveryNode } from "./delivery-node.ts";
 import type { RecipientProcesses } from "./delivery-node-api.ts";
 import type { TimerHandler } from "./durable-timers.ts";
+import type { PolicyStore } from "./tenant-rules-book.ts";
 import { FakeLedgerStore } from "./fake-ledger-store.ts";
 import { FakeTimerStore } from "./fake-timer-store.ts";
 
@@ -24,6 +25,7 @@ interface StartOptions {
   isFirst?: boolean;
   limits?: Partial<DeliveryLimits>;
   timerHandlers?: TimerHandler<RecipientProcesses>[];
+  policies?: PolicyStore;
 }
 
 export function start(options: StartOptions = {}) {
@@ -49,6 +51,7 @@ export function start(options: StartOptions = {}) {
     {
       store,
       timers,
+      ...(options.policies && { policies: options.policies }),
       ...(options.timerHandlers && { timerHandlers: options.timerHandlers }),
       gateways: { deliver: (_, message) => sent.push(message) > 0 },
       runtime,
