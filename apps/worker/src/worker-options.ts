@@ -5,6 +5,7 @@ import type { KindHandler, LeaseStore, Membership, PlacementLimits } from "@cari
 import type {
   DeliveryLimits,
   LedgerStore,
+  PolicyStore,
   RecipientProcesses,
   TimerHandler,
   TimerStore,
@@ -33,6 +34,7 @@ export interface WorkerDeps {
     readonly ledger: LedgerStore;
     readonly leases: LeaseStore;
     readonly timers: TimerStore;
+    readonly policies?: PolicyStore;
   };
   readonly membership: Membership;
   readonly clock: Clock;

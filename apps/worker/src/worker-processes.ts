@@ -89,6 +89,7 @@ export function startProcesses(
     {
       store: deps.store.ledger,
       timers: deps.store.timers,
+      ...(deps.store.policies && { policies: deps.store.policies }),
       ...(deps.timerHandlers && { timerHandlers: deps.timerHandlers }),
       gateways: {
         deliver: (gatewayId, message) =>

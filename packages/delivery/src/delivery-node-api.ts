@@ -7,6 +7,7 @@ import type { TimerHandler, TimerObserver } from "./durable-timers.ts";
 import type { LedgerEntry, Outcome, Receipt } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
 import type { GatewayPort, LedgerStore, TimerStore } from "./ports.ts";
+import type { PolicyStore } from "./tenant-rules-book.ts";
 import type { TimerSetting } from "./timer-setting.ts";
 import type { Verdict } from "./verdict.ts";
 
@@ -28,6 +29,8 @@ export interface DeliveryNodeOptions {
 export interface DeliveryNodeDeps {
   readonly store: LedgerStore;
   readonly timers: TimerStore;
+  /** Tenants' policies. Default: there are none. */
+  readonly policies?: PolicyStore;
   /** What happens when durable timers are due, by kind. Default: none is looked at. */
   readonly timerHandlers?: readonly TimerHandler<RecipientProcesses>[];
   readonly gateways: GatewayPort;

@@ -38,6 +38,8 @@ import type { HeldPartition } from "./ports.ts";
 import { ReceiptDesk } from "./receipt-desk.ts";
 import { createRecipientBehaviour } from "./recipient.ts";
 import { SessionDesk } from "./session-desk.ts";
+import type { TenantRules } from "./policy-verdict.ts";
+import { NO_POLICIES, TenantRulesBook } from "./tenant-rules-book.ts";
 import { ThreadSlices } from "./thread-slices.ts";
 import { ALLOW } from "./verdict.ts";
 
@@ -54,6 +56,7 @@ export class DeliveryNode {
   readonly #desk: SessionDesk;
   readonly #flusher: LedgerFlusher;
   readonly #timers: DurableTimers<RecipientProcesses>;
+  readonly #rules: TenantRulesBook;
   readonly #serving = new Set<number>();
   readonly #outcomes: Outcomes;
   #isFlushDeferred = false;
@@ -158,6 +161,7 @@ export class DeliveryNode {
         this.#intake.pump(partition);
       },
     });
+    this.#rules = new TenantRulesBook(deps.policies ?? NO_POLICIES);
     const deferred = new DeferredRows({
       home,
       store,
@@ -221,6 +225,7 @@ export class DeliveryNode {
       random: this.#deps.random,
       intake: this.#intake,
       limits: this.#limits,
+      refreshRules: () => this.#rules.refresh(),
       create: (options) => {
         this.#discard(this.#partitions.get(options.partition)); // of a load that failed
         const partition = new Partition(options, (self) => this.#createTable(self));
@@ -347,6 +352,11 @@ export class DeliveryNode {
     if (report.next === "forgotten") partition?.spilled.add(report.slot); // its mailbox is lost
   }
 
+  /** What policy and preferences are judged by (TR4). */
+  rulesOf(tenantId: string): TenantRules {
+    return this.#rules.rulesOf(tenantId);
+  }
+
   /** The recipients' processes of a partition that is served here. */
   processesOf(partition: number): RecipientProcesses | undefined {
     const served = this.#serving.has(partition) ? this.#partitions.get(partition) : undefined;
@@ -458,6 +468,7 @@ export class DeliveryNode {
       partition.sessions.forgetClosed(nowMs - this.#limits.graceMs);
       resumeSpilled(partition);
     }
+    await this.#rules.refresh().catch((cause: unknown) => this.#deps.observer.onFault(cause));
     try {
       const heads = await this.#deps.store.readHeads(this.#options.home, numbers);
       for (const head of heads) {

@@ -10,6 +10,7 @@ export { DeliveryNode } from "./delivery-node.ts";
 export type { TimerHandler } from "./durable-timers.ts";
 export { localeFor } from "./envelope.ts";
 export type { Outcome, Receipt } from "./ledger-entry.ts";
+export type { PolicyStore } from "./tenant-rules-book.ts";
 export type { TimerSetting } from "./timer-setting.ts";
 export { MemoryTimers } from "./memory-timers.ts";
 export { EMPTY_SETS } from "./ports.ts";

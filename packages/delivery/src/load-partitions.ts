@@ -20,6 +20,8 @@ export interface LoadDeps {
   readonly random: Random;
   readonly intake: Intake;
   readonly limits: DeliveryLimits;
+  /** Before anything is handed its tenant's policy is known (TR4). */
+  refreshRules(): Promise<void>;
   create(options: PartitionOptions): Partition;
   isHeld(held: HeldPartition): boolean;
   onReady(partition: Partition): void;
@@ -70,6 +72,7 @@ async function loadOnce(held: readonly Acquired[], deps: LoadDeps): Promise<void
   );
   const unclosed = byPartition(await intake.entriesOf(await store.readUnclosedRows(home, numbers)));
   const quarantined = await store.readQuarantined(home, numbers);
+  await deps.refreshRules();
   const graceEndsAtMs = clock.monotonicMs() + limits.graceMs;
   const loaded = new Map<number, Partition>();
   for (const one of held) {

@@ -31,14 +31,15 @@ export class PartitionDirectory {
   put(row: DirectoryRow): void {
     const known = this.#rows[row.index];
     if (known !== undefined && known.version >= row.version) return; // DI1
-    this.#rows[row.index] = this.#shared.rowOf(row);
+    const kept = this.#shared.rowOf(row); // the only one that stays: the attribute index keeps it, too
+    this.#rows[row.index] = kept;
     this.#indexByKey.set(recipientKey(row.tenantId, row.recipientId), row.index);
     let attributes = this.#tenants.get(row.tenantId);
     if (attributes === undefined) {
       attributes = new AttributeIndex();
       this.#tenants.set(row.tenantId, attributes);
     }
-    attributes.put(row.index, row);
+    attributes.put(row.index, kept);
   }
 
   /** Everything up to `version` has been put. */

@@ -13,14 +13,19 @@ export class SharedValues {
   readonly #preferences = new Map<string, Preferences>(); // by JSON, as the others
   readonly #quietHours = new Map<string, QuietHours>();
 
-  /** The row itself when there is nothing to share. */
+  /** A row of its own: what the given one holds besides can go. */
   rowOf(row: DirectoryRow): DirectoryRow {
     const { timeZone, preferences } = row;
-    if (timeZone === null && preferences === null) return row;
     return {
-      ...row,
+      index: row.index,
+      tenantId: row.tenantId,
+      recipientId: row.recipientId,
+      locale: row.locale,
       timeZone: timeZone === null ? null : shared(this.#timeZones, timeZone, timeZone),
       preferences: preferences === null ? null : this.#preferencesOf(preferences),
+      attributes: row.attributes,
+      groups: row.groups,
+      version: row.version,
     };
   }
 

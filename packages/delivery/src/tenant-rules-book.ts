@@ -3,6 +3,7 @@
 //   TR1  After a refresh the rules are those of the records in the database when it began, or newer ones.
 //   TR2  A tenant's rules are one object until its record changes: what they keep is not computed again.
 //   TR3  A refresh that fails changes nothing; a tenant without a policy has the empty one.
+//   TR4  Before a partition serves they have been read, and again with every sweep.
 import { type PolicyRecord, storedPolicyOf } from "@carillon/contracts";
 import { LocalTimes } from "./local-time.ts";
 import { createEmptyRules, createTenantRules, type TenantRules } from "./policy-verdict.ts";
@@ -13,6 +14,8 @@ export interface PolicyStore {
     known: readonly (readonly [tenantId: string, changedAtMs: number, changedIn: string])[],
   ): Promise<readonly { readonly tenantId: string; readonly record: PolicyRecord }[]>;
 }
+
+export const NO_POLICIES: PolicyStore = { findChanged: () => Promise.resolve([]) };
 
 interface Kept {
   readonly rules: TenantRules;

@@ -13,6 +13,7 @@ import type { DeliveryLimits } from "./delivery-limits.ts";
 import { DeliveryNode } from "./delivery-node.ts";
 import type { DeliveryNodeDeps, RecipientProcesses } from "./delivery-node-api.ts";
 import type { TimerHandler } from "./durable-timers.ts";
+import type { PolicyStore } from "./tenant-rules-book.ts";
 import { FakeLedgerStore } from "./fake-ledger-store.ts";
 import { FakeTimerStore } from "./fake-timer-store.ts";
 
@@ -25,6 +26,7 @@ interface StartOptions {
   limits?: Partial<DeliveryLimits>;
   timerHandlers?: TimerHandler<RecipientProcesses>[];
   verdictOf?: DeliveryNodeDeps["verdictOf"];
+  policies?: PolicyStore;
 }
 
 export function start(options: StartOptions = {}) {
@@ -51,6 +53,7 @@ export function start(options: StartOptions = {}) {
     {
       store,
       timers,
+      ...(options.policies && { policies: options.policies }),
       ...(options.timerHandlers && { timerHandlers: options.timerHandlers }),
       ...(options.verdictOf && { verdictOf: options.verdictOf }),
       gateways: { deliver: (_, message) => sent.push(message) > 0 },
