@@ -117,7 +117,8 @@ async function routeDepsOf(
   },
 ): Promise<RoutesDeps> {
   const { config, store, bus, clock } = parts;
-  const { homes, groups, members, plans, writer, statuses, inbox } = made.services;
+  const { homes, groups, members, plans, writer, statuses, inbox, explanations, recipientLists } =
+    made.services;
   const limits = config.limits ?? INGEST_LIMITS;
   const place = { region: config.region, regions: config.regions };
   const tokens = await createTokens(config.tokenKeys, clock);
@@ -148,6 +149,8 @@ async function routeDepsOf(
     imports: { ...place, homes, writer },
     plans,
     statuses,
+    explanations,
+    recipientLists,
     inbox,
     admin: {
       operatorKey: config.operatorKey,

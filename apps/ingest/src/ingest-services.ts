@@ -2,7 +2,9 @@
 // What both the HTTP side and the requests of other regions are served with. Each has its own: what
 // one of them has in memory does not go down with the other.
 import type { Clock } from "@carillon/kernel";
+import { DELIVERY_DEFAULTS } from "@carillon/delivery";
 import { createDirectoryWriter, type DirectoryWriter } from "./directory-writer.ts";
+import { createExplanations, type Explanations } from "./explain.ts";
 import { createGroupMembers, type GroupMembers } from "./group-members.ts";
 import { createGroups, type Groups } from "./groups.ts";
 import { createHomes, type Homes } from "./homes.ts";
@@ -12,6 +14,7 @@ import { INGEST_LIMITS } from "./limits.ts";
 import type { Poker } from "./poke.ts";
 import type { Relay } from "./relay.ts";
 import { createPlans, type Plans } from "./plan.ts";
+import { createRecipientLists, type RecipientLists } from "./recipient-lists.ts";
 import { createStatuses, type Statuses } from "./status.ts";
 
 export interface Services {
@@ -21,6 +24,8 @@ export interface Services {
   readonly writer: DirectoryWriter;
   readonly plans: Plans;
   readonly statuses: Statuses;
+  readonly explanations: Explanations;
+  readonly recipientLists: RecipientLists;
   readonly inbox: Inbox;
 }
 
@@ -51,6 +56,10 @@ export function createServices(
     { ...place, timeoutMs: limits.locateTimeoutMs, onFault: events.failed },
     { store, bus, clock, relay },
   );
+  const statuses = createStatuses(
+    { ...place, requestTimeoutMs: limits.statusTimeoutMs },
+    { store, bus },
+  );
   return {
     homes,
     groups,
@@ -67,10 +76,16 @@ export function createServices(
       { ...place, requestTimeoutMs },
       { store, bus, homes, poker, relay },
     ),
-    statuses: createStatuses(
-      { ...place, requestTimeoutMs: limits.statusTimeoutMs },
-      { store, bus },
+    statuses,
+    explanations: createExplanations(
+      {
+        ...place,
+        requestTimeoutMs,
+        journalOneIn: config.journalOneIn ?? DELIVERY_DEFAULTS.journal.oneIn,
+      },
+      { store, bus, homes, statuses },
     ),
+    recipientLists: createRecipientLists({ ...place, requestTimeoutMs }, { store, bus, statuses }),
     inbox: createInbox({ ...place, requestTimeoutMs }, { store, bus }),
   };
 }

@@ -4,6 +4,7 @@ import type { Bus } from "@carillon/bus";
 import type { KindHandler, LeaseStore, Membership, PlacementLimits } from "@carillon/cluster";
 import type {
   DeliveryLimits,
+  JournalStore,
   LedgerStore,
   RecipientProcesses,
   TimerHandler,
@@ -17,6 +18,8 @@ export interface WorkerOptions {
   readonly home: string;
   readonly memberId: string;
   readonly limits?: Partial<DeliveryLimits>;
+  /** Of large audiences the journal keeps one recipient in so many. Default: delivery's. */
+  readonly journalOneIn?: number;
   /** Its residency keeps the tenant from being served here (ADR 0015). Default: nobody's does. */
   readonly withholds?: (tenantId: string) => boolean;
   /** Of a worker that ran before under the same member id (ADR 0006). */
@@ -33,6 +36,8 @@ export interface WorkerDeps {
     readonly ledger: LedgerStore;
     readonly leases: LeaseStore;
     readonly timers: TimerStore;
+    /** Default: no journal is kept. */
+    readonly journal?: JournalStore;
   };
   readonly membership: Membership;
   readonly clock: Clock;

@@ -1,6 +1,7 @@
 // packages/delivery/src/delivery-limits.ts
 // Every limit of the delivery engine, with the reason for the number.
 import type { BackoffOptions } from "@carillon/kernel";
+import type { JournalLimits } from "./delivery-journal.ts";
 
 export interface DeliveryLimits {
   readonly ackMaxMs: number;
@@ -27,6 +28,7 @@ export interface DeliveryLimits {
   readonly countSliceMs: number;
   readonly retry: BackoffOptions;
   readonly timers: TimerLimits;
+  readonly journal: JournalLimits;
 }
 
 export interface TimerLimits {
@@ -75,5 +77,11 @@ export const DELIVERY_DEFAULTS: DeliveryLimits = {
     attemptsMax: 10, // with the delays below: given up after some 80 minutes
     lostAttemptsMax: 25, // claims in all, of which nobody told the end
     retry: { baseMs: 1_000, factor: 3, maxMs: 1_800_000, jitterShare: 0.5 },
+  },
+  journal: {
+    oneIn: 1_000, // of an all-hands to a million: a thousand whole stories, some thousand rows
+    flushEveryMs: 500, // half of the second that a crash may cost (JO5)
+    eventsMax: 65_536,
+    batchMax: 2_048, // of one statement
   },
 };

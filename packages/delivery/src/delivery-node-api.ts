@@ -6,7 +6,7 @@ import type { DeliveryLimits } from "./delivery-limits.ts";
 import type { TimerHandler, TimerObserver } from "./durable-timers.ts";
 import type { LedgerEntry, Outcome, Receipt } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
-import type { GatewayPort, LedgerStore, TimerStore } from "./ports.ts";
+import type { GatewayPort, JournalStore, LedgerStore, TimerStore } from "./ports.ts";
 import type { TimerSetting } from "./timer-setting.ts";
 
 export interface DeliveryObserver extends TimerObserver {
@@ -29,6 +29,8 @@ export interface DeliveryNodeDeps {
   readonly timers: TimerStore;
   /** What happens when durable timers are due, by kind. Default: none is looked at. */
   readonly timerHandlers?: readonly TimerHandler<RecipientProcesses>[];
+  /** Where it is kept what happened to whom. Default: nowhere. */
+  readonly journal?: JournalStore;
   readonly gateways: GatewayPort;
   readonly runtime: ProcessRuntime;
   readonly clock: Clock;
@@ -66,4 +68,7 @@ export interface DeliveryStats {
   readonly deliverMessagesTotal: number;
   readonly deliverFailedTotal: number;
   readonly timersFiringCount: number;
+  readonly journalWaitingCount: number;
+  readonly journalWrittenTotal: number;
+  readonly journalDroppedTotal: number; // at a limit, or refused by the store (JO3)
 }

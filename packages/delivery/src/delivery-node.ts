@@ -22,6 +22,7 @@ import type {
   DeliveryStats,
   RecipientProcesses,
 } from "./delivery-node-api.ts";
+import { DeliveryJournal } from "./delivery-journal.ts";
 import { DurableTimers } from "./durable-timers.ts";
 import { EnvelopeCache } from "./envelope.ts";
 import { ExpansionWriter } from "./expansion-writer.ts";
@@ -51,6 +52,7 @@ export class DeliveryNode {
   readonly #desk: SessionDesk;
   readonly #flusher: LedgerFlusher;
   readonly #timers: DurableTimers<RecipientProcesses>;
+  readonly #journal: DeliveryJournal | undefined;
   readonly #serving = new Set<number>();
   readonly #onChanged: (partition: Partition, entry: LedgerEntry) => void;
   #isFlushDeferred = false;
@@ -66,7 +68,13 @@ export class DeliveryNode {
     const { store, clock, random, observer } = deps;
     const { home, memberId } = options;
     const onFault = observer.onFault.bind(observer);
+    const onCrash = deps.onCrash?.bind(deps) ?? ((cause: unknown) => void Promise.reject(cause));
     const { firstSeqs } = options;
+    const about = { home, node: memberId, clock, random, retry: limits.retry, onFault, onCrash };
+    const journal =
+      deps.journal &&
+      new DeliveryJournal({ ...about, store: deps.journal, limits: limits.journal });
+    this.#journal = journal;
     this.#outbox = new GatewayOutbox(
       {
         ownerId: memberId,
@@ -111,6 +119,7 @@ export class DeliveryNode {
       store,
       intake: this.#intake,
       unwrittenReportsMax: limits.unwrittenReportsMax,
+      journal,
       onChanged,
       onReceipt: observer.onReceipt.bind(observer),
       onFault,
@@ -124,6 +133,7 @@ export class DeliveryNode {
       outbox: this.#outbox,
       recoveryScanMax: limits.recoveryScanMax,
       receipts: this.#receipts,
+      journal,
     });
     this.#flusher = new LedgerFlusher({
       store,
@@ -156,7 +166,7 @@ export class DeliveryNode {
       isHeld: ({ partition, epoch }) => this.#held.get(partition) === epoch,
       onFenced: (refused) => this.#fenced(refused),
       onFault,
-      onCrash: deps.onCrash?.bind(deps) ?? ((cause) => void Promise.reject(cause)),
+      onCrash,
       observer,
     });
   }
@@ -237,6 +247,7 @@ export class DeliveryNode {
         this.#timers.drain(partitions, this.#limits.releaseMaxMs), // DT5
       ]);
       this.#outbox.flush();
+      this.#journal?.flushSoon(); // not awaited: no handover waits for history
       await this.#flushWithin(this.#limits.releaseMaxMs);
     } finally {
       this.lose(partitions);
@@ -367,6 +378,9 @@ export class DeliveryNode {
       deliverMessagesTotal: this.#outbox.sentCount,
       deliverFailedTotal: this.#outbox.failedCount,
       timersFiringCount: this.#timers.firingCount,
+      journalWaitingCount: this.#journal?.waitingCount ?? 0,
+      journalWrittenTotal: this.#journal?.writtenCount ?? 0,
+      journalDroppedTotal: this.#journal?.droppedCount ?? 0,
     };
   }
 
@@ -376,6 +390,7 @@ export class DeliveryNode {
     this.#removeSliceListener();
     this.#timers.stop();
     this.lose([...this.#held.keys()]);
+    this.#journal?.stop();
   }
 
   #discard(partition: Partition | undefined): void {
@@ -400,6 +415,7 @@ export class DeliveryNode {
         clock,
         outbox: this.#outbox,
         limits: this.#limits,
+        journal: this.#journal,
         onChanged: this.#onChanged,
         onOutcome: observer.onOutcome.bind(observer),
       }),

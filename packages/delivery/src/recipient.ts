@@ -5,6 +5,7 @@
 //   RE2  A recipient that cannot be reached costs no object: its outcome is recorded straight away.
 import type { Behaviour, ProcessContext } from "@carillon/process";
 import type { Clock } from "@carillon/kernel";
+import type { DeliveryJournal } from "./delivery-journal.ts";
 import type { GatewayOutbox } from "./gateway-outbox.ts";
 import type { LedgerEntry, Outcome } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
@@ -26,6 +27,7 @@ export interface RecipientDeps {
   readonly clock: Clock;
   readonly outbox: GatewayOutbox;
   readonly limits: RecipientLimits;
+  readonly journal: DeliveryJournal | undefined;
   /** An entry has been changed; written with the next flush. */
   onChanged(partition: Partition, entry: LedgerEntry): void;
   onOutcome(outcome: Outcome, entry: LedgerEntry): void;
@@ -37,12 +39,13 @@ export function createRecipientBehaviour(
   partition: Partition,
   deps: RecipientDeps,
 ): Behaviour<RecipientState, RecipientEvent> {
-  const { clock, limits, outbox } = deps;
+  const { clock, limits, outbox, journal } = deps;
 
   const record = (index: number, entry: LedgerEntry, outcome: Outcome): void => {
     if (!entry.record(index, outcome)) return;
     if (outcome !== "deliveredSocket") partition.sessions.mayAckLate(index, entry.offset);
     deps.onOutcome(outcome, entry);
+    journal?.outcome(partition, index, entry, outcome);
     if (entry.state === "closed") partition.closedOne(entry);
     deps.onChanged(partition, entry);
   };
@@ -71,6 +74,7 @@ export function createRecipientBehaviour(
     for (const session of partition.sessions.of(index)) {
       if (session.sentOffset >= entry.offset && !isResend) continue; // SE2
       session.sentOffset = Math.max(session.sentOffset, entry.offset);
+      journal?.sent(partition, entry, { index, session, isResend });
       outbox.queue({
         gatewayId: session.gatewayId,
         payload,
@@ -121,6 +125,7 @@ export function createRecipientBehaviour(
     onCast(context, event) {
       if (event.kind === "entry") {
         if (!event.entry.isPending(context.slot)) return; // it has an outcome already (D2)
+        journal?.handed(partition, context.slot, event.entry);
         if (context.state === undefined && isUnreachable(context.slot)) {
           const isExpired = event.entry.envelope.notification.expiresAtMs <= clock.wallClockMs();
           record(context.slot, event.entry, isExpired ? "expired" : "noDevice"); // RE2
@@ -137,8 +142,10 @@ export function createRecipientBehaviour(
       run(context, { kind: "due" });
     },
     onDeadLetter(index, event) {
-      if (event.kind === "entry") record(index, event.entry, "failed");
-      else partition.spilled.add(index); // what is open is looked at again by the sweep
+      if (event.kind === "entry") {
+        journal?.deadLettered(partition, index, event.entry);
+        record(index, event.entry, "failed");
+      } else partition.spilled.add(index); // what is open is looked at again by the sweep
     },
     onQuarantine(index) {
       partition.spilled.add(index); // what is open stays open, and is given back on release

@@ -16,6 +16,7 @@ import {
   UNKNOWN_INDEX,
 } from "@carillon/contracts";
 import type { Clock } from "@carillon/kernel";
+import type { DeliveryJournal } from "./delivery-journal.ts";
 import type { GatewayOutbox } from "./gateway-outbox.ts";
 import type { Intake } from "./intake.ts";
 import { passedLate } from "./late-receipts.ts";
@@ -35,6 +36,7 @@ export interface SessionDeskDeps {
   /** Rows that one recovery may look at in the database. */
   readonly recoveryScanMax: number;
   readonly receipts: ReceiptDesk;
+  readonly journal: DeliveryJournal | undefined;
 }
 
 /** What one session misses, as far as it had to be read from the database. */
@@ -191,6 +193,7 @@ export class SessionDesk {
     const locale = partition.directory.localeOf(index);
     for (const entry of entries) {
       entry.markSent(index);
+      this.#deps.journal?.sent(partition, entry, { index, session, isResend: false });
       this.#deps.outbox.queue({
         gatewayId: session.gatewayId,
         payload: entry.envelope.payloadFor(locale),

@@ -13,6 +13,7 @@ import type { DeliveryLimits } from "./delivery-limits.ts";
 import { DeliveryNode } from "./delivery-node.ts";
 import type { RecipientProcesses } from "./delivery-node-api.ts";
 import type { TimerHandler } from "./durable-timers.ts";
+import type { JournalEvent } from "./ports.ts";
 import { FakeLedgerStore } from "./fake-ledger-store.ts";
 import { FakeTimerStore } from "./fake-timer-store.ts";
 
@@ -34,6 +35,7 @@ export function start(options: StartOptions = {}) {
   const sent: Deliver[] = [];
   const events: string[] = [];
   const crashedKeys: string[] = [];
+  const journal: JournalEvent[] = [];
   const random = createSeededRandom(1);
   const runtime = createRuntime({
     clock,
@@ -49,6 +51,7 @@ export function start(options: StartOptions = {}) {
     {
       store,
       timers,
+      journal: { append: async (_, __, added) => void journal.push(...added) },
       ...(options.timerHandlers && { timerHandlers: options.timerHandlers }),
       gateways: { deliver: (_, message) => sent.push(message) > 0 },
       runtime,
@@ -101,7 +104,7 @@ export function start(options: StartOptions = {}) {
     node.report(0, { ...report, acks: [[sid, index, offset]], closed: [] });
     await clock.advance(0);
   };
-  return { clock, store, timers, node, events, crashedKeys, taken, poke, open, ack, sent };
+  return { clock, store, timers, node, events, journal, crashedKeys, taken, poke, open, ack, sent };
 }
 
 export const idOf = (n: number) => `00000000-0000-7000-8000-00000000000${n}`;

@@ -215,7 +215,8 @@ export class SqlLedger {
   }
 }
 
-const DIRECTORY_COLUMNS = `r.idx as index, r.tenant_id as "tenantId",
+/** Of `recipient r`. */
+export const DIRECTORY_COLUMNS = `r.idx as index, r.tenant_id as "tenantId",
   r.recipient_id as "recipientId", r.locale, r.attributes, r.groups, r.version`;
 
 /** Ids of those notifications that belong to one of the tenants. */

@@ -1,0 +1,45 @@
+// Whose story the journal keeps (ADR 0026). Pure: owners ask before they write, and whoever reads asks
+// again, to tell "nothing happened" from "nothing was kept".
+//   JO1  Kept whole: everybody of an explicit audience, of a small row, and one in N of all others, by a
+//        hash of notification, partition and index: the same on every owner, so a sampled story has no gaps.
+//   JO2  Kept of everybody else: an outcome that is a failure, and a dead letter.
+import { fnv1a32, LIMITS, mix32, type RegionAudience } from "@carillon/contracts";
+import type { Outcome } from "./ledger-entry.ts";
+
+/**
+ * Outcomes that a person asks about. Any other is ordinary, one that is new too, until it is named
+ * here: of an all-hands it may be a million people's.
+ */
+const FAILURES: ReadonlySet<Outcome> = new Set<Outcome>(["unacked", "expired", "failed"]);
+
+/** `audience` null: every row of it names its members, so it is explicit. */
+export function isKeptWhole(audience: RegionAudience | null, targetedCount: number): boolean {
+  if (audience === null || targetedCount <= LIMITS.smallAudienceMax) return true;
+  const whole = audience.kind === "except" ? audience.of : audience;
+  return whole.kind === "recipients";
+}
+
+/** `oneIn` 0: nobody is. */
+export function isSampled({ notificationId, partition, index }: Story, oneIn: number): boolean {
+  return sampleHash(saltOf(notificationId), partition, index) % oneIn === 0;
+}
+
+/** Of one recipient and one notification. */
+export interface Story {
+  readonly notificationId: string;
+  readonly partition: number;
+  readonly index: number;
+}
+
+/** For the hot path: no object per recipient. */
+export function sampleHash(salt: number, partition: number, index: number): number {
+  return mix32(salt ^ mix32((partition << 24) ^ index));
+}
+
+export function saltOf(notificationId: string): number {
+  return fnv1a32(notificationId);
+}
+
+export function isFailure(outcome: Outcome): boolean {
+  return FAILURES.has(outcome);
+}
