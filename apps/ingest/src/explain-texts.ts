@@ -1,3 +1,4 @@
+// apps/ingest/src/explain-texts.ts
 // What a story says to people: one sentence per event, and which attempt it was. Pure. The journal's words
 // are open: what a newer build tells, an older one shows as it is.
 import type { DeliveryEvent, ExplainReply, NotTargetedReason } from "@carillon/contracts";

@@ -1,3 +1,4 @@
+// apps/ingest/src/explain.ts
 // Explain this delivery (A4): what became of one recipient's notification, from whatever region is asked;
 // read in the recipient's home region, whose ledger and journal say it. Only ids leave that region (D8).
 //   IN58 What is said of a recipient is what its home region's ledger says; the journal tells how it came

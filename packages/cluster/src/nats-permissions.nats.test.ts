@@ -131,8 +131,8 @@ async function mayHear(user: NatsUserName): Promise<string[]> {
 }
 
 const ASKED = [
-  ...["claim", "directory", "groups", "homes", "inbox", "locate"],
-  ...["members", "notify", "plan", "recipient", "status"],
+  ...["claim", "directory", "explain", "groups", "homes", "inbox", "locate"],
+  ...["members", "notify", "plan", "recipient", "recipients", "status"],
 ];
 const askedIn = (region: string): string[] => ASKED.map((what) => `region.${region}.${what}`);
 const BEATS = [

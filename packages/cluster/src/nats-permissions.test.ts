@@ -5,8 +5,19 @@ import { natsInboxPrefixOf, natsPermissionsOf, natsUsersOf } from "./nats-permis
 
 const FRA = { region: "fra" };
 const ASKED = [
-  ...["claim", "directory", "groups", "homes", "inbox", "locate", "members", "notify", "plan"],
-  ...["recipient", "status"],
+  ...[
+    "claim",
+    "directory",
+    "explain",
+    "groups",
+    "homes",
+    "inbox",
+    "locate",
+    "members",
+    "notify",
+    "plan",
+  ],
+  ...["recipient", "recipients", "status"],
 ];
 
 test("NP1, NP2 — ingest: asks every region, answers for its home, pokes owners", () => {

@@ -1,3 +1,4 @@
+// packages/contracts/src/explain.ts
 // "Explain this delivery" (A4): what became of one recipient's notification, decision by decision; and
 // lists of the people in a state. What is answered over HTTP, and what home regions are asked for it.
 import { z } from "zod";

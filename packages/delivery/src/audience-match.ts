@@ -1,3 +1,4 @@
+// packages/delivery/src/audience-match.ts
 // Does an audience come to one recipient, on what is known of it now? For whoever has its row and no
 // partition: the same evaluation as an owner's, on a directory of one.
 import type { RegionAudience } from "@carillon/contracts";

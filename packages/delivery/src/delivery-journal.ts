@@ -1,3 +1,4 @@
+// packages/delivery/src/delivery-journal.ts
 // The journal of deliveries: what was decided about a recipient's notification, when, by which owner, for
 // "explain this delivery" (spec A4, ADR 0026). History for people; nothing is decided by it.
 //   JO3  It never holds up a delivery: events go into a ring of their own, and a flusher of its own writes
@@ -208,7 +209,7 @@ export class DeliveryJournal {
   }
 
   async #write(): Promise<void> {
-    const { store, home, node, limits, retry, random, onFault } = this.#deps;
+    const { store, home, node, limits, retry, random } = this.#deps;
     while (this.#waiting.length > 0) {
       const batch: JournalEvent[] = [];
       while (batch.length < limits.batchMax) {
@@ -222,7 +223,7 @@ export class DeliveryJournal {
         this.#writtenCount += batch.length;
       } catch (cause) {
         if (!(cause instanceof Fault)) throw cause;
-        onFault(cause);
+        this.#deps.onFault(cause);
         if (!cause.isRetryable || this.#isStopped) {
           this.#droppedCount += batch.length;
           continue;

@@ -1,3 +1,4 @@
+// packages/delivery/src/journal-rule.ts
 // Whose story the journal keeps (ADR 0026). Pure: owners ask before they write, and whoever reads asks
 // again, to tell "nothing happened" from "nothing was kept".
 //   JO1  Kept whole: everybody of an explicit audience, of a small row, and one in N of all others, by a

@@ -129,7 +129,7 @@ async function pagesOf(
 
 test("RL1 — every count's people can be listed, and who is pending, of small and of large rows", async () => {
   const { store } = await postgres.newDatabase();
-  const [first = [], second = []] = [idsIn(1, 3), idsIn(2, 4)];
+  const [first, second] = [idsIn(1, 3), idsIn(2, 4)];
   await register(store, [...first, ...second]);
   const item = acceptItem(directTo(...first, ...second));
   await store.notifications.accept(HOME, [item]);

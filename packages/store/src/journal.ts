@@ -1,3 +1,4 @@
+// packages/store/src/journal.ts
 // The journal of deliveries: JournalStore of @carillon/delivery, and one story to be read (ADR 0026).
 //   JR1  Events are added, and never changed: one that is there already stays as it is, so that a batch
 //        whose answer was lost may be written again. No fence: nobody takes state from them (D4).

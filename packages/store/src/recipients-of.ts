@@ -1,3 +1,4 @@
+// packages/store/src/recipients-of.ts
 // Who is in which state of a notification, from the ledger's bits (DESIGN §5 step 7). A partition may have
 // several rows of one notification, since what is put off for somebody is a row of its own.
 // Plan: ledger_notification → one entry per row of the notification, as in counts.ts; then, for a page,
