@@ -18,7 +18,7 @@ import {
   Ring,
   type Timer,
 } from "@carillon/kernel";
-import { isFailure, isKeptWhole, saltOf, sampleHash } from "./journal-rule.ts";
+import { isFailure, isKeptWhole, saltOf, sampledBelow, sampleHash } from "./journal-rule.ts";
 import type { LedgerEntry, Outcome, Receipt } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
 import type { JournalEvent, JournalStore } from "./ports.ts";
@@ -62,8 +62,11 @@ export class DeliveryJournal {
   #writtenCount = 0;
   #droppedCount = 0;
   #failuresCount = 0;
-  #saltedId = "";
-  #salt = 0;
+  readonly #sampledBelow: number;
+  /** A row's recipients come one after another: what all of them share is worked out once. */
+  #row: LedgerEntry | undefined;
+  #isRowWhole = false;
+  #rowSalt = 0;
   #timer: Timer | undefined;
   #flushing: Promise<void> | undefined;
   #isStopped = false;
@@ -71,6 +74,7 @@ export class DeliveryJournal {
   constructor(deps: JournalDeps) {
     this.#deps = deps;
     this.#waiting = new Ring(deps.limits.eventsMax);
+    this.#sampledBelow = sampledBelow(deps.limits.oneIn);
   }
 
   get waitingCount(): number {
@@ -87,7 +91,7 @@ export class DeliveryJournal {
 
   /** The recipient's process has it before it. By another owner than before: it goes on with it. */
   handed(partition: Partition, index: number, entry: LedgerEntry): void {
-    if (this.#isKept(partition, index, entry)) this.#add(partition, index, entry, "handed");
+    if (this.#isKept(index, entry)) this.#add(partition, index, entry, "handed");
   }
 
   sent(
@@ -96,14 +100,14 @@ export class DeliveryJournal {
     to: { readonly index: number; readonly session: Session; readonly isResend: boolean },
   ): void {
     const { index, session, isResend } = to;
-    if (!this.#isKept(partition, index, entry)) return;
+    if (!this.#isKept(index, entry)) return;
     const kind = isResend ? "resent" : "sent";
     const detail = `{"session":${session.sid}}`;
     this.#add(partition, index, entry, kind, session.gatewayId, detail);
   }
 
   outcome(partition: Partition, index: number, entry: LedgerEntry, outcome: Outcome): void {
-    const isKept = this.#isKept(partition, index, entry);
+    const isKept = this.#isKept(index, entry);
     if (!isKept && (!isFailure(outcome) || this.#isHalfFull())) return; // JO2, JO4
     const ackedBy =
       outcome === "deliveredSocket"
@@ -115,18 +119,17 @@ export class DeliveryJournal {
   }
 
   receipt(partition: Partition, index: number, entry: LedgerEntry, receipt: Receipt): void {
-    if (this.#isKept(partition, index, entry))
-      this.#add(partition, index, entry, "receipt", receipt);
+    if (this.#isKept(index, entry)) this.#add(partition, index, entry, "receipt", receipt);
   }
 
   /** Its process crashed on it too often. */
   deadLettered(partition: Partition, index: number, entry: LedgerEntry): void {
-    if (this.#isKept(partition, index, entry) || !this.#isHalfFull())
+    if (this.#isKept(index, entry) || !this.#isHalfFull())
       this.#add(partition, index, entry, "deadLettered");
   }
 
   note(partition: Partition, index: number, entry: LedgerEntry, note: JournalNote): void {
-    if (!this.#isKept(partition, index, entry)) return;
+    if (!this.#isKept(index, entry)) return;
     const code = note.code?.slice(0, CODE_CHARACTERS_MAX).toWellFormed().replaceAll("\0", "");
     this.#add(partition, index, entry, note.kind, code ?? null, detailOf(note));
   }
@@ -152,16 +155,16 @@ export class DeliveryJournal {
   }
 
   /** JO1. */
-  #isKept(partition: Partition, index: number, entry: LedgerEntry): boolean {
-    if (entry.members !== null) return true;
+  #isKept(index: number, entry: LedgerEntry): boolean {
+    if (entry !== this.#row) this.#turnTo(entry);
+    return this.#isRowWhole || sampleHash(this.#rowSalt, index) < this.#sampledBelow;
+  }
+
+  #turnTo(entry: LedgerEntry): void {
     const { notification, audience } = entry.envelope;
-    if (isKeptWhole(audience, entry.targetedCount)) return true;
-    if (notification.id !== this.#saltedId) {
-      this.#saltedId = notification.id;
-      this.#salt = saltOf(notification.id);
-    }
-    const hash = sampleHash(this.#salt, partition.partition, index);
-    return hash % this.#deps.limits.oneIn === 0;
+    this.#row = entry;
+    this.#isRowWhole = entry.members !== null || isKeptWhole(audience, entry.targetedCount);
+    this.#rowSalt = saltOf(notification.id, entry.partition);
   }
 
   /** Only for those who are not kept whole: half of the ring is theirs. */

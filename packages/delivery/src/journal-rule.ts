@@ -20,11 +20,6 @@ export function isKeptWhole(audience: RegionAudience | null, targetedCount: numb
   return whole.kind === "recipients";
 }
 
-/** `oneIn` 0: nobody is. */
-export function isSampled({ notificationId, partition, index }: Story, oneIn: number): boolean {
-  return sampleHash(saltOf(notificationId), partition, index) % oneIn === 0;
-}
-
 /** Of one recipient and one notification. */
 export interface Story {
   readonly notificationId: string;
@@ -32,13 +27,24 @@ export interface Story {
   readonly index: number;
 }
 
-/** For the hot path: no object per recipient. */
-export function sampleHash(salt: number, partition: number, index: number): number {
-  return mix32(salt ^ mix32((partition << 24) ^ index));
+/** `oneIn` 0: nobody is. */
+export function isSampled({ notificationId, partition, index }: Story, oneIn: number): boolean {
+  return sampleHash(saltOf(notificationId, partition), index) < sampledBelow(oneIn);
 }
 
-export function saltOf(notificationId: string): number {
-  return fnv1a32(notificationId);
+/** What is the same for all of a row's recipients. */
+export function saltOf(notificationId: string, partition: number): number {
+  return fnv1a32(notificationId) ^ (partition << 24);
+}
+
+/** For the hot path: some ns, and no object per recipient. */
+export function sampleHash(salt: number, index: number): number {
+  return mix32(salt ^ index);
+}
+
+/** Hashes below it are sampled. */
+export function sampledBelow(oneIn: number): number {
+  return oneIn === 0 ? 0 : 2 ** 32 / oneIn;
 }
 
 export function isFailure(outcome: Outcome): boolean {
