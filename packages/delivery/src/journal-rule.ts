@@ -7,12 +7,6 @@
 import { fnv1a32, LIMITS, mix32, type RegionAudience } from "@carillon/contracts";
 import type { Outcome } from "./ledger-entry.ts";
 
-/**
- * Outcomes that a person asks about. Any other is ordinary, one that is new too, until it is named
- * here: of an all-hands it may be a million people's.
- */
-const FAILURES: ReadonlySet<Outcome> = new Set<Outcome>(["unacked", "expired", "failed"]);
-
 /** `audience` null: every row of it names its members, so it is explicit. */
 export function isKeptWhole(audience: RegionAudience | null, targetedCount: number): boolean {
   if (audience === null || targetedCount <= LIMITS.smallAudienceMax) return true;
@@ -47,6 +41,10 @@ export function sampledBelow(oneIn: number): number {
   return oneIn === 0 ? 0 : 2 ** 32 / oneIn;
 }
 
+/**
+ * A person asks about it. Any other outcome is ordinary, one that is new too, until it is named here:
+ * of an all-hands it may be a million people's. Compared, not looked up: asked for each of them.
+ */
 export function isFailure(outcome: Outcome): boolean {
-  return FAILURES.has(outcome);
+  return outcome === "unacked" || outcome === "expired" || outcome === "failed";
 }
