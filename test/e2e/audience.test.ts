@@ -1,6 +1,7 @@
-// Goal: A2, A3, A6: groups, filters and plans through whole regions. Method: real nodes of two regions; what
-// a plan says is compared with what is sent, and what is changed with what is sent next.
-import type { NotificationPlan } from "@carillon/contracts";
+// Goal: A2, A3, A4, A6: groups, filters, plans and explanations through whole regions. Method: real nodes of two
+// regions; what a plan says is compared with what is sent, what is changed with what is sent next, and what
+// became of it with what is told of one recipient.
+import type { NotificationPlan, RecipientExplanation, RecipientList } from "@carillon/contracts";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { until } from "./api.ts";
 import { startTestCluster, type TestCluster } from "./cluster.ts";
@@ -118,4 +119,39 @@ test("A6 — a dynamic group is whoever its filter matches when it is sent to", 
   await fra().register("newcomer", "lon", { level: 9 });
   expect((await planOf(group)).targeted).toBe(7);
   expect(await targetedBy({ group: "leads" })).toBe(7);
+});
+
+test("A4 — what became of a notification is told for one recipient, decision by decision, and as lists", async () => {
+  const [online, offline] = [idOf(0), idOf(1)]; // of lon, and of fra
+  await system.connect(online, { region: "fra", issuer: "lon" });
+  const id = await fra().post({ recipients: [online, offline] }, "Hello");
+  await fra().finished(id);
+  const explained = (recipientId: string): Promise<RecipientExplanation> =>
+    until("its journal is written", 10_000, async () => {
+      const path = `/v1/notifications/${id}/recipients/${recipientId}`;
+      const { body } = await fra().call<RecipientExplanation>("GET", path);
+      return body.timeline.some(({ kind }) => kind === "outcome") ? body : undefined;
+    });
+  const arrived = await explained(online);
+  expect(arrived).toMatchObject({ homeRegion: "lon", state: "deliveredSocket", journal: "kept" });
+  expect(arrived.timeline.map(({ kind, attempt }) => `${kind} ${attempt}`)).toEqual([
+    "handed 0",
+    "sent 1",
+    "outcome 1",
+  ]);
+  expect(arrived.timeline.every(({ node }) => node.startsWith("lon-"))).toBe(true);
+  expect(arrived.timeline[1]?.code).toMatch(/^fra-/); // the gateway
+  const missed = await explained(offline);
+  expect([missed.homeRegion, missed.state, missed.timeline.map(({ kind }) => kind)]).toEqual([
+    "fra",
+    "noDevice",
+    ["handed", "outcome"],
+  ]);
+  const listed = async (state: string): Promise<readonly string[]> => {
+    const path = `/v1/notifications/${id}/recipients?state=${state}`;
+    return (await lon().call<RecipientList>("GET", path)).body.recipientIds;
+  };
+  expect(await listed("targeted")).toEqual([offline, online]);
+  expect(await listed("noDevice")).toEqual([offline]);
+  expect(await listed("deliveredSocket")).toEqual([online]);
 });

@@ -129,6 +129,10 @@ export const REGION_NODE_TABLE = {
     fallback: 30_000,
   }),
   CARILLON_NODE_RESEND_MAX: int("so often it is sent again (W3)", { min: 0, max: 10, fallback: 3 }),
+  CARILLON_NODE_JOURNAL_ONE_IN: int(
+    "of large audiences the journal keeps one recipient in so many; 0: none; all nodes alike",
+    { min: 0, max: 1_000_000, fallback: 1_000 },
+  ),
   CARILLON_NODE_BEAT_PAUSE_MS: int("a member of the region may miss beats for so long (C12)", {
     min: 500,
     max: 60_000,

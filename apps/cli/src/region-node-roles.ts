@@ -160,6 +160,7 @@ export class Roles {
               ackMaxMs: config.CARILLON_NODE_ACK_MAX_MS,
               resendMax: config.CARILLON_NODE_RESEND_MAX,
             },
+            journalOneIn: config.CARILLON_NODE_JOURNAL_ONE_IN,
             stopMaxMs,
             placement: {
               settleMs: config.CARILLON_NODE_SETTLE_MS,
@@ -280,6 +281,7 @@ export class Roles {
             host: config.CARILLON_NODE_HOST,
             port: this.#ingestPort ?? config.CARILLON_NODE_INGEST_PORT,
             apiKeyPepper: pepper.reveal(),
+            journalOneIn: config.CARILLON_NODE_JOURNAL_ONE_IN,
             operatorKey: config.CARILLON_NODE_OPERATOR_KEY?.reveal(),
             tokenKeys: {
               privateJwk,

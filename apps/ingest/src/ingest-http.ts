@@ -129,6 +129,8 @@ async function routeDepsOf(
     writer,
     statuses,
     inbox,
+    explanations,
+    recipientLists,
   } = made.services;
   const limits = config.limits ?? INGEST_LIMITS;
   const place = { region: config.region, regions: config.regions };
@@ -163,6 +165,8 @@ async function routeDepsOf(
     policies,
     preferences,
     statuses,
+    explanations,
+    recipientLists,
     inbox,
     admin: {
       operatorKey: config.operatorKey,

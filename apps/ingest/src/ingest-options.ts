@@ -22,6 +22,8 @@ export interface IngestConfig {
   readonly tokenKeys: TokenKeys;
   /** Of operators, for /v1/admin; undefined: there are none. */
   readonly operatorKey?: string | undefined;
+  /** As the region's workers keep the journal. Default: theirs. */
+  readonly journalOneIn?: number;
   readonly limits?: IngestLimits; // default: INGEST_LIMITS
 }
 

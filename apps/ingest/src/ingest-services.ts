@@ -2,7 +2,9 @@
 // What both the HTTP side and the requests of other regions are served with. Each has its own: what
 // one of them has in memory does not go down with the other.
 import type { Clock } from "@carillon/kernel";
+import { DELIVERY_DEFAULTS } from "@carillon/delivery";
 import { createDirectoryWriter, type DirectoryWriter } from "./directory-writer.ts";
+import { createExplanations, type Explanations } from "./explain.ts";
 import { createGroupMembers, type GroupMembers } from "./group-members.ts";
 import { createGroups, type Groups } from "./groups.ts";
 import { createHomes, type Homes } from "./homes.ts";
@@ -14,6 +16,7 @@ import type { Relay } from "./relay.ts";
 import { createPolicies, type Policies } from "./policies.ts";
 import { createPreferences, type RecipientPreferences } from "./preferences.ts";
 import { createPlans, type Plans } from "./plan.ts";
+import { createRecipientLists, type RecipientLists } from "./recipient-lists.ts";
 import { createStatuses, type Statuses } from "./status.ts";
 import { createTemplates, type Templates } from "./templates.ts";
 
@@ -27,6 +30,8 @@ export interface Services {
   readonly policies: Policies;
   readonly preferences: RecipientPreferences;
   readonly statuses: Statuses;
+  readonly explanations: Explanations;
+  readonly recipientLists: RecipientLists;
   readonly inbox: Inbox;
 }
 
@@ -67,6 +72,10 @@ export function createServices(
     },
     { store, bus, clock, relay },
   );
+  const statuses = createStatuses(
+    { ...place, requestTimeoutMs: limits.statusTimeoutMs },
+    { store, bus },
+  );
   return {
     homes,
     groups,
@@ -89,10 +98,16 @@ export function createServices(
       { ...place, requestTimeoutMs },
       { store, bus, homes, poker, relay },
     ),
-    statuses: createStatuses(
-      { ...place, requestTimeoutMs: limits.statusTimeoutMs },
-      { store, bus },
+    statuses,
+    explanations: createExplanations(
+      {
+        ...place,
+        requestTimeoutMs,
+        journalOneIn: config.journalOneIn ?? DELIVERY_DEFAULTS.journal.oneIn,
+      },
+      { store, bus, homes, statuses },
     ),
+    recipientLists: createRecipientLists({ ...place, requestTimeoutMs }, { store, bus, statuses }),
     inbox: createInbox({ ...place, requestTimeoutMs }, { store, bus }),
   };
 }

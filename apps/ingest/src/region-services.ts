@@ -5,6 +5,7 @@
 import {
   claimRequestSchema,
   directoryRequestSchema,
+  explainRequestSchema,
   groupsRequestSchema,
   homesBatchSchema,
   inboxRequestSchema,
@@ -12,6 +13,7 @@ import {
   membersRequestSchema,
   preferencesMessageSchema,
   recipientReadRequestSchema,
+  recipientsRequestSchema,
   regionPlanRequestSchema,
   relayBatchSchema,
   type RelayItem,
@@ -27,10 +29,12 @@ import type { RelayResult, Store } from "@carillon/store";
 import type { DirectoryWriter } from "./directory-writer.ts";
 import type { GroupMembers } from "./group-members.ts";
 import type { Inbox } from "./inbox.ts";
+import type { Explanations } from "./explain.ts";
 import type { Intake } from "./intake.ts";
 import type { Plans } from "./plan.ts";
 import type { Poker } from "./poke.ts";
 import type { RecipientPreferences } from "./preferences.ts";
+import type { RecipientLists } from "./recipient-lists.ts";
 import type { Statuses } from "./status.ts";
 
 export interface RegionServicesDeps {
@@ -43,6 +47,8 @@ export interface RegionServicesDeps {
   readonly plans: Plans;
   readonly preferences: RecipientPreferences;
   readonly statuses: Statuses;
+  readonly explanations: Explanations;
+  readonly recipientLists: RecipientLists;
   readonly inbox: Inbox;
   /** IN36: the tenant's residency does not allow the region that hosts this home now. */
   readonly withholds: (tenantId: string) => boolean;
@@ -158,6 +164,16 @@ export function serveRegion(deps: RegionServicesDeps): void {
         ? ({ state: "withheld", counts: zeroCounts() } satisfies StatusReply)
         : await deps.statuses.readHere(tenantId, notificationId),
   );
+
+  intake.serve(subjects.regionExplain(region), explainRequestSchema, async (request) => {
+    served(request.tenantId);
+    return await deps.explanations.readHere(request);
+  });
+
+  intake.serve(subjects.regionRecipients(region), recipientsRequestSchema, async (request) => {
+    served(request.tenantId);
+    return await deps.recipientLists.readHere(request);
+  });
 
   intake.serve(subjects.regionInbox(region), inboxRequestSchema, async (request) => {
     served(request.tenantId);

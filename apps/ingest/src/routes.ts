@@ -4,6 +4,7 @@ import { type AdminDeps, adminRoutesOf, type Operator } from "./admin-routes.ts"
 import type { Acceptor } from "./accept.ts";
 import { ok } from "./answer.ts";
 import type { KeyCaller, Scope } from "./api-keys.ts";
+import type { Explanations } from "./explain.ts";
 import type { DirectoryRoutes } from "./directory-routes.ts";
 import type { GroupRoutes } from "./group-routes.ts";
 import type { Health } from "./health.ts";
@@ -16,6 +17,7 @@ import { planNotification, postNotification } from "./notification-routes.ts";
 import type { Plans } from "./plan.ts";
 import type { Policies } from "./policies.ts";
 import type { RecipientPreferences } from "./preferences.ts";
+import type { RecipientLists } from "./recipient-lists.ts";
 import type { Statuses } from "./status.ts";
 import { timerRoutesOf } from "./timer-routes.ts";
 import type { TemplateRoutes } from "./template-routes.ts";
@@ -35,6 +37,8 @@ export interface RoutesDeps {
   readonly policies: Policies;
   readonly preferences: RecipientPreferences;
   readonly statuses: Statuses;
+  readonly explanations: Explanations;
+  readonly recipientLists: RecipientLists;
   readonly inbox: Inbox;
   readonly health: Health;
   readonly admin: AdminDeps;
@@ -72,6 +76,16 @@ export function routesOf(deps: RoutesDeps): AnyRoute[] {
       ...reading("/v1/notifications/:id"),
       authenticate: keyed("read"),
       handle: (call) => statuses.get(call),
+    },
+    {
+      ...reading("/v1/notifications/:id/recipients"),
+      authenticate: keyed("read"),
+      handle: (call) => deps.recipientLists.get(call),
+    },
+    {
+      ...reading("/v1/notifications/:id/recipients/:rid"),
+      authenticate: keyed("read"),
+      handle: (call) => deps.explanations.get(call),
     },
     {
       method: "PUT",

@@ -17,11 +17,13 @@ import {
   zeroCounts,
 } from "@carillon/contracts";
 import type { Store } from "@carillon/store";
-import { type Answer, invalidField, ok, problem } from "./answer.ts";
+import { type Answer, invalidField, ok, problem, type ProblemAnswer } from "./answer.ts";
 import type { KeyCaller } from "./api-keys.ts";
 import type { Call } from "./http-server.ts";
 
 export interface Statuses {
+  /** What every region that may know it says; null: no answer. */
+  ask(tenantId: string, notificationId: string): Promise<Replies>;
   get(call: Call<KeyCaller>): Promise<Answer>;
   /** This region's part; `summary` null when it holds no copy. Throws Fault. */
   readHere(tenantId: string, notificationId: string): Promise<StatusReply>;
@@ -34,7 +36,7 @@ export interface StatusOptions {
 }
 
 /** By region; null: no answer. */
-type Replies = ReadonlyMap<string, StatusReply | null>;
+export type Replies = ReadonlyMap<string, StatusReply | null>;
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const EMPTY_ID = "00000000-0000-0000-0000-000000000000";
@@ -79,33 +81,63 @@ export function createStatuses(
     return decoded.kind === "message" ? decoded.message : null;
   };
 
+  const askAll: Statuses["ask"] = async (tenantId, id) => {
+    const own = await readHere(tenantId, id);
+    const asked = (own.summary?.targetRegions ?? regions).filter((target) => target !== region);
+    const others = await Promise.all(
+      asked.map(async (target) => [target, await readThere(target, tenantId, id)] as const),
+    );
+    return new Map([[region, own], ...others]);
+  };
+
   return {
     readHere,
+    ask: askAll,
     async get({ caller, params }) {
-      const id = params["id"]?.toLowerCase() ?? "";
-      if (!UUID.test(id) || id === EMPTY_ID) return invalidField("id", "must be a notification id");
-      const { tenantId } = caller;
-      const own = await readHere(tenantId, id);
-      const asked = (own.summary?.targetRegions ?? regions).filter((target) => target !== region);
-      const others = await Promise.all(
-        asked.map(async (target) => [target, await readThere(target, tenantId, id)] as const),
-      );
-      return answerOf(id, new Map([[region, own], ...others]), regions);
+      const id = notificationIdOf(params["id"]);
+      if (typeof id !== "string") return id;
+      return answerOf(id, await askAll(caller.tenantId, id), regions);
     },
   };
 }
 
+/** In lower case, as it is stored. */
+export function notificationIdOf(text: string | undefined): string | ProblemAnswer {
+  const id = text?.toLowerCase() ?? "";
+  if (UUID.test(id) && id !== EMPTY_ID) return id;
+  return invalidField("id", "must be a notification id");
+}
+
+/** Undefined: no region that answered has a copy. The accepting one knows most. */
+function summaryOf(replies: Replies): StatusSummary | undefined {
+  const held = [...replies.values()].flatMap((reply) => reply?.summary ?? []);
+  return held.find(({ targetRegions }) => targetRegions !== null) ?? held[0];
+}
+
+/** Regions that the notification is for, in the order configured; or why that cannot be told. */
+export function targetsOf(
+  replies: Replies,
+  regions: readonly string[],
+): readonly string[] | ProblemAnswer {
+  const summary = summaryOf(replies);
+  if (summary === undefined) return unknownProblem(replies);
+  const targets = summary.targetRegions ?? likelyTargetsOf(replies);
+  return regions.filter((target) => targets.includes(target));
+}
+
+function unknownProblem(replies: Replies): ProblemAnswer {
+  return [...replies.values()].includes(null)
+    ? problem("region_unreachable", {
+        detail: "No region that answered knows it, and not every region answered.",
+        headers: { "retry-after": "5" },
+      })
+    : problem("not_found");
+}
+
 /** Pure: puts the answers of the regions together. */
 export function answerOf(id: string, replies: Replies, regions: readonly string[]): Answer {
-  const held = [...replies.values()].flatMap((reply) => reply?.summary ?? []);
-  const summary = held.find(({ targetRegions }) => targetRegions !== null) ?? held[0];
-  if (summary === undefined)
-    return [...replies.values()].includes(null)
-      ? problem("region_unreachable", {
-          detail: "No region that answered knows it, and not every region answered.",
-          headers: { "retry-after": "5" },
-        })
-      : problem("not_found");
+  const summary = summaryOf(replies);
+  if (summary === undefined) return unknownProblem(replies);
   const targets = summary.targetRegions ?? likelyTargetsOf(replies);
   const statuses = regions
     .filter((target) => targets.includes(target))

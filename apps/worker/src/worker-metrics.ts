@@ -71,17 +71,25 @@ export function publishStats(deps: {
     metrics.heldEntries.set(stats.heldRowsCount);
     metrics.dirtyEntries.set(stats.dirtyEntryCount);
     metrics.timersFiring.set(stats.timersFiringCount);
+    metrics.journalWaiting.set(stats.journalWaitingCount);
     const now = totalsOf(stats);
     metrics.deliverMessages.inc({ outcome: "sent" }, now.sent - before.sent);
     metrics.deliverMessages.inc({ outcome: "failed" }, now.failed - before.failed);
+    metrics.journalEvents.inc({ outcome: "written" }, now.written - before.written);
+    metrics.journalEvents.inc({ outcome: "dropped" }, now.dropped - before.dropped);
     before = now;
   };
   let timer = clock.setTimer(STATS_EVERY_MS, publish);
   return () => timer.cancel();
 }
 
-function totalsOf({ deliverMessagesTotal, deliverFailedTotal }: DeliveryStats) {
-  return { sent: deliverMessagesTotal, failed: deliverFailedTotal };
+function totalsOf(stats: DeliveryStats) {
+  return {
+    sent: stats.deliverMessagesTotal,
+    failed: stats.deliverFailedTotal,
+    written: stats.journalWrittenTotal,
+    dropped: stats.journalDroppedTotal,
+  };
 }
 
 /** For the log: a fault's code, otherwise the error's text. */

@@ -4,6 +4,7 @@ import type { Bus } from "@carillon/bus";
 import type { KindHandler, LeaseStore, Membership, PlacementLimits } from "@carillon/cluster";
 import type {
   DeliveryLimits,
+  JournalStore,
   LedgerStore,
   PolicyStore,
   RecipientProcesses,
@@ -18,6 +19,8 @@ export interface WorkerOptions {
   readonly home: string;
   readonly memberId: string;
   readonly limits?: Partial<DeliveryLimits>;
+  /** Of large audiences the journal keeps one recipient in so many. Default: delivery's. */
+  readonly journalOneIn?: number;
   /** Its residency keeps the tenant from being served here (ADR 0015). Default: nobody's does. */
   readonly withholds?: (tenantId: string) => boolean;
   /** Of a worker that ran before under the same member id (ADR 0006). */
@@ -35,6 +38,8 @@ export interface WorkerDeps {
     readonly leases: LeaseStore;
     readonly timers: TimerStore;
     readonly policies?: PolicyStore;
+    /** Default: no journal is kept. */
+    readonly journal?: JournalStore;
   };
   readonly membership: Membership;
   readonly clock: Clock;

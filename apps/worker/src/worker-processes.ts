@@ -12,7 +12,7 @@ import {
   type ReportReply,
   subjects,
 } from "@carillon/contracts";
-import { DeliveryNode } from "@carillon/delivery";
+import { DELIVERY_DEFAULTS, DeliveryNode } from "@carillon/delivery";
 import {
   createRuntime,
   ownClock,
@@ -50,7 +50,8 @@ export function startProcesses(
   deps: WorkerDeps,
   { run, firstSeqs, mayServe, onFenced }: ProcessesRun,
 ): WorkerProcesses {
-  const { home, memberId } = options;
+  const { home, memberId, journalOneIn: oneIn = DELIVERY_DEFAULTS.journal.oneIn } = options;
+  const limits = { ...options.limits, journal: { ...DELIVERY_DEFAULTS.journal, oneIn } };
   const { membership, log, metrics, random } = deps;
   const bus = ownBus(run, deps.bus);
   const clock = ownClock(run, deps.clock);
@@ -85,11 +86,12 @@ export function startProcesses(
   const onFault = (cause: unknown): void => log.warn("worker.fault", { reason: reasonOf(cause) });
 
   const delivery: DeliveryNode = new DeliveryNode(
-    { home, memberId, firstSeqs, ...(options.limits && { limits: options.limits }) },
+    { home, memberId, firstSeqs, limits },
     {
       store: deps.store.ledger,
       timers: deps.store.timers,
       ...(deps.store.policies && { policies: deps.store.policies }),
+      ...(deps.store.journal && { journal: deps.store.journal }),
       ...(deps.timerHandlers && { timerHandlers: deps.timerHandlers }),
       gateways: {
         deliver: (gatewayId, message) =>

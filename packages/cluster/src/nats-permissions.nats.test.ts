@@ -131,8 +131,8 @@ async function mayHear(user: NatsUserName): Promise<string[]> {
 }
 
 const ASKED = [
-  ...["claim", "directory", "groups", "homes", "inbox", "locate"],
-  ...["members", "notify", "plan", "recipient", "status", "templates"],
+  ...["claim", "directory", "explain", "groups", "homes", "inbox", "locate", "members", "notify"],
+  ...["plan", "preferences", "recipient", "recipients", "status", "templates"],
 ];
 const askedIn = (region: string): string[] => ASKED.map((what) => `region.${region}.${what}`);
 const BEATS = [

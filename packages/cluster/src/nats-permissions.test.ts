@@ -5,8 +5,8 @@ import { natsInboxPrefixOf, natsPermissionsOf, natsUsersOf } from "./nats-permis
 
 const FRA = { region: "fra" };
 const ASKED = [
-  ...["claim", "directory", "groups", "homes", "inbox", "locate", "members", "notify", "plan"],
-  ...["preferences", "recipient", "status", "templates"],
+  ...["claim", "directory", "explain", "groups", "homes", "inbox", "locate", "members", "notify"],
+  ...["plan", "preferences", "recipient", "recipients", "status", "templates"],
 ];
 
 test("NP1, NP2 — ingest: asks every region, answers for its home, pokes owners", () => {

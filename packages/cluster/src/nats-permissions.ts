@@ -68,6 +68,8 @@ const ROWS: Readonly<Record<keyof typeof subjects | keyof typeof homeSubjects, R
   regionPlan: ofIngest(subjects.regionPlan("*")),
   regionRecipient: ofIngest(subjects.regionRecipient("*")),
   regionStatus: ofIngest(subjects.regionStatus("*")),
+  regionExplain: ofIngest(subjects.regionExplain("*")),
+  regionRecipients: ofIngest(subjects.regionRecipients("*")),
   regionInbox: ofIngest(subjects.regionInbox("*")),
   beat: { pattern: subjects.beat("*", "*"), publish: ofMembers("region"), subscribe: {} },
   beats: {

@@ -5,6 +5,7 @@ export * from "./audience.ts";
 export * from "./close-codes.ts";
 export * from "./deferred.ts";
 export * from "./error-codes.ts";
+export * from "./explain.ts";
 export * from "./group.ts";
 export * from "./hash.ts";
 export * from "./homes.ts";

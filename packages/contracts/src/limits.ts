@@ -80,6 +80,10 @@ export const LIMITS = {
   tokensPerRequestMax: 1_000,
   /** At most this many index numbers are stored as an array; more is a bitset (DESIGN §5). */
   smallAudienceMax: 32,
+  /** Ids of one page of the people in a state. */
+  recipientsPageMax: 1_000,
+  /** Of one story: some hundred resends of ten sessions fit. */
+  explainEventsMax: 500,
   /** A longer tail is not recovered: the client reloads over HTTP (W2). */
   recoveryMax: 1_000,
   /** WebSocket (W1, W8). */

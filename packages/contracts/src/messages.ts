@@ -42,6 +42,10 @@ export const subjects = {
   regionPlan: (region: string) => `region.${region}.plan`,
   /** Counts of one notification in that region. Queue group `ingest`. */
   regionStatus: (region: string) => `region.${region}.status`,
+  /** What became of one recipient's notification, in its home region. Queue group `ingest`. */
+  regionExplain: (region: string) => `region.${region}.explain`,
+  /** A page of the recipients of that region who are in a state. Queue group `ingest`. */
+  regionRecipients: (region: string) => `region.${region}.recipients`,
   /** A page of one recipient's inbox, from its home region. Queue group `ingest`. */
   regionInbox: (region: string) => `region.${region}.inbox`,
   /** Heartbeat of a member, heard in every region: every third one, and each that tells a change. */

@@ -31,6 +31,7 @@ export class BenchNode {
   /** A gateway was given a row for somebody. */
   onDelivered: (row: BenchRow) => void = () => undefined;
   outcomesCount = 0;
+  journaledCount = 0;
   #servingCount = 0;
   #notificationsCount = 0;
 
@@ -52,6 +53,7 @@ export class BenchNode {
           claim: async () => ({ timers: [], isMore: false, nextInMs: null, fencedPartitions: [] }),
           write: async () => ({ fencedPartitions: [] }),
         },
+        journal: { append: async (_, __, { length }) => void (this.journaledCount += length) },
         gateways: { deliver: (gatewayId, { items }) => this.#deliver(gatewayId, items) },
         runtime: this.#runtime,
         clock: systemClock,

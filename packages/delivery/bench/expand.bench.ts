@@ -40,5 +40,6 @@ await node.connect(Array.from({ length: RECIPIENTS_EACH / 4 }, (_, index) => ind
 await timed("broadcast, a quarter connected and acking", () =>
   node.closed(node.post({ kind: "broadcast" })),
 );
-console.log(`\nrss ${residentMiB()} MiB, node ${process.version}`);
+console.log(`\njournal ${node.journaledCount} events`);
+console.log(`rss ${residentMiB()} MiB, node ${process.version}`);
 node.stop();

@@ -1,6 +1,7 @@
 // packages/delivery/src/delivery-limits.ts
 // Every limit of the delivery engine, with the reason for the number.
 import type { BackoffOptions } from "@carillon/kernel";
+import type { JournalLimits } from "./delivery-journal.ts";
 
 export interface DeliveryLimits {
   readonly ackMaxMs: number;
@@ -28,6 +29,7 @@ export interface DeliveryLimits {
   readonly countSliceMs: number;
   readonly retry: BackoffOptions;
   readonly timers: TimerLimits;
+  readonly journal: JournalLimits;
 }
 
 export interface TimerLimits {
@@ -81,5 +83,11 @@ export const DELIVERY_DEFAULTS: DeliveryLimits = {
      *  nodes at most, and one that ends none is buried only when three nodes die while it is alone. */
     lostClaimsMax: 5,
     retry: { baseMs: 1_000, factor: 3, maxMs: 1_800_000, jitterShare: 0.5 },
+  },
+  journal: {
+    oneIn: 1_000, // of an all-hands to a million: a thousand whole stories, some thousand rows
+    flushEveryMs: 500, // half of the second that a crash may cost (JO5)
+    eventsMax: 65_536, // 234 bytes each, 15 MiB (measured 2026-12-01)
+    batchMax: 2_048, // of one statement
   },
 };

@@ -6,7 +6,7 @@ import type { DeliveryLimits } from "./delivery-limits.ts";
 import type { TimerHandler, TimerObserver } from "./durable-timers.ts";
 import type { LedgerEntry, Outcome, Receipt } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
-import type { GatewayPort, LedgerStore, TimerStore } from "./ports.ts";
+import type { GatewayPort, JournalStore, LedgerStore, TimerStore } from "./ports.ts";
 import type { PolicyStore } from "./tenant-rules-book.ts";
 import type { TimerSetting } from "./timer-setting.ts";
 import type { Verdict } from "./verdict.ts";
@@ -33,6 +33,8 @@ export interface DeliveryNodeDeps {
   readonly policies?: PolicyStore;
   /** What happens when durable timers are due, by kind. Default: none is looked at. */
   readonly timerHandlers?: readonly TimerHandler<RecipientProcesses>[];
+  /** Where it is kept what happened to whom. Default: nowhere. */
+  readonly journal?: JournalStore;
   readonly gateways: GatewayPort;
   readonly runtime: ProcessRuntime;
   readonly clock: Clock;
@@ -73,4 +75,7 @@ export interface DeliveryStats {
   readonly deliverMessagesTotal: number;
   readonly deliverFailedTotal: number;
   readonly timersFiringCount: number;
+  readonly journalWaitingCount: number;
+  readonly journalWrittenTotal: number;
+  readonly journalDroppedTotal: number; // at a limit, or refused by the store (JO3)
 }

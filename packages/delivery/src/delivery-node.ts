@@ -23,6 +23,7 @@ import type {
   RecipientProcesses,
 } from "./delivery-node-api.ts";
 import { DeferredRows } from "./deferred-rows.ts";
+import { DeliveryJournal } from "./delivery-journal.ts";
 import { DurableTimers } from "./durable-timers.ts";
 import { EnvelopeCache } from "./envelope.ts";
 import { ExpansionWriter } from "./expansion-writer.ts";
@@ -57,6 +58,7 @@ export class DeliveryNode {
   readonly #flusher: LedgerFlusher;
   readonly #timers: DurableTimers<RecipientProcesses>;
   readonly #rules: TenantRulesBook;
+  readonly #journal: DeliveryJournal | undefined;
   readonly #serving = new Set<number>();
   readonly #outcomes: Outcomes;
   #isFlushDeferred = false;
@@ -72,7 +74,13 @@ export class DeliveryNode {
     const { store, clock, random, observer } = deps;
     const { home, memberId } = options;
     const onFault = observer.onFault.bind(observer);
+    const onCrash = deps.onCrash?.bind(deps) ?? ((cause: unknown) => void Promise.reject(cause));
     const { firstSeqs } = options;
+    const about = { home, node: memberId, clock, random, retry: limits.retry, onFault, onCrash };
+    const journal =
+      deps.journal &&
+      new DeliveryJournal({ ...about, store: deps.journal, limits: limits.journal });
+    this.#journal = journal;
     this.#outbox = new GatewayOutbox(
       {
         ownerId: memberId,
@@ -116,6 +124,7 @@ export class DeliveryNode {
       onChanged,
       onOutcome: observer.onOutcome.bind(observer),
       verdictOf: deps.verdictOf?.bind(deps) ?? (() => ALLOW),
+      journal,
     });
     this.#outcomes = outcomes;
     this.#receipts = new ReceiptDesk({
@@ -123,6 +132,7 @@ export class DeliveryNode {
       store,
       intake: this.#intake,
       unwrittenReportsMax: limits.unwrittenReportsMax,
+      journal,
       onChanged,
       onReceipt: observer.onReceipt.bind(observer),
       onFault,
@@ -138,6 +148,7 @@ export class DeliveryNode {
       receipts: this.#receipts,
       outcomes,
       flush: () => this.#flusher.flush(),
+      journal,
     });
     this.#flusher = new LedgerFlusher({
       store,
@@ -184,7 +195,7 @@ export class DeliveryNode {
       isHeld: ({ partition, epoch }) => this.#held.get(partition) === epoch,
       onFenced: (refused) => this.#fenced(refused),
       onFault,
-      onCrash: deps.onCrash?.bind(deps) ?? ((cause) => void Promise.reject(cause)),
+      onCrash,
       observer,
     });
   }
@@ -266,6 +277,7 @@ export class DeliveryNode {
     try {
       await Promise.all([...drains, this.#timers.drain(partitions, drainMaxMs)]); // DT5
       this.#outbox.flush();
+      this.#journal?.flushSoon(); // not awaited: no handover waits for history
       await this.#flushWithin(endsAtMs - this.#deps.clock.monotonicMs());
     } finally {
       this.lose(partitions);
@@ -402,6 +414,9 @@ export class DeliveryNode {
       deliverMessagesTotal: this.#outbox.sentCount,
       deliverFailedTotal: this.#outbox.failedCount,
       timersFiringCount: this.#timers.firingCount,
+      journalWaitingCount: this.#journal?.waitingCount ?? 0,
+      journalWrittenTotal: this.#journal?.writtenCount ?? 0,
+      journalDroppedTotal: this.#journal?.droppedCount ?? 0,
     };
   }
 
@@ -411,6 +426,7 @@ export class DeliveryNode {
     this.#removeSliceListener();
     this.#timers.stop();
     this.lose([...this.#held.keys()]);
+    this.#journal?.stop();
   }
 
   #discard(partition: Partition | undefined): void {
@@ -436,6 +452,7 @@ export class DeliveryNode {
         outbox: this.#outbox,
         limits: this.#limits,
         outcomes: this.#outcomes,
+        journal: this.#journal,
       }),
     });
   }

@@ -1,3 +1,4 @@
+export { isInAudience } from "./audience-match.ts";
 export { DELIVERY_DEFAULTS, type DeliveryLimits } from "./delivery-limits.ts";
 export type {
   DeliveryNodeDeps,
@@ -9,6 +10,7 @@ export type {
 export { DeliveryNode } from "./delivery-node.ts";
 export type { TimerHandler } from "./durable-timers.ts";
 export { localeFor } from "./envelope.ts";
+export { isKeptWhole, isSampled } from "./journal-rule.ts";
 export type { Outcome, Receipt } from "./ledger-entry.ts";
 export type { PolicyStore } from "./tenant-rules-book.ts";
 export type { TimerSetting } from "./timer-setting.ts";
@@ -19,6 +21,8 @@ export type {
   DirectoryRow,
   GatewayPort,
   HeldPartition,
+  JournalEvent,
+  JournalStore,
   LedgerRow,
   LedgerRowState,
   LedgerSetName,

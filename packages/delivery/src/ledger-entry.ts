@@ -91,6 +91,10 @@ export class LedgerEntry {
     return this.#targetedCount - this.#terminalCount;
   }
 
+  get targetedCount(): number {
+    return this.#targetedCount;
+  }
+
   /** Bytes it takes, about; for the tail's limit. The content of a large audience is shared. */
   get sizeBytes(): number {
     if (this.members === null) return 512 + this.#targetedCount;

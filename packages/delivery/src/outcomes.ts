@@ -1,6 +1,7 @@
 // packages/delivery/src/outcomes.ts
 // What is decided about a recipient's notification, put into the partition's ledger.
 import type { DeferReason } from "@carillon/contracts";
+import type { DeliveryJournal } from "./delivery-journal.ts";
 import type { LedgerEntry, Outcome } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
 import type { Verdict } from "./verdict.ts";
@@ -12,6 +13,7 @@ export interface OutcomesDeps {
   onChanged(partition: Partition, entry: LedgerEntry): void;
   onOutcome(outcome: Outcome, entry: LedgerEntry): void;
   verdictOf(partition: Partition, index: number, entry: LedgerEntry): Verdict;
+  readonly journal: DeliveryJournal | undefined;
 }
 
 export class Outcomes {
@@ -31,6 +33,7 @@ export class Outcomes {
     if (outcome !== "deliveredSocket" && !entry.isSuppressed(index))
       partition.sessions.mayAckLate(index, entry.offset);
     this.#deps.onOutcome(outcome, entry);
+    this.#deps.journal?.outcome(partition, index, entry, outcome);
     if (entry.state === "closed") partition.closedOne(entry);
     this.#deps.onChanged(partition, entry);
   }
@@ -43,8 +46,11 @@ export class Outcomes {
     { untilMs, reason }: { readonly untilMs: number; readonly reason: DeferReason },
   ): void {
     const latestMs = entry.envelope.notification.expiresAtMs; // then it gets that outcome
-    if (entry.defer(index, Math.min(untilMs, latestMs), reason))
-      this.#deps.onChanged(partition, entry);
+    const atMs = Math.min(untilMs, latestMs);
+    if (!entry.defer(index, atMs, reason)) return;
+    const detail = { until: new Date(atMs).toISOString() };
+    this.#deps.journal?.note(partition, index, entry, { kind: "deferred", code: reason, detail });
+    this.#deps.onChanged(partition, entry);
   }
 
   /**

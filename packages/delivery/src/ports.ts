@@ -205,6 +205,27 @@ export interface TimerStore {
   write(home: string, changes: readonly TimerChange[]): Promise<WriteOutcome>;
 }
 
+/**
+ * One thing that happened to a recipient's notification, as one array. Under one epoch of a partition
+ * `seq` only grows; `detail` is JSON, in the text form.
+ */
+export type JournalEvent = readonly [
+  partition: number,
+  epoch: number, // of the ownership under which it happened
+  notificationId: string,
+  index: number,
+  atMs: number, // by the owner's wall clock
+  seq: number,
+  kind: string,
+  code: string | null,
+  detail: string | null,
+];
+
+/** Append-only. Throws Fault when the store is down; an event that is there already changes nothing. */
+export interface JournalStore {
+  append(home: string, node: string, events: readonly JournalEvent[]): Promise<void>;
+}
+
 /** Sends to gateways; never waits. False: the message did not leave, the link repairs itself. */
 export interface GatewayPort {
   deliver(gatewayId: string, message: Deliver): boolean;

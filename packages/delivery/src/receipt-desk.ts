@@ -5,6 +5,7 @@
 //        write that has them is enough, however often their rows change meanwhile.
 // What cannot be kept by anybody (no such row, or not meant for the recipient) needs no repeating, and
 // counts as kept.
+import type { DeliveryJournal } from "./delivery-journal.ts";
 import type { Intake } from "./intake.ts";
 import type { LedgerEntry, Receipt } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
@@ -16,6 +17,7 @@ export interface ReceiptDeskDeps {
   readonly intake: Intake;
   /** Reports per partition that wait for a write; beyond, the oldest is told again by its gateway. */
   readonly unwrittenReportsMax: number;
+  readonly journal: DeliveryJournal | undefined;
   onChanged(partition: Partition, entry: LedgerEntry): void;
   /** A receipt was recorded for the first time. */
   onReceipt(receipt: Receipt): void;
@@ -128,6 +130,7 @@ export class ReceiptDesk {
   #receive(partition: Partition, entry: LedgerEntry, { index, receipt }: ReceiptOf): void {
     if (!entry.receive(index, receipt)) return;
     this.#deps.onReceipt(receipt);
+    this.#deps.journal?.receipt(partition, index, entry, receipt);
     this.#deps.onChanged(partition, entry);
   }
 

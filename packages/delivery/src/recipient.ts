@@ -5,6 +5,7 @@
 //   RE2  A recipient that cannot be reached costs no object: its outcome is recorded straight away.
 import type { Behaviour, ProcessContext } from "@carillon/process";
 import type { Clock } from "@carillon/kernel";
+import type { DeliveryJournal } from "./delivery-journal.ts";
 import type { GatewayOutbox } from "./gateway-outbox.ts";
 import type { LedgerEntry } from "./ledger-entry.ts";
 import type { Outcomes } from "./outcomes.ts";
@@ -28,6 +29,7 @@ export interface RecipientDeps {
   readonly outbox: GatewayOutbox;
   readonly limits: RecipientLimits;
   readonly outcomes: Outcomes;
+  readonly journal: DeliveryJournal | undefined;
 }
 
 type Context = ProcessContext<RecipientState, RecipientEvent>;
@@ -36,7 +38,7 @@ export function createRecipientBehaviour(
   partition: Partition,
   deps: RecipientDeps,
 ): Behaviour<RecipientState, RecipientEvent> {
-  const { clock, limits, outbox, outcomes } = deps;
+  const { clock, limits, outbox, outcomes, journal } = deps;
 
   const graceEndsAtMs = (index: number): number => {
     const closedAtMs = partition.sessions.closedAtMs(index);
@@ -64,6 +66,7 @@ export function createRecipientBehaviour(
     for (const session of partition.sessions.of(index)) {
       if (session.sentOffset >= entry.offset && !isResend) continue; // SE2
       session.sentOffset = Math.max(session.sentOffset, entry.offset);
+      journal?.sent(partition, entry, { index, session, isResend });
       outbox.queue({
         gatewayId: session.gatewayId,
         payload,
@@ -116,6 +119,7 @@ export function createRecipientBehaviour(
     onCast(context, event) {
       if (event.kind === "entry") {
         if (!event.entry.isPending(context.slot)) return; // it has an outcome already (D2)
+        journal?.handed(partition, context.slot, event.entry);
         if (context.state === undefined && isUnreachable(context.slot)) {
           const isExpired = event.entry.envelope.notification.expiresAtMs <= clock.wallClockMs();
           if (
@@ -138,8 +142,10 @@ export function createRecipientBehaviour(
       run(context, { kind: "due" });
     },
     onDeadLetter(index, event) {
-      if (event.kind === "entry") outcomes.record(partition, index, event.entry, "failed");
-      else partition.spilled.add(index); // what is open is looked at again by the sweep
+      if (event.kind === "entry") {
+        journal?.deadLettered(partition, index, event.entry);
+        outcomes.record(partition, index, event.entry, "failed");
+      } else partition.spilled.add(index); // what is open is looked at again by the sweep
     },
     onQuarantine(index) {
       partition.spilled.add(index); // what is open stays open, and is given back on release

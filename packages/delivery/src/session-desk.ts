@@ -18,6 +18,7 @@ import {
   UNKNOWN_INDEX,
 } from "@carillon/contracts";
 import { type Clock, Fault } from "@carillon/kernel";
+import type { DeliveryJournal } from "./delivery-journal.ts";
 import type { GatewayOutbox } from "./gateway-outbox.ts";
 import type { Intake } from "./intake.ts";
 import { passedLate } from "./late-receipts.ts";
@@ -41,6 +42,7 @@ export interface SessionDeskDeps {
   readonly outcomes: Pick<Outcomes, "mayHand">;
   /** Writes what is dirty now. Rejects with a bug only. */
   flush(): Promise<unknown>;
+  readonly journal: DeliveryJournal | undefined;
 }
 
 /** In each round something has been written; then the gateway asks again. */
@@ -219,6 +221,7 @@ export class SessionDesk {
     const locale = partition.directory.localeOf(index);
     for (const entry of entries) {
       entry.markSent(index);
+      this.#deps.journal?.sent(partition, entry, { index, session, isResend: false });
       this.#deps.outbox.queue({
         gatewayId: session.gatewayId,
         payload: entry.envelope.payloadFor(locale),

@@ -14,6 +14,7 @@ import { DeliveryNode } from "./delivery-node.ts";
 import type { DeliveryNodeDeps, RecipientProcesses } from "./delivery-node-api.ts";
 import type { TimerHandler } from "./durable-timers.ts";
 import type { PolicyStore } from "./tenant-rules-book.ts";
+import type { JournalEvent } from "./ports.ts";
 import { FakeLedgerStore } from "./fake-ledger-store.ts";
 import { FakeTimerStore } from "./fake-timer-store.ts";
 
@@ -38,6 +39,7 @@ export function start(options: StartOptions = {}) {
   const sent: Deliver[] = [];
   const events: string[] = [];
   const crashedKeys: string[] = [];
+  const journal: JournalEvent[] = [];
   const random = createSeededRandom(1);
   const runtime = createRuntime({
     clock,
@@ -54,6 +56,7 @@ export function start(options: StartOptions = {}) {
       store,
       timers,
       ...(options.policies && { policies: options.policies }),
+      journal: { append: async (_, __, added) => void journal.push(...added) },
       ...(options.timerHandlers && { timerHandlers: options.timerHandlers }),
       ...(options.verdictOf && { verdictOf: options.verdictOf }),
       gateways: { deliver: (_, message) => sent.push(message) > 0 },
@@ -107,7 +110,7 @@ export function start(options: StartOptions = {}) {
     node.report(0, { ...report, acks: [[sid, index, offset]], closed: [] });
     await clock.advance(0);
   };
-  return { clock, store, timers, node, events, crashedKeys, taken, poke, open, ack, sent };
+  return { clock, store, timers, node, events, journal, crashedKeys, taken, poke, open, ack, sent };
 }
 
 export const idOf = (n: number) => `00000000-0000-7000-8000-00000000000${n}`;

@@ -8,6 +8,7 @@ import {
   type UpsertRequest,
   type UpsertResult,
 } from "./directory-upsert.ts";
+import { DIRECTORY_COLUMNS, type DirectoryRow } from "./ledger.ts";
 import type { Pool } from "./pool.ts";
 
 export interface StoredRecipient extends RecipientChange {
@@ -66,6 +67,21 @@ export class SqlDirectory {
         select recipient_id as "recipientId", locale, time_zone as "timeZone", attributes,
           floor(extract(epoch from updated_at) * 1000)::bigint as "updatedAtMs"
         from recipient where tenant_id = ${tenantId} and recipient_id = ${recipientId}`;
+      return row;
+    });
+  }
+
+  /** As an owner has it in its index; undefined when its home is not here. */
+  rowOf(
+    home: string,
+    tenantId: string,
+    recipientId: string,
+  ): Promise<(DirectoryRow & { readonly partition: number }) | undefined> {
+    return this.#pool.run("directory.rowOf", async (sql) => {
+      const [row] = await sql<(DirectoryRow & { partition: number })[]>`
+        select r.partition, ${sql.unsafe(DIRECTORY_COLUMNS)} from recipient r
+        where r.tenant_id = ${tenantId} and r.recipient_id = ${recipientId}
+          and r.home || '' = ${home}`;
       return row;
     });
   }

@@ -4,6 +4,7 @@ import {
   acceptItem,
   directTo,
   HOME,
+  newId,
   register,
   startTestPostgres,
   TENANT,
@@ -55,6 +56,8 @@ test("HM1 — after the fence every write is refused in its own statement, and r
     quarantine: () => store.quarantine.remove(HOME, 1, 1),
     timer: () =>
       store.timers.write(HOME, [{ partition: 1, epoch: 1, kind: "k", key: "1", change: "cancel" }]),
+    journal: () =>
+      store.journal.append(HOME, "w1", [[1, 1, newId(), 0, 0, 1, "handed", null, null]]),
     truncate: () => sql`truncate ledger`,
   };
   const codes: Record<string, string> = {};

@@ -224,7 +224,8 @@ export class SqlLedger {
   }
 }
 
-const DIRECTORY_COLUMNS = `r.idx as index, r.tenant_id as "tenantId",
+/** Of `recipient r`. */
+export const DIRECTORY_COLUMNS = `r.idx as index, r.tenant_id as "tenantId",
   r.recipient_id as "recipientId", r.locale, r.time_zone as "timeZone", r.preferences, r.attributes,
   r.groups, r.version`;
 

@@ -17,6 +17,15 @@ import {
   notificationOf,
 } from "./notification-rows.ts";
 import type { Pool } from "./pool.ts";
+import {
+  readRecipients,
+  readRowsOf,
+  type RecipientsPage,
+  type RecipientsQuery,
+  setsWith,
+  targetedCountOf,
+} from "./recipients-of.ts";
+import type { LedgerRowState, LedgerSets } from "./ledger-rows.ts";
 
 export interface NotificationDetails {
   readonly notification: Notification;
@@ -78,6 +87,23 @@ export class SqlNotifications {
     return this.#pool.run("notifications.countsOf", (sql) => readProgress(sql, scope, ids));
   }
 
+  /** All rows of the notification in the recipient's partition, ascending: perhaps several. */
+  rowsOf(place: InboxPlace & { readonly notificationId: string }): Promise<RecipientRow[]> {
+    return this.#pool.run("notifications.rowsOf", async (sql) =>
+      (await readRowsOf(sql, place)).map((row) => ({
+        offset: row.offset,
+        state: row.state,
+        targetedCount: targetedCountOf(row),
+        sets: setsWith(row, place.index),
+      })),
+    );
+  }
+
+  /** A page of the recipients whose home this is and who are in a state. */
+  recipientsIn(query: RecipientsQuery): Promise<RecipientsPage> {
+    return this.#pool.run("notifications.recipientsIn", (sql) => readRecipients(sql, query));
+  }
+
   /** Newest first. `limit` ≥ 1. Rows still `planned` are left out. */
   inboxOf(
     place: InboxPlace,
@@ -85,6 +111,15 @@ export class SqlNotifications {
   ): Promise<InboxPage> {
     return this.#pool.run("notifications.inboxOf", (sql) => readInbox(sql, place, options));
   }
+}
+
+/** One row of a notification, as it concerns one recipient. */
+export interface RecipientRow {
+  readonly offset: number;
+  readonly state: LedgerRowState;
+  readonly targetedCount: number; // of the whole row
+  /** Those that hold the recipient; empty: not targeted, or not known yet (`planned`). */
+  readonly sets: readonly (keyof LedgerSets)[];
 }
 
 interface DetailsRecord extends NotificationRecord {

@@ -4,6 +4,7 @@ import { SqlDirectory } from "./directory.ts";
 import { SqlGroups } from "./groups.ts";
 import { SqlHome } from "./home.ts";
 import { SqlHomeReport } from "./home-report.ts";
+import { SqlJournal } from "./journal.ts";
 import { SqlLeases } from "./leases.ts";
 import { SqlLedger } from "./ledger.ts";
 import { migrate } from "./migrate.ts";
@@ -32,6 +33,7 @@ export interface Store {
   readonly quarantine: SqlQuarantine;
   readonly timers: SqlTimers;
   readonly timersBuried: SqlBuriedTimers;
+  readonly journal: SqlJournal;
   readonly home: SqlHome;
   readonly homeReport: SqlHomeReport;
   /** Operations now: for gauges. */
@@ -66,6 +68,7 @@ export function createStore(options: StoreOptions): Store {
     quarantine,
     timers: new SqlTimers(pool, () => ledger.withheldTenants),
     timersBuried: new SqlBuriedTimers(pool, () => ledger.withheldTenants),
+    journal: new SqlJournal(pool),
     home: new SqlHome(pool),
     homeReport: new SqlHomeReport(pool),
     get load() {

@@ -113,6 +113,15 @@ export const CATALOGUE = {
     "carillon_worker_timer_lateness_seconds",
     "From a durable timer's due time, by the database's clock, until it was fired",
   ),
+  journalEvents: counter(
+    "carillon_worker_journal_events_total",
+    "Events of the journal written, and dropped at its limit or refused by the database",
+    ["outcome"],
+  ),
+  journalWaiting: gauge(
+    "carillon_worker_journal_waiting_events_count",
+    "Events of the journal not written yet; 65,536 at most",
+  ),
   messagesMalformed: counter("carillon_messages_malformed_total", "Dropped messages", ["subject"]),
   // processes
   processesResident: gauge("carillon_process_resident_count", "Processes with a state", RUNTIME),
