@@ -36,6 +36,7 @@ import type { HeldPartition } from "./ports.ts";
 import { ReceiptDesk } from "./receipt-desk.ts";
 import { createRecipientBehaviour } from "./recipient.ts";
 import { SessionDesk } from "./session-desk.ts";
+import { ShelfReader } from "./shelf-reader.ts";
 import { ThreadSlices } from "./thread-slices.ts";
 
 export class DeliveryNode {
@@ -50,8 +51,10 @@ export class DeliveryNode {
   readonly #receipts: ReceiptDesk;
   readonly #desk: SessionDesk;
   readonly #flusher: LedgerFlusher;
+  readonly #shelves: ShelfReader;
   readonly #timers: DurableTimers<RecipientProcesses>;
   readonly #serving = new Set<number>();
+  readonly #onBug: (cause: unknown) => void;
   readonly #onChanged: (partition: Partition, entry: LedgerEntry) => void;
   #isFlushDeferred = false;
   #sweepTimer: Timer | undefined;
@@ -66,6 +69,8 @@ export class DeliveryNode {
     const { store, clock, random, observer } = deps;
     const { home, memberId } = options;
     const onFault = observer.onFault.bind(observer);
+    const onCrash = deps.onCrash?.bind(deps) ?? ((cause: unknown) => void Promise.reject(cause));
+    this.#onBug = onCrash;
     const { firstSeqs } = options;
     this.#outbox = new GatewayOutbox(
       {
@@ -101,11 +106,27 @@ export class DeliveryNode {
       limits,
       commitExpansion: (partition, entry) => expansions.commit(partition, entry),
       onFault,
+      onCrash,
     });
     const onChanged = (partition: Partition, entry: LedgerEntry): void => {
       partition.changed(entry);
       this.#flusher.schedule();
+      if (partition.shelf.count > 0) this.#shelves.pump();
     };
+    this.#shelves = new ShelfReader({
+      home,
+      store,
+      clock,
+      random,
+      intake: this.#intake,
+      retry: limits.retry,
+      rowsPerRead: limits.rowsPerRead,
+      dirtyMax: limits.openMax,
+      lookEveryMs: limits.lapseLookEveryMs,
+      partitions: () => this.#partitions.values(),
+      onFault,
+      onCrash,
+    });
     this.#receipts = new ReceiptDesk({
       home,
       store,
@@ -141,6 +162,7 @@ export class DeliveryNode {
         this.#receipts.written(partition);
         partition.trim();
         this.#intake.pump(partition);
+        if (partition.shelf.count > 0) this.#shelves.pump();
       },
     });
     this.#onChanged = onChanged;
@@ -156,7 +178,7 @@ export class DeliveryNode {
       isHeld: ({ partition, epoch }) => this.#held.get(partition) === epoch,
       onFenced: (refused) => this.#fenced(refused),
       onFault,
-      onCrash: deps.onCrash?.bind(deps) ?? ((cause) => void Promise.reject(cause)),
+      onCrash,
       observer,
     });
   }
@@ -210,6 +232,7 @@ export class DeliveryNode {
         this.#deps.onServing(partition.partition, true);
       },
       onFault: (cause) => this.#deps.observer.onFault(cause),
+      onCrash: this.#onBug,
     });
   }
 
@@ -363,6 +386,7 @@ export class DeliveryNode {
       dirtyEntryCount: sum((partition) => partition.dirtyCount),
       incomingCount: sum((partition) => partition.incoming.length),
       heldRowsCount: this.#pacer.rowsCount,
+      shelvedRecipientCount: sum((partition) => partition.shelf.count),
       recipientCount: sum((partition) => partition.directory.recipientCount),
       deliverMessagesTotal: this.#outbox.sentCount,
       deliverFailedTotal: this.#outbox.failedCount,
@@ -434,6 +458,7 @@ export class DeliveryNode {
       partition.sessions.forgetClosed(nowMs - this.#limits.graceMs);
       resumeSpilled(partition);
     }
+    this.#shelves.sweep();
     try {
       const heads = await this.#deps.store.readHeads(this.#options.home, numbers);
       for (const head of heads) {

@@ -26,6 +26,8 @@ export type RecipientEvent =
   | { readonly kind: "acked"; readonly offset: number }
   /** The mailbox had been full: these are all that are open for the recipient. */
   | { readonly kind: "resume"; readonly entries: readonly LedgerEntry[] }
+  /** These have expired before they were handed (SH4): an end without a turn in the order. */
+  | { readonly kind: "lapsed"; readonly entries: readonly LedgerEntry[] }
   | { readonly kind: "due" };
 
 export interface RecipientSituation {

@@ -119,6 +119,8 @@ export function createRecipientBehaviour(
         .map((entry) => ({ entry, sendCount: sessions.length === 0 ? 0 : 1, dueAtMs }));
     },
     onCast(context, event) {
+      if (event.kind === "lapsed")
+        return event.entries.forEach((entry) => record(context.slot, entry, "expired"));
       if (event.kind === "entry") {
         if (!event.entry.isPending(context.slot)) return; // it has an outcome already (D2)
         if (context.state === undefined && isUnreachable(context.slot)) {

@@ -34,6 +34,7 @@ export function start(options: StartOptions = {}) {
   const sent: Deliver[] = [];
   const events: string[] = [];
   const crashedKeys: string[] = [];
+  const crashes: unknown[] = [];
   const random = createSeededRandom(1);
   const runtime = createRuntime({
     clock,
@@ -67,6 +68,7 @@ export function start(options: StartOptions = {}) {
       onServing: (partition, isServing) =>
         void events.push(`${isServing ? "serves" : "left"} ${partition}`),
       onFenced: (partitions) => void events.push(`fenced ${partitions.join()}`),
+      onCrash: (cause) => void crashes.push(cause),
     },
   );
   node.start();
@@ -101,7 +103,7 @@ export function start(options: StartOptions = {}) {
     node.report(0, { ...report, acks: [[sid, index, offset]], closed: [] });
     await clock.advance(0);
   };
-  return { clock, store, timers, node, events, crashedKeys, taken, poke, open, ack, sent };
+  return { clock, store, timers, node, events, crashes, crashedKeys, taken, poke, open, ack, sent };
 }
 
 export const idOf = (n: number) => `00000000-0000-7000-8000-00000000000${n}`;
