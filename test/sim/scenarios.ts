@@ -24,10 +24,13 @@ const HOUR_MS = 3_600_000;
 const CALM_MS = 30_000;
 /** A queue is full for some milliseconds only. */
 const CROWDED_LOOK_EVERY_MS = 20;
-/** Fewer than a flood has, and more than are open of everybody else: a flood would take it all. */
-const LITTLE_ROOM = { openMax: 128, ownRowsMax: 16 };
+/**
+ * Fewer than a flood has, which would take it all; more than everybody's rows that are open since one is
+ * away, or in quarantine: 300 in the 30 s of posts.
+ */
+const LITTLE_ROOM = { openMax: 512, ownRowsMax: 16 };
 /** Whoever is away, or slow, has rows on the shelf (SH1); chaos with it is the scenario `shelved`. */
-const HARDLY_ANY_ROOM = { openMax: 64, ownRowsMax: 2 };
+const SMALL_SHARE = { ownRowsMax: 2 };
 
 const SCENARIOS: Readonly<Record<ScenarioName, (world: World, dice: Dice) => Promise<SeedResult>>> =
   {
@@ -41,7 +44,7 @@ const SCENARIOS: Readonly<Record<ScenarioName, (world: World, dice: Dice) => Pro
     crowded: runCrowded,
     isolated: runIsolated,
     neighbours: runNeighbours,
-    shelved: (world) => runSeed(world.seed, { deliveryLimits: HARDLY_ANY_ROOM }),
+    shelved: (world) => runSeed(world.seed, { deliveryLimits: SMALL_SHARE }),
   };
 
 export async function runScenario(name: ScenarioName, seed: number): Promise<SeedResult> {
