@@ -57,7 +57,7 @@ export const DELIVERY_DEFAULTS: DeliveryLimits = {
   openMax: 4_096,
   /** Of one recipient alone: 64 such fill a partition, and a mailbox has room for four times as many. */
   ownRowsMax: 64,
-  lapseLookEveryMs: 10_000, // a look through 100,000 rows takes the database 0.2 s (ADR 0028)
+  lapseLookEveryMs: 10_000, // a look through 100,000 rows takes the database 0.14 s (packages/store/bench/RESULTS.md)
   incomingMax: 1_024,
   rowsPerRead: 512,
   directoryRowsPerRead: 5_000,

@@ -4,8 +4,8 @@
 //   IN2  Nobody is sent anything before `targeted` is committed under the fence (DESIGN §5 step 4).
 //   IN3  An audience is evaluated on a directory at least as new as the row (ADR 0005).
 //   IN4  At most `openMax` open entries and `incomingMax` waiting rows per partition are in memory;
-//        the rest stays in the ledger until there is room. Nobody's own rows take more than his share of
-//        it (SH1).
+//        the rest stays in the ledger until there is room. Nobody's own rows take more than a
+//        share of it: SH1.
 //   IN5  A bug is no outage: it is told as a crash, and what met it is not tried again (as LF4).
 import { LIMITS, type Poke, type PokeEntry, type PokeItem } from "@carillon/contracts";
 import {
@@ -89,12 +89,7 @@ export class Intake {
     partition.isLoading = false;
     for (const entry of unclosed) partition.incoming.push(entry);
     lane.isPumping = true;
-    void this.#guard(partition, () => this.#pumpAll(partition)).then((isDone) => {
-      lane.isPumping = false;
-      if (!isDone) return;
-      onBegun();
-      this.pump(partition);
-    });
+    void this.#begin(partition, onBegun);
   }
 
   /** From the sweep: what the database has, compared with what is here. */
@@ -131,9 +126,19 @@ export class Intake {
     const lane = this.#laneOf(partition);
     if (lane.isPumping || partition.incoming.length === 0) return;
     lane.isPumping = true;
-    void this.#guard(partition, () => this.#pumpAll(partition)).then((isDone) => {
-      lane.isPumping = !isDone;
-    });
+    void this.#pumpGuarded(partition);
+  }
+
+  async #begin(partition: Partition, onBegun: () => void): Promise<void> {
+    if (!(await this.#pumpGuarded(partition))) return;
+    onBegun();
+    this.pump(partition);
+  }
+
+  async #pumpGuarded(partition: Partition): Promise<boolean> {
+    const isDone = await this.#guard(partition, () => this.#pumpAll(partition));
+    this.#laneOf(partition).isPumping = false;
+    return isDone;
   }
 
   async #pumpAll(partition: Partition): Promise<void> {
@@ -219,10 +224,13 @@ export class Intake {
     const lane = this.#laneOf(partition);
     if (lane.isReading || partition.isLost) return;
     lane.isReading = true;
-    void this.#guard(partition, () => this.#readRows(partition)).then((isDone) => {
-      lane.isReading = !isDone;
-      if (isDone) this.#takeEarly(partition);
-    });
+    void this.#readGuarded(partition);
+  }
+
+  async #readGuarded(partition: Partition): Promise<void> {
+    const isDone = await this.#guard(partition, () => this.#readRows(partition));
+    this.#laneOf(partition).isReading = false;
+    if (isDone) this.#takeEarly(partition);
   }
 
   async #readRows(partition: Partition): Promise<void> {

@@ -119,8 +119,6 @@ export function createRecipientBehaviour(
         .map((entry) => ({ entry, sendCount: sessions.length === 0 ? 0 : 1, dueAtMs }));
     },
     onCast(context, event) {
-      if (event.kind === "lapsed")
-        return event.entries.forEach((entry) => record(context.slot, entry, "expired"));
       if (event.kind === "entry") {
         if (!event.entry.isPending(context.slot)) return; // it has an outcome already (D2)
         if (context.state === undefined && isUnreachable(context.slot)) {
@@ -128,6 +126,9 @@ export function createRecipientBehaviour(
           record(context.slot, event.entry, isExpired ? "expired" : "noDevice"); // RE2
           return;
         }
+      } else if (event.kind === "lapsed") {
+        for (const entry of event.entries) record(context.slot, entry, "expired");
+        return;
       } else if (context.state === undefined && event.kind !== "resume") return;
       run(context, event);
     },

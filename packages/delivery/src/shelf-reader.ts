@@ -80,7 +80,7 @@ export class ShelfReader {
   }
 
   async #readAll(): Promise<void> {
-    const { clock, random, retry, onFault } = this.#deps;
+    const { clock, random, retry } = this.#deps;
     for (let attempt = 1; ;) {
       const hungry = this.#hungry();
       const looks = hungry.length > 0 ? [] : this.#looks();
@@ -90,7 +90,7 @@ export class ShelfReader {
         attempt = 1;
       } catch (cause) {
         if (!(cause instanceof Fault)) throw cause;
-        onFault(cause);
+        this.#deps.onFault(cause);
         await clock.sleep(backoffDelayMs(retry, attempt++, random));
       }
     }
