@@ -2,6 +2,7 @@
 // Regions with their databases, nodes and people, and what can be done to them.
 import type { Role } from "@carillon/contracts";
 import { LIMITS } from "@carillon/contracts";
+import type { DeliveryLimits } from "@carillon/delivery";
 import { GATEWAY_LIMITS, type GatewayLimits } from "@carillon/gateway";
 import { INGEST_LIMITS, type IngestLimits } from "@carillon/ingest";
 import { Database } from "./database.ts";
@@ -25,6 +26,8 @@ export interface Layout {
   readonly ingestLimits?: IngestLimits;
   /** Of the gateways; likewise. */
   readonly gatewayLimits?: GatewayLimits;
+  /** Of the workers, beside what all of them have (node.ts); likewise. */
+  readonly deliveryLimits?: Partial<DeliveryLimits>;
   /** Default: some seeds have them (neighbours.ts). */
   readonly neighbours?: "always";
 }
@@ -111,6 +114,7 @@ export class Cluster {
         regions: this.layout.regions,
         ingestLimits: this.layout.ingestLimits ?? INGEST_LIMITS,
         gatewayLimits: this.layout.gatewayLimits ?? GATEWAY_LIMITS,
+        deliveryLimits: this.layout.deliveryLimits ?? {},
       },
       {
         world,

@@ -165,7 +165,22 @@ const STEPS = {
   },
   async readUnclosedRows(dice, { real, database }) {
     const some = someOf(dice, PARTITIONS);
-    return [await real.ledger.readUnclosedRows(HOME, some), database.unclosedRows(some)];
+    const ownRowsMax = dice.pick([undefined, 1, 2]);
+    return [
+      await real.ledger.readUnclosedRows(HOME, some, ownRowsMax),
+      database.unclosedRows(some, ownRowsMax),
+    ];
+  },
+  async readOwnRows(dice, { real, database }) {
+    const wanted = someOf(dice, PARTITIONS).flatMap((partition) =>
+      someOf(dice, [0, 1, 2, 3]).map((index) => ({ partition, index, fromOffset: dice.below(4) })),
+    );
+    const expiredByMs = dice.pick([null, database.nowMs(), database.nowMs() + 1e12]);
+    const options = { limitCount: 1 + dice.below(3), expiredByMs };
+    return [
+      await real.ledger.readOwnRows(HOME, wanted, options),
+      database.ownRows(wanted, options),
+    ];
   },
   async readTails(dice, { real, database }) {
     const limitCount = 1 + dice.below(4);

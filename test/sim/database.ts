@@ -91,6 +91,8 @@ export class Database {
   readonly homes = new Map<string, string>(); // "tenant/id" → region
   observer: DatabaseObserver = NO_OBSERVER;
   lastOutboxId = 0;
+  /** How often somebody's rows were brought back to an owner's memory. */
+  ownReadsCount = 0;
   readonly #ledgerEpoch: string;
 
   constructor(home: string, nowMs: () => number, ledgerEpoch: string) {
@@ -194,10 +196,37 @@ export class Database {
     return this.partition(partition).ledger.slice(Math.max(0, afterOffset)).slice(0, limitCount);
   }
 
-  unclosedRows(partitions: readonly number[]): LedgerRow[] {
-    return ascending(partitions).flatMap((partition) =>
-      this.partition(partition).ledger.filter(({ state }) => state !== "closed"),
-    );
+  unclosedRows(partitions: readonly number[], ownRowsMax = Infinity): LedgerRow[] {
+    return ascending(partitions).flatMap((partition) => {
+      const counts = new Map<number, number>();
+      return this.partition(partition).ledger.filter(({ state, members }) => {
+        if (state === "closed") return false;
+        const [index] = members ?? [];
+        if (members?.length !== 1 || index === undefined) return true;
+        counts.set(index, (counts.get(index) ?? 0) + 1);
+        return (counts.get(index) ?? 0) <= ownRowsMax;
+      });
+    });
+  }
+
+  ownRows(
+    wanted: readonly { partition: number; index: number; fromOffset: number }[],
+    options: { readonly limitCount: number; readonly expiredByMs: number | null },
+  ): LedgerRow[] {
+    const { limitCount, expiredByMs } = options;
+    this.ownReadsCount++;
+    const isWanted = ({ notificationId }: LedgerRow): boolean =>
+      expiredByMs === null ||
+      (this.notifications.get(notificationId)?.notification.expiresAtMs ?? Infinity) <= expiredByMs;
+    return [...wanted]
+      .toSorted((a, b) => a.partition - b.partition || a.index - b.index)
+      .flatMap(({ partition, index, fromOffset }) =>
+        this.partition(partition)
+          .ledger.filter(({ offset, state }) => offset >= fromOffset && state !== "closed")
+          .filter(({ members }) => members?.length === 1 && members[0] === index)
+          .filter(isWanted)
+          .slice(0, limitCount),
+      );
   }
 
   tails(partitions: readonly number[], limitCount: number): LedgerRow[] {

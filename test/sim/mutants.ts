@@ -45,6 +45,8 @@ const inSql = (
 const INTAKE = "packages/delivery/src/intake.ts";
 const NODE = "packages/delivery/src/delivery-node.ts";
 const DESK = "packages/delivery/src/session-desk.ts";
+const SHELF = "packages/delivery/src/shelf.ts";
+const SHELF_READER = "packages/delivery/src/shelf-reader.ts";
 const RECIPIENT = "packages/delivery/src/recipient.ts";
 const OUTCOMES = "packages/delivery/src/outcomes.ts";
 const LINKS = "apps/gateway/src/partition-links.ts";
@@ -328,11 +330,46 @@ export const MUTANTS: readonly Mutant[] = [
     scenario: "neighbours",
   }),
   simulated("open-room", "one recipient's open rows take the room of its partition", {
-    file: "packages/delivery/src/delivery-limits.ts",
-    from: "openMax: 4_096,",
-    to: "openMax: 128,",
+    file: SHELF,
+    from: 'if (index === undefined || entry.state !== "open") return false;',
+    to: 'if (index === undefined || entry.state === "open") return false;',
     seed: 1,
     scenario: "neighbours",
+  }),
+  simulated("shelf-passed", "what others got, too, is handed before what is on the shelf", {
+    file: "packages/delivery/src/pacer.ts",
+    from: "partition.shelf.withhold(slots, entry.offset); // SH2",
+    to: "",
+    seed: 1,
+    scenario: "shelved",
+  }),
+  simulated("shelf-backwards", "the newest rows of a page come back first", {
+    file: SHELF_READER,
+    from: "for (const entry of place.openEntriesOf(index)) {",
+    to: "for (const entry of place.openEntriesOf(index).toReversed()) {",
+    seed: 1,
+    scenario: "shelved",
+  }),
+  simulated("shelf-forgotten", "what is put on the shelf while a page is read is forgotten", {
+    file: SHELF,
+    from: "if (shelved.firstOffset > shelved.lastOffset) {",
+    to: "if (nextOffset > 0) {",
+    seed: 9,
+    scenario: "shelved",
+  }),
+  simulated("shelf-unfound", "a new owner does not know that there are more than it has read", {
+    file: "packages/delivery/src/load-partitions.ts",
+    from: "if (!shelf.has(index))",
+    to: "if (knownOffset < 0)",
+    seed: 1,
+    scenario: "shelved",
+  }),
+  simulated("shelf-recovered", "a session's place is put above what is on the shelf", {
+    file: DESK,
+    from: "const readyOffset = partition.readyUpTo(index);",
+    to: "const readyOffset = handedOffset;",
+    seed: 1,
+    scenario: "shelved",
   }),
   inSql("sql-fence", "the flush writes whatever the epoch is", {
     file: "packages/store/src/ledger-flush.ts",

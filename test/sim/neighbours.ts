@@ -25,6 +25,8 @@ const SEEDS_WITHOUT: Neighbours = { all: [], end: () => undefined };
  * the app begins anew), and than a partition may have open (4,096, where it does hold others up).
  */
 const FLOOD_COUNTS = [300, 500, 700] as const;
+/** Where everybody's room is less (scenarios.ts, LITTLE_ROOM): it is not for a flood's rows. */
+const LARGE_FLOOD_COUNTS = [700, 900, 1_200] as const;
 const FLOOD_EVERY_MS = 10;
 /** What was sent is acked by then, or the app is open again. */
 const FLOOD_AFTER_MS = 8_000;
@@ -90,7 +92,8 @@ function plantFlood(cluster: Cluster, dice: Dice, fromMs: number): Neighbour {
   const region = dice.pick([home, dice.pick(cluster.layout.regions)]);
   const app = dice.pick(["open", "closed", "in a tunnel"] as const);
   const perGo = dice.pick([1, 5, 50]);
-  let leftCount = dice.pick(FLOOD_COUNTS);
+  const isLarge = cluster.layout.neighbours === "always";
+  let leftCount = dice.pick(isLarge ? LARGE_FLOOD_COUNTS : FLOOD_COUNTS);
   const lengthMs = (leftCount / perGo) * FLOOD_EVERY_MS;
   world.at(fromMs, () => {
     world.trace("FAULT", `${leftCount} posts to ${device.name}, whose app is ${app}`);

@@ -4,6 +4,7 @@
 import type { Bus } from "@carillon/bus";
 import { createMembership, type Membership } from "@carillon/cluster";
 import { LIMITS, type NotificationRequest, type Role } from "@carillon/contracts";
+import type { DeliveryLimits } from "@carillon/delivery";
 import { Edge, type GatewayLimits } from "@carillon/gateway";
 import {
   type Acceptor,
@@ -36,6 +37,7 @@ export interface NodeOptions {
   readonly roles: readonly Role[];
   readonly ingestLimits: IngestLimits;
   readonly gatewayLimits: GatewayLimits;
+  readonly deliveryLimits: Partial<DeliveryLimits>;
 }
 
 /** What waits somewhere, and the most that may (D6). */
@@ -117,7 +119,7 @@ export class SimNode {
       roles.includes("gateway") && roles.length === 1 ? undefined : deps.storeFor(machine);
     if (roles.includes("worker") && store !== undefined)
       this.worker = createWorker(
-        { home: region, memberId: name, limits: HAND_OUT },
+        { home: region, memberId: name, limits: { ...HAND_OUT, ...options.deliveryLimits } },
         {
           bus,
           store: { ledger: store.ledger, leases: store.leases, timers: store.timers },

@@ -12,7 +12,7 @@ import { Cluster, type Layout } from "./cluster.ts";
 import { checkOrderPerSender, checkShownWithin } from "./oracle-arrival.ts";
 import { plantNeighbours } from "./neighbours.ts";
 import { checkNeighbours } from "./oracle-neighbours.ts";
-import { rest, resultOf, type SeedResult, sendUntil, watch } from "./run-seed.ts";
+import { rest, resultOf, runSeed, type SeedResult, sendUntil, watch } from "./run-seed.ts";
 import type { ScenarioName } from "./scenario-names.ts";
 import { NO_STORE_FAULTS, type StoreFaults } from "./store.ts";
 import { Weather } from "./weather.ts";
@@ -24,6 +24,13 @@ const HOUR_MS = 3_600_000;
 const CALM_MS = 30_000;
 /** A queue is full for some milliseconds only. */
 const CROWDED_LOOK_EVERY_MS = 20;
+/**
+ * Fewer than a flood has, which would take it all; more than everybody's rows that are open since one is
+ * away, or in quarantine: 300 in the 30 s of posts.
+ */
+const LITTLE_ROOM = { openMax: 512, ownRowsMax: 16 };
+/** Whoever is away, or slow, has rows on the shelf (SH1); chaos with it is the scenario `shelved`. */
+const SMALL_SHARE = { ownRowsMax: 2 };
 
 const SCENARIOS: Readonly<Record<ScenarioName, (world: World, dice: Dice) => Promise<SeedResult>>> =
   {
@@ -37,6 +44,7 @@ const SCENARIOS: Readonly<Record<ScenarioName, (world: World, dice: Dice) => Pro
     crowded: runCrowded,
     isolated: runIsolated,
     neighbours: runNeighbours,
+    shelved: (world) => runSeed(world.seed, { deliveryLimits: SMALL_SHARE }),
   };
 
 export async function runScenario(name: ScenarioName, seed: number): Promise<SeedResult> {
@@ -346,6 +354,7 @@ async function runNeighbours(world: World, dice: Dice): Promise<SeedResult> {
     ]),
     employeesPerRegion: 6,
     neighbours: "always",
+    deliveryLimits: LITTLE_ROOM,
   };
   const endMs = CALM_MS + 30_000;
   const cluster = new Cluster(world, layout);

@@ -107,8 +107,13 @@ export function createSimStore(
         run("ledger.readHeads", () => database.heads(partitions)),
       readRows: (_: string, partition: number, options: Parameters<Database["rows"]>[1]) =>
         run("ledger.readRows", () => database.rows(partition, options)),
-      readUnclosedRows: (_: string, partitions: readonly number[]) =>
-        run("ledger.readUnclosedRows", () => database.unclosedRows(partitions)),
+      readUnclosedRows: (_: string, partitions: readonly number[], ownRowsMax?: number) =>
+        run("ledger.readUnclosedRows", () => database.unclosedRows(partitions, ownRowsMax)),
+      readOwnRows: (
+        _: string,
+        wanted: Parameters<Database["ownRows"]>[0],
+        options: Parameters<Database["ownRows"]>[1],
+      ) => run("ledger.readOwnRows", () => database.ownRows(wanted, options)),
       readTails: (_: string, partitions: readonly number[], limitCount: number) =>
         run("ledger.readTails", () => database.tails(partitions, limitCount)),
       readTailOf: (_: string, partition: number, options: Parameters<Database["tailOf"]>[1]) =>

@@ -69,6 +69,7 @@ export function publishStats(deps: {
     metrics.openEntries.set(stats.openEntryCount);
     metrics.incomingEntries.set(stats.incomingCount);
     metrics.heldEntries.set(stats.heldRowsCount);
+    metrics.shelvedRecipients.set(stats.shelvedRecipientCount);
     metrics.dirtyEntries.set(stats.dirtyEntryCount);
     metrics.timersFiring.set(stats.timersFiringCount);
     metrics.journalWaiting.set(stats.journalWaitingCount);

@@ -121,7 +121,7 @@ test("AC3 — after each slice the thread is left to others", async () => {
     partition(number) {
       nowMs += 3; // what one takes
       return new Partition(
-        { ...options, partition: number, tailMaxBytes: 1 },
+        { ...options, partition: number, tailMaxBytes: 1, ownRowsMax: 64 },
         () => ({}) as Partition["table"],
       );
     },

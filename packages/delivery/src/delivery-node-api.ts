@@ -71,6 +71,7 @@ export interface DeliveryStats {
   readonly dirtyEntryCount: number;
   readonly incomingCount: number;
   readonly heldRowsCount: number; // open, and not handed to everybody (PC1)
+  readonly shelvedRecipientCount: number; // have open rows that are not in memory (SH1)
   readonly recipientCount: number;
   readonly deliverMessagesTotal: number;
   readonly deliverFailedTotal: number;

@@ -3,7 +3,7 @@
 // store and gateways in memory; the test moves time and reads what was sent and what was stored.
 import { UNKNOWN_INDEX } from "@carillon/contracts";
 import { expect, test } from "vitest";
-import { FakeLedgerStore, notificationOf } from "./fake-ledger-store.ts";
+import { FakeLedgerStore, notificationOf, planted } from "./fake-ledger-store.ts";
 import { GATEWAY, idOf, start } from "./test-delivery.ts";
 
 test("D1, LF1, RE2 — a broadcast: no device for those without a session, the session is sent it", async () => {
@@ -247,7 +247,7 @@ test("W8 — an eleventh session of one recipient is refused", async () => {
 });
 
 test("PA4 — a mailbox that is full: what is refused comes later, in order, nothing is lost", async () => {
-  const { clock, store, taken, poke, open, ack } = start();
+  const { clock, store, taken, poke, open, ack } = start({ limits: { ownRowsMax: 1_000 } });
   const ada = store.addRecipient(0, "ada");
   await clock.advance(0);
   await open({ recipientId: "ada", sid: 7 });
@@ -268,7 +268,7 @@ test("PA4 — a mailbox that is full: what is refused comes later, in order, not
 
 test("IN4 — more open entries than memory may hold: the rest waits in the ledger, then comes", async () => {
   const { clock, store, node, taken, open, ack } = start({
-    limits: { openMax: 8, incomingMax: 8 },
+    limits: { openMax: 8, incomingMax: 8, ownRowsMax: 1_000 },
   });
   const ada = store.addRecipient(0, "ada");
   await clock.advance(0);
@@ -327,7 +327,7 @@ test("LP1 — a load that fails half-way is begun again, and serves once", async
   const stream = store.streamDirectory.bind(store);
   let failuresLeft = 2;
   store.streamDirectory = async (...asked) => {
-    if (failuresLeft-- > 0) throw new Error("planted");
+    if (failuresLeft-- > 0) throw planted();
     await stream(...asked);
   };
   const { clock, events, node } = start({ store });
@@ -341,7 +341,7 @@ test("LP4 — of many partitions the first serve while the others load; one that
   const stream = store.streamDirectory.bind(store);
   const slow = Promise.withResolvers<void>();
   store.streamDirectory = async (home, partitions, onRows) => {
-    if (partitions.includes(3)) throw new Error("planted");
+    if (partitions.includes(3)) throw planted();
     if (partitions.includes(5)) await slow.promise;
     await stream(home, partitions, onRows);
   };
@@ -447,4 +447,36 @@ test("LP3, P16, D7 — who held an earlier owner's thread waits in quarantine; t
   await clock.advance(60_000); // its time is over: what was open is given back (D1)
   expect(store.setOf(0, 1, "noDevice")).toEqual([ada, bob]);
   expect(events.filter((event) => event.startsWith("fault"))).toEqual([]);
+});
+
+test("IN5 — a bug while rows are read, or the directory, is told once, as a crash, and not tried again", async () => {
+  for (const operation of ["readRows", "readDirectory"] as const) {
+    const store = new FakeLedgerStore();
+    const ada = store.addRecipient(0, "ada");
+    const { clock, crashes, events, poke } = start({ store });
+    let callsCount = 0;
+    store[operation] = () => {
+      callsCount++;
+      throw new TypeError("bug");
+    };
+    await clock.advance(10);
+    if (operation === "readDirectory") store.addRecipient(0, "bob");
+    const rows = [1, 2, 3].map((n) =>
+      store.plan(0, notificationOf({ id: idOf(n) }), { members: [ada] }),
+    );
+    poke(...(operation === "readRows" ? rows.slice(2) : rows)); // or a gap is read
+    await clock.advance(10_000);
+    expect(events).toEqual(["serves 0"]);
+    expect([callsCount, crashes.map(String)]).toEqual([1, ["TypeError: bug"]]);
+  }
+});
+
+test("IN5 — a bug while a partition is loaded is told once, as a crash: it never serves", async () => {
+  const store = new FakeLedgerStore();
+  const { clock, crashes, events } = start({ store });
+  store.streamDirectory = () => {
+    throw new TypeError("bug");
+  };
+  await clock.advance(10_000);
+  expect([events, crashes.map(String)]).toEqual([[], ["TypeError: bug"]]);
 });

@@ -41,6 +41,8 @@ import { createRecipientBehaviour } from "./recipient.ts";
 import { SessionDesk } from "./session-desk.ts";
 import type { TenantRules } from "./policy-verdict.ts";
 import { NO_POLICIES, TenantRulesBook } from "./tenant-rules-book.ts";
+import { ShelfReader } from "./shelf-reader.ts";
+import { NodeSweep } from "./node-sweep.ts";
 import { ThreadSlices } from "./thread-slices.ts";
 import { ALLOW } from "./verdict.ts";
 
@@ -56,14 +58,15 @@ export class DeliveryNode {
   readonly #receipts: ReceiptDesk;
   readonly #desk: SessionDesk;
   readonly #flusher: LedgerFlusher;
+  readonly #shelves: ShelfReader;
   readonly #timers: DurableTimers<RecipientProcesses>;
   readonly #rules: TenantRulesBook;
   readonly #journal: DeliveryJournal | undefined;
   readonly #serving = new Set<number>();
   readonly #outcomes: Outcomes;
+  readonly #onBug: (cause: unknown) => void;
   #isFlushDeferred = false;
-  #sweepTimer: Timer | undefined;
-  #isStopped = false;
+  readonly #sweep: NodeSweep;
   #removeSliceListener: () => void = () => undefined;
 
   constructor(options: DeliveryNodeOptions, deps: DeliveryNodeDeps) {
@@ -75,6 +78,7 @@ export class DeliveryNode {
     const { home, memberId } = options;
     const onFault = observer.onFault.bind(observer);
     const onCrash = deps.onCrash?.bind(deps) ?? ((cause: unknown) => void Promise.reject(cause));
+    this.#onBug = onCrash;
     const { firstSeqs } = options;
     const about = { home, node: memberId, clock, random, retry: limits.retry, onFault, onCrash };
     const journal =
@@ -115,10 +119,12 @@ export class DeliveryNode {
       limits,
       commitExpansion: (partition, entry) => expansions.commit(partition, entry),
       onFault,
+      onCrash,
     });
     const onChanged = (partition: Partition, entry: LedgerEntry): void => {
       partition.changed(entry);
       this.#flusher.schedule();
+      if (partition.shelf.count > 0) this.#shelves.pump();
     };
     const outcomes = new Outcomes({
       onChanged,
@@ -127,6 +133,20 @@ export class DeliveryNode {
       journal,
     });
     this.#outcomes = outcomes;
+    this.#shelves = new ShelfReader({
+      home,
+      store,
+      clock,
+      random,
+      intake: this.#intake,
+      retry: limits.retry,
+      rowsPerRead: limits.rowsPerRead,
+      dirtyMax: limits.openMax,
+      lookEveryMs: limits.lapseLookEveryMs,
+      partitions: () => this.#partitions.values(),
+      onFault,
+      onCrash,
+    });
     this.#receipts = new ReceiptDesk({
       home,
       store,
@@ -170,9 +190,22 @@ export class DeliveryNode {
         this.#receipts.written(partition);
         partition.trim();
         this.#intake.pump(partition);
+        if (partition.shelf.count > 0) this.#shelves.pump();
       },
     });
     this.#rules = new TenantRulesBook(deps.policies ?? NO_POLICIES);
+    this.#sweep = new NodeSweep({
+      home,
+      store,
+      clock,
+      limits,
+      intake: this.#intake,
+      rules: this.#rules,
+      shelves: this.#shelves,
+      partitions: () => this.#partitions,
+      onFault,
+      onCrash,
+    });
     const deferred = new DeferredRows({
       home,
       store,
@@ -205,15 +238,7 @@ export class DeliveryNode {
       this.#pacer.onSliceEnd();
       this.#outbox.flush();
     });
-    const sweep = (): void => {
-      if (this.#isStopped) return;
-      const sweeping = this.#sweep().finally(() => {
-        if (!this.#isStopped)
-          this.#sweepTimer = this.#deps.clock.setTimer(this.#limits.sweepEveryMs, sweep);
-      });
-      if (this.#deps.onCrash !== undefined) sweeping.catch(this.#deps.onCrash.bind(this.#deps));
-    };
-    sweep();
+    this.#sweep.start();
   }
 
   /** Who runs the flusher has its crashes, too; before it, its timers are this node's. */
@@ -250,6 +275,7 @@ export class DeliveryNode {
         this.#deps.onServing(partition.partition, true);
       },
       onFault: (cause) => this.#deps.observer.onFault(cause),
+      onCrash: this.#onBug,
     });
   }
 
@@ -410,6 +436,7 @@ export class DeliveryNode {
       dirtyEntryCount: sum((partition) => partition.dirtyCount),
       incomingCount: sum((partition) => partition.incoming.length),
       heldRowsCount: this.#pacer.rowsCount,
+      shelvedRecipientCount: sum((partition) => partition.shelf.count),
       recipientCount: sum((partition) => partition.directory.recipientCount),
       deliverMessagesTotal: this.#outbox.sentCount,
       deliverFailedTotal: this.#outbox.failedCount,
@@ -421,8 +448,7 @@ export class DeliveryNode {
   }
 
   stop(): void {
-    this.#isStopped = true;
-    this.#sweepTimer?.cancel();
+    this.#sweep.stop();
     this.#removeSliceListener();
     this.#timers.stop();
     this.lose([...this.#held.keys()]);
@@ -475,38 +501,6 @@ export class DeliveryNode {
     this.lose(partitions);
     this.#deps.onFenced(partitions);
   }
-
-  /** Finds what lost pokes left behind; gives refused recipients what they were refused. */
-  async #sweep(): Promise<void> {
-    const numbers = [...this.#partitions.keys()];
-    if (numbers.length === 0) return;
-    const nowMs = this.#deps.clock.monotonicMs();
-    for (const partition of this.#partitions.values()) {
-      partition.sessions.forgetClosed(nowMs - this.#limits.graceMs);
-      resumeSpilled(partition);
-    }
-    await this.#rules.refresh().catch((cause: unknown) => this.#deps.observer.onFault(cause));
-    try {
-      const heads = await this.#deps.store.readHeads(this.#options.home, numbers);
-      for (const head of heads) {
-        const partition = this.#loaded(head.partition);
-        if (partition !== undefined) this.#intake.onHead(partition, head);
-      }
-    } catch (cause) {
-      this.#deps.observer.onFault(cause);
-    }
-  }
 }
 
 function ignored(): void {}
-
-/** PA4: the process takes all that is open for it in one message, once its mailbox is empty. */
-function resumeSpilled(partition: Partition): void {
-  if (partition.spilled.isEmpty) return;
-  partition.spilled.forEach((index) => {
-    if (partition.table.inspect(index).waitingCount > 0) return;
-    const entries = partition.openEntriesOf(index);
-    if (partition.table.cast(index, { kind: "resume", entries }, "control") === "accepted")
-      partition.spilled.remove(index);
-  });
-}

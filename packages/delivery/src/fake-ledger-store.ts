@@ -12,6 +12,7 @@ import {
   type LedgerRow,
   type LedgerStore,
   type LedgerUpdate,
+  type OwnRowsWanted,
   type PartitionHead,
   type Release,
   type Released,
@@ -31,6 +32,11 @@ export function notificationOf(options: Partial<Notification> = {}): Notificatio
     exclude: [],
     ...options,
   };
+}
+
+/** What a store throws that is down. */
+export function planted(): Fault {
+  return new Fault("planted", { code: "store_unavailable", isRetryable: true });
 }
 
 /** An open entry of a small audience. */
@@ -66,6 +72,8 @@ export class FakeLedgerStore implements LedgerStore {
   fencedCount = 0;
   /** Where those who are put off wait; undefined: nobody is. */
   timers: MemoryTimers | undefined;
+  /** Rows that each read of open ones gave. */
+  readonly readCounts: number[] = [];
   /** Calls that are still to fail. */
   failuresLeft = 0;
 
@@ -142,9 +150,45 @@ export class FakeLedgerStore implements LedgerStore {
       .slice(0, limitCount);
   }
 
-  async readUnclosedRows(_home: string, partitions: readonly number[]): Promise<LedgerRow[]> {
+  async readUnclosedRows(
+    _home: string,
+    partitions: readonly number[],
+    ownRowsMax = Infinity,
+  ): Promise<LedgerRow[]> {
     this.#mayFail();
-    return partitions.flatMap((n) => this.#rowsOf(n).filter((row) => row.state !== "closed"));
+    const counts = new Map<string, number>();
+    const unclosed = partitions.flatMap((n) =>
+      this.#rowsOf(n).filter((row) => row.state !== "closed"),
+    );
+    const read = unclosed.filter((row) => {
+      if (row.members?.length !== 1) return true;
+      const owner = `${row.partition}/${row.members.join()}`;
+      counts.set(owner, (counts.get(owner) ?? 0) + 1);
+      return (counts.get(owner) ?? 0) <= ownRowsMax;
+    });
+    this.readCounts.push(read.length);
+    return read;
+  }
+
+  async readOwnRows(
+    _home: string,
+    wanted: readonly OwnRowsWanted[],
+    { limitCount, expiredByMs }: { limitCount: number; expiredByMs: number | null },
+  ): Promise<LedgerRow[]> {
+    this.#mayFail();
+    const rows = wanted.flatMap(({ partition, index, fromOffset }) =>
+      this.#rowsOf(partition)
+        .filter(({ offset, state }) => offset >= fromOffset && state !== "closed")
+        .filter(({ members }) => members?.length === 1 && members[0] === index)
+        .filter(
+          ({ notificationId: id }) =>
+            expiredByMs === null ||
+            (this.notifications.get(id)?.notification.expiresAtMs ?? Infinity) <= expiredByMs,
+        )
+        .slice(0, limitCount),
+    );
+    this.readCounts.push(rows.length);
+    return rows;
   }
 
   async readTails(
@@ -261,7 +305,7 @@ export class FakeLedgerStore implements LedgerStore {
   #mayFail(): void {
     if (this.failuresLeft <= 0) return;
     this.failuresLeft--;
-    throw new Fault("planted", { code: "store_unavailable", isRetryable: true });
+    throw planted();
   }
 
   #rowsOf(partition: number): LedgerRow[] {

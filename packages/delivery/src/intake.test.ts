@@ -24,6 +24,7 @@ function start(store: FakeLedgerStore) {
       graceEndsAtMs: 0,
       tailMax: 10,
       tailMaxBytes: 10_000,
+      ownRowsMax: 64,
     },
     () => undefined as unknown as Partition["table"],
   );
@@ -40,6 +41,9 @@ function start(store: FakeLedgerStore) {
       committedOffsets.push(entry.offset);
       entry.expansionCommitted();
       return true;
+    },
+    onCrash(cause) {
+      throw cause;
     },
     onFault(cause) {
       throw cause;

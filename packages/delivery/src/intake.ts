@@ -4,7 +4,9 @@
 //   IN2  Nobody is sent anything before `targeted` is committed under the fence (DESIGN §5 step 4).
 //   IN3  An audience is evaluated on a directory at least as new as the row (ADR 0005).
 //   IN4  At most `openMax` open entries and `incomingMax` waiting rows per partition are in memory;
-//        the rest stays in the ledger until there is room.
+//        the rest stays in the ledger until there is room. Nobody's own rows take more than a
+//        share of it: SH1.
+//   IN5  A bug is no outage: it is told as a crash, and what met it is not tried again (as LF4).
 import { LIMITS, type Poke, type PokeEntry, type PokeItem } from "@carillon/contracts";
 import {
   assert,
@@ -12,6 +14,7 @@ import {
   type BackoffOptions,
   Bitset,
   type Clock,
+  Fault,
   type Random,
 } from "@carillon/kernel";
 import type { Envelope, EnvelopeCache } from "./envelope.ts";
@@ -43,6 +46,8 @@ export interface IntakeDeps {
   /** Commits what planned entries came to, grouped over partitions; false: fenced. */
   commitExpansion(partition: Partition, entry: LedgerEntry): Promise<boolean>;
   onFault(cause: unknown): void;
+  /** A bug; nothing more is done for the partition that met it. */
+  onCrash(cause: unknown): void;
 }
 
 interface Lane {
@@ -50,6 +55,7 @@ interface Lane {
   isReading: boolean;
   isPumping: boolean;
   isWaiting: boolean; // for an early poke's predecessor
+  hasCrashed: boolean; // IN5
 }
 
 export class Intake {
@@ -98,11 +104,7 @@ export class Intake {
     partition.isLoading = false;
     for (const entry of unclosed) partition.incoming.push(entry);
     lane.isPumping = true;
-    void this.#guard(partition, () => this.#pumpAll(partition)).finally(() => {
-      lane.isPumping = false;
-      if (!partition.isLost) onBegun();
-      this.pump(partition);
-    });
+    void this.#begin(partition, onBegun);
   }
 
   /** From the sweep: what the database has, compared with what is here. */
@@ -139,9 +141,19 @@ export class Intake {
     const lane = this.#laneOf(partition);
     if (lane.isPumping || partition.incoming.length === 0) return;
     lane.isPumping = true;
-    void this.#guard(partition, () => this.#pumpAll(partition)).finally(() => {
-      lane.isPumping = false;
-    });
+    void this.#pumpGuarded(partition);
+  }
+
+  async #begin(partition: Partition, onBegun: () => void): Promise<void> {
+    if (!(await this.#pumpGuarded(partition))) return;
+    onBegun();
+    this.pump(partition);
+  }
+
+  async #pumpGuarded(partition: Partition): Promise<boolean> {
+    const isDone = await this.#guard(partition, () => this.#pumpAll(partition));
+    this.#laneOf(partition).isPumping = false;
+    return isDone;
   }
 
   async #pumpAll(partition: Partition): Promise<void> {
@@ -175,9 +187,15 @@ export class Intake {
 
   /** To everybody in it without an outcome, when it is their turn (PC1–PC4). */
   #hand(partition: Partition, waiting: LedgerEntry): void {
+    if (partition.shelf.takes(waiting)) {
+      partition.handedOffset = Math.max(partition.handedOffset, waiting.offset);
+      return;
+    }
     const entry = partition.adopt(waiting); // a row is one object: what is written is all of it
     partition.handedOffset = Math.max(partition.handedOffset, entry.offset);
-    if (entry.state !== "closed") this.#deps.pacer.offer(partition, entry);
+    if (entry.state === "closed") return;
+    partition.shelf.handed(entry);
+    this.#deps.pacer.offer(partition, entry);
   }
 
   #take(partition: Partition, row: PokeEntry, envelope: Envelope): void {
@@ -225,10 +243,13 @@ export class Intake {
     const lane = this.#laneOf(partition);
     if (lane.isReading || partition.isLost) return;
     lane.isReading = true;
-    void this.#guard(partition, () => this.#readRows(partition)).finally(() => {
-      lane.isReading = false;
-      if (!partition.isLost) this.#takeEarly(partition);
-    });
+    void this.#readGuarded(partition);
+  }
+
+  async #readGuarded(partition: Partition): Promise<void> {
+    const isDone = await this.#guard(partition, () => this.#readRows(partition));
+    this.#laneOf(partition).isReading = false;
+    if (isDone) this.#takeEarly(partition);
   }
 
   async #readRows(partition: Partition): Promise<void> {
@@ -284,24 +305,35 @@ export class Intake {
         isReading: false,
         isPumping: false,
         isWaiting: false,
+        hasCrashed: false,
       };
       this.#lanes.set(partition, lane);
     }
     return lane;
   }
 
-  /** The store may be down: report, wait, and try again while the partition is ours. */
-  async #guard(partition: Partition, work: () => Promise<void>): Promise<void> {
+  /**
+   * The store may be down: report, wait, and try again while the partition is ours. False: it is not, or
+   * a bug was met (IN5).
+   */
+  async #guard(partition: Partition, work: () => Promise<void>): Promise<boolean> {
     const { clock, random, limits } = this.#deps;
-    for (let attempt = 1; !partition.isLost; attempt++) {
+    const lane = this.#laneOf(partition);
+    for (let attempt = 1; !partition.isLost && !lane.hasCrashed; attempt++) {
       try {
         await work();
-        return;
+        return !partition.isLost;
       } catch (cause) {
+        if (!(cause instanceof Fault)) {
+          lane.hasCrashed = true;
+          this.#deps.onCrash(cause);
+          return false;
+        }
         this.#deps.onFault(cause);
         await clock.sleep(backoffDelayMs(limits.retry, attempt, random));
       }
     }
+    return false;
   }
 }
 

@@ -6,12 +6,15 @@
 //        terminal`), or fill the memory they may take.
 //   LP4  Of many partitions the first serve while the others load, and one that cannot be loaded
 //        keeps back its group only.
-import { backoffDelayMs, type Clock, type Random } from "@carillon/kernel";
+//   LP5  Of each recipient at most so many open rows of his own are read as he may have (SH1); what is
+//        above them is on the shelf from the start.
+import { backoffDelayMs, type Clock, Fault, type Random } from "@carillon/kernel";
 import type { DeliveryLimits } from "./delivery-limits.ts";
 import type { Intake } from "./intake.ts";
 import type { LedgerEntry } from "./ledger-entry.ts";
 import type { Partition, PartitionOptions } from "./partition.ts";
 import type { HeldPartition, LedgerStore } from "./ports.ts";
+import { ownerOf } from "./shelf.ts";
 
 export interface LoadDeps {
   readonly home: string;
@@ -26,6 +29,7 @@ export interface LoadDeps {
   isHeld(held: HeldPartition): boolean;
   onReady(partition: Partition): void;
   onFault(cause: unknown): void;
+  onCrash(cause: unknown): void;
 }
 
 type Acquired = HeldPartition & { readonly isFirst: boolean };
@@ -54,6 +58,10 @@ async function loadGroups(groups: Group[], deps: LoadDeps): Promise<void> {
     try {
       await loadOnce(held, deps);
     } catch (cause) {
+      if (!(cause instanceof Fault)) {
+        deps.onCrash(cause); // a bug: as IN5
+        continue;
+      }
       deps.onFault(cause);
       await deps.clock.sleep(backoffDelayMs(deps.limits.retry, group.attempt, deps.random));
       groups.push({ acquired: held, attempt: group.attempt + 1 });
@@ -70,7 +78,10 @@ async function loadOnce(held: readonly Acquired[], deps: LoadDeps): Promise<void
   const tails = byPartition(
     await intake.entriesOf(await store.readTails(home, numbers, limits.tailMax)),
   );
-  const unclosed = byPartition(await intake.entriesOf(await store.readUnclosedRows(home, numbers)));
+  const { ownRowsMax } = limits;
+  const unclosed = byPartition(
+    await intake.entriesOf(await store.readUnclosedRows(home, numbers, ownRowsMax + 1)), // LP5
+  );
   const quarantined = await store.readQuarantined(home, numbers);
   await deps.refreshRules();
   const graceEndsAtMs = clock.monotonicMs() + limits.graceMs;
@@ -86,6 +97,7 @@ async function loadOnce(held: readonly Acquired[], deps: LoadDeps): Promise<void
       graceEndsAtMs: one.isFirst ? 0 : graceEndsAtMs,
       tailMax: limits.tailMax,
       tailMaxBytes: limits.tailMaxBytes,
+      ownRowsMax,
     });
     partition.wantedDirectoryVersion = head.directoryVersion;
     loaded.set(one.partition, partition);
@@ -111,7 +123,7 @@ function resume(
   deps: LoadDeps,
 ): void {
   const known = (entry: LedgerEntry): boolean => entry.offset <= partition.knownOffset;
-  const waiting = unclosed.filter(known);
+  const waiting = withoutShelved(partition, unclosed.filter(known), deps.limits.ownRowsMax);
   const firstOffset = waiting[0]?.offset ?? partition.knownOffset + 1;
   partition.handedOffset = firstOffset - 1;
   partition.adoptTail(tail.filter((entry) => known(entry) && entry.offset < firstOffset));
@@ -122,6 +134,26 @@ function resume(
   deps.intake.begin(partition, rows, () => {
     partition.handedOffset = Math.max(partition.handedOffset, handedAtLeast(partition));
     deps.onReady(partition);
+  });
+}
+
+/** One more than he may have was read: it, and all that is above it, is on the shelf (LP5). */
+function withoutShelved(
+  partition: Partition,
+  unclosed: readonly LedgerEntry[],
+  ownRowsMax: number,
+): LedgerEntry[] {
+  const { shelf, knownOffset } = partition;
+  const counts = new Map<number, number>();
+  return unclosed.filter((entry) => {
+    const index = ownerOf(entry);
+    if (index === undefined) return true;
+    const count = (counts.get(index) ?? 0) + 1;
+    counts.set(index, count);
+    if (count <= ownRowsMax) return true;
+    if (!shelf.has(index))
+      shelf.put(index, { firstOffset: entry.offset, lastOffset: knownOffset, expiryAtMs: 0 });
+    return false;
   });
 }
 

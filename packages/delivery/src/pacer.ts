@@ -155,5 +155,6 @@ export class Pacer {
 function give(partition: Partition, entry: LedgerEntry, slots: Bitset): void {
   const { spilled } = partition;
   if (!spilled.isEmpty) slots.andNot(spilled); // PA4
+  partition.shelf.withhold(slots, entry.offset); // SH2
   partition.table.castEach(slots, { kind: "entry", entry }, (index) => void spilled.add(index));
 }

@@ -20,6 +20,7 @@ function start(tailMax: number) {
       graceEndsAtMs: 0,
       tailMax,
       tailMaxBytes: 1e9,
+      ownRowsMax: 64,
     },
     () =>
       runtime.createTable<RecipientState, RecipientEvent>({

@@ -2,7 +2,7 @@
 // One owned partition in memory: directory, ledger entries, sessions, what waits. No I/O.
 //   PA1  `knownOffset`: every row up to it is here or closed; rows are taken in offset order (D3).
 //   PA2  `handedUpTo(index)`: every entry up to it that targets `index` has been handed to its process;
-//        nothing above it has.
+//        nothing above it has. It ends below his first row on the shelf (shelf.ts).
 //   PA3  Closed entries stay as a tail for recovery, within `tailMax` of them and `tailMaxBytes`, however
 //        many are open, and however many older ones are read again for a receipt.
 //   PA4  A recipient that was refused an entry gets no later one before it has been given that one.
@@ -14,6 +14,7 @@ import type { LedgerEntry } from "./ledger-entry.ts";
 import { PartitionDirectory } from "./partition-directory.ts";
 import type { RecipientEvent, RecipientState } from "./recipient-decision.ts";
 import { SessionTable } from "./session-table.ts";
+import { Shelf } from "./shelf.ts";
 
 export interface PartitionOptions {
   readonly partition: number;
@@ -24,6 +25,8 @@ export interface PartitionOptions {
   readonly graceEndsAtMs: number;
   readonly tailMax: number;
   readonly tailMaxBytes: number;
+  /** Open rows of one recipient alone (SH1). */
+  readonly ownRowsMax: number;
 }
 
 export class Partition {
@@ -34,6 +37,7 @@ export class Partition {
   readonly directory = new PartitionDirectory();
   readonly sessions = new SessionTable();
   readonly collapse = new CollapseIndex();
+  readonly shelf: Shelf;
   /** Recipients that were refused an entry (PA4). */
   readonly spilled = new Bitset();
   /** Recipients whose process crashed: `init` must give them back what is open. */
@@ -57,6 +61,8 @@ export class Partition {
   readonly #dirty = new Set<LedgerEntry>();
   /** Closed ones from below the tail: here until they are written, and no part of it. */
   readonly #strays = new Set<LedgerEntry>();
+  /** Open ones that came back from the shelf: their places in the tail may be others' by now. */
+  readonly #fetched = new Set<LedgerEntry>();
   /** Ready, and not handed to everybody; ascending by offset. */
   #held: HeldRow[] = [];
   #openCount = 0;
@@ -75,6 +81,7 @@ export class Partition {
     this.graceEndsAtMs = options.graceEndsAtMs;
     this.knownOffset = this.handedOffset = options.knownOffset;
     this.#tailFloor = options.knownOffset;
+    this.shelf = new Shelf(options.ownRowsMax);
     this.table = createTable(this);
   }
 
@@ -86,7 +93,7 @@ export class Partition {
     return this.#dirty.size;
   }
 
-  /** Every row above it up to `handedOffset` is in memory. */
+  /** Every row above it up to `readyUpTo` of whoever it is for is in memory. */
   get tailFloor(): number {
     return this.#tailFloor;
   }
@@ -97,8 +104,15 @@ export class Partition {
 
   /** PA2. Cost O(rows that are held back). */
   handedUpTo(index: number): number {
-    for (const row of this.#held) if (row.isLeft(index)) return row.entry.offset - 1;
-    return this.handedOffset;
+    const upToOffset = this.readyUpTo(index);
+    for (const row of this.#held)
+      if (row.isLeft(index)) return Math.min(row.entry.offset - 1, upToOffset);
+    return upToOffset;
+  }
+
+  /** Up to it his rows may be handed to him, or are held back by the pacer: nothing on the shelf (SH2). */
+  readyUpTo(index: number): number {
+    return Math.min(this.handedOffset, this.shelf.upTo(index));
   }
 
   /** The entry is ready: until `letGo` finds it done it counts as not handed. In order of offset. */
@@ -138,6 +152,25 @@ export class Partition {
     for (const entry of entries) this.adopt(entry);
   }
 
+  /** An open entry from the ledger that was on the shelf, or is there still; each once. */
+  fetched(read: LedgerEntry): LedgerEntry {
+    const entry = this.adopt(read); // a receipt may have brought it in before
+    if (entry.state === "closed" || this.#fetched.has(entry)) return entry;
+    this.#fetched.add(entry);
+    this.shelf.handed(entry);
+    return entry;
+  }
+
+  /** Rows of `index` from the shelf, all that are open below `nextOffset`: from now on he may be handed them (SH3). */
+  bringBack(index: number, rows: readonly LedgerEntry[], nextOffset: number): void {
+    for (const row of rows) this.fetched(row);
+    this.shelf.broughtBack(index, nextOffset);
+    const slots = Bitset.of([index]);
+    for (const row of this.#held)
+      if (row.entry.offset <= this.shelf.upTo(index)) row.takeThose(slots); // with those (PC4)
+    this.letGo();
+  }
+
   /** In memory, targeting `index`, with afterOffset < offset ≤ upToOffset; ascending. */
   entriesOf(index: number, range: { afterOffset: number; upToOffset: number }): LedgerEntry[] {
     const found: LedgerEntry[] = [];
@@ -167,7 +200,9 @@ export class Partition {
   /** An entry that was open has become closed. */
   closedOne(entry: LedgerEntry): void {
     this.#openCount--;
-    this.#keepAsTail(entry);
+    this.shelf.closed(entry);
+    if (this.#fetched.delete(entry) && entry.offset <= this.#tailFloor) this.#strays.add(entry);
+    else this.#keepAsTail(entry);
   }
 
   /** Who is refused it is looked at again by the sweep. `indexes` is the caller's no more. */

@@ -63,6 +63,13 @@ export interface StoredNotification {
   readonly audience: RegionAudience;
 }
 
+/** A recipient's place in the ledger; each once in a call. */
+export interface OwnRowsWanted {
+  readonly partition: number;
+  readonly index: number;
+  readonly fromOffset: number;
+}
+
 export interface PartitionHead {
   readonly partition: number;
   readonly nextOffset: number; // the next row's offset; the first is 1
@@ -108,8 +115,24 @@ export interface LedgerStore {
     partition: number,
     options: { afterOffset: number; limitCount: number },
   ): Promise<LedgerRow[]>;
-  /** Rows of many partitions that are not closed, ascending by partition and offset. */
-  readUnclosedRows(home: string, partitions: readonly number[]): Promise<LedgerRow[]>;
+  /**
+   * Rows of many partitions that are not closed, ascending by partition and offset; of each recipient at
+   * most the first `ownRowsMax` that are for him alone, or all.
+   */
+  readUnclosedRows(
+    home: string,
+    partitions: readonly number[],
+    ownRowsMax?: number,
+  ): Promise<LedgerRow[]>;
+  /**
+   * Rows that are for one recipient alone and not closed, of each from an offset on at most `limitCount`,
+   * ascending by partition, recipient and offset; with `expiredByMs` only what has expired by then.
+   */
+  readOwnRows(
+    home: string,
+    wanted: readonly OwnRowsWanted[],
+    options: { readonly limitCount: number; readonly expiredByMs: number | null },
+  ): Promise<LedgerRow[]>;
   /** The newest `limitCount` rows of each partition, ascending by partition and offset. */
   readTails(home: string, partitions: readonly number[], limitCount: number): Promise<LedgerRow[]>;
   /**

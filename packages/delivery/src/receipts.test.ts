@@ -190,7 +190,12 @@ test.each([1, 2])(
   "SD6, D1, D2 — the row waits to be handed (openMax %i): told again, it is kept beside the outcome",
   async (openMax) => {
     const store = storeOfOpen(70); // the first 64 are handed together
-    const { clock, node } = start({ store, epoch: 2, isFirst: false, limits: { openMax } });
+    const { clock, node } = start({
+      store,
+      epoch: 2,
+      isFirst: false,
+      limits: { openMax, ownRowsMax: 1_000 },
+    });
     const { kept, report } = reporter(node);
     await clock.advance(0);
     expect(node.stats()).toMatchObject({ openEntryCount: 64, incomingCount: 6 });

@@ -34,6 +34,8 @@ export type RecipientEvent =
   | { readonly kind: "resume"; readonly entries: readonly LedgerEntry[] }
   /** What was put off has been written, or what may be done with a notification has changed. */
   | { readonly kind: "changed" }
+  /** These have expired before they were handed (SH4): an end without a turn in the order. */
+  | { readonly kind: "lapsed"; readonly entries: readonly LedgerEntry[] }
   | { readonly kind: "due" };
 
 export interface RecipientSituation {

@@ -131,6 +131,10 @@ export function createRecipientBehaviour(
             return;
           }
         }
+      } else if (event.kind === "lapsed") {
+        for (const entry of event.entries)
+          outcomes.record(partition, context.slot, entry, "expired");
+        return;
       } else if (context.state === undefined && event.kind !== "resume") return;
       run(context, event);
     },

@@ -9,6 +9,7 @@
 //        its place, which counts as an ack there, covers nothing that it was not sent (D1).
 //   SD7  What a session would be sent is looked at before it opens: nothing is sent that is put off, and its
 //        place covers nothing that is on its way to a later row (RD4, DL4).
+//   SD8  What is on the shelf (shelf.ts) is no part of a recovery: it follows it, in order, as it comes back.
 import {
   LIMITS,
   type OpenReply,
@@ -56,6 +57,8 @@ interface Prepared {
   readonly fromStore: readonly LedgerEntry[] | undefined;
   /** Memory has to give what lies above it. */
   readonly afterOffset: number;
+  /** What has come back from the shelf since is in memory, whatever the tail holds: it is pinned (SD8). */
+  readonly isShelved: boolean;
 }
 
 interface Opening {
@@ -133,25 +136,28 @@ export class SessionDesk {
     const index = await this.#indexOf(partition, wanted);
     if (index === undefined) return undefined;
     const { position } = wanted;
-    if (position === null) return { wanted, index, fromStore: [], afterOffset: 0 };
-    const lost = { wanted, index, fromStore: undefined, afterOffset: 0 };
+    const isShelved = partition.shelf.has(index);
+    if (position === null) return { wanted, index, fromStore: [], afterOffset: 0, isShelved };
+    const lost = { wanted, index, fromStore: undefined, afterOffset: 0, isShelved };
     if (position.epoch !== partition.ledgerEpoch || position.offset > partition.knownOffset)
       return lost;
     if (position.offset >= partition.tailFloor)
-      return { wanted, index, fromStore: [], afterOffset: position.offset };
-    const upToOffset = partition.handedOffset;
+      return { wanted, index, fromStore: [], afterOffset: position.offset, isShelved };
+    const upToOffset = partition.readyUpTo(index);
     const tail = await this.#deps.store.readTailOf(this.#deps.home, partition.partition, {
       index,
       afterOffset: position.offset,
       limitCount: LIMITS.recoveryMax + 1,
       scanMax: this.#deps.recoveryScanMax,
     });
-    if (tail.kind === "tooFar" || tail.rows.length > LIMITS.recoveryMax) return lost;
+    if (tail.kind === "tooFar") return lost;
     const rows = tail.rows.filter((row) => row.offset <= upToOffset);
+    if (rows.length > LIMITS.recoveryMax) return lost;
     const fromStore = (await this.#deps.intake.entriesOf(rows)).map(
       (entry) => partition.entry(entry.offset) ?? entry, // memory is newer
     );
-    return { wanted, index, fromStore, afterOffset: upToOffset };
+    const afterOffset = Math.max(upToOffset, position.offset);
+    return { wanted, index, fromStore, afterOffset, isShelved };
   }
 
   /** Something that these would be sent is on its way to a later row. */
@@ -179,11 +185,12 @@ export class SessionDesk {
       return { kind: "refused", code: "too_many_sessions" };
     const missed = missedOf(partition, prepared);
     const { handedOffset } = partition;
+    const readyOffset = partition.readyUpTo(index); // SD8: from the shelf it goes on, in order
     const unsettled = missed ?? unsettledOf(partition, index);
-    const firstOffset = unsettled[0]?.offset ?? handedOffset + 1;
+    const firstOffset = unsettled[0]?.offset ?? readyOffset + 1;
     const entries = unsettled.filter((entry) => !entry.isSuppressed(index));
     const position = missed === undefined ? null : wanted.position;
-    const offset = position?.offset ?? Math.min(handedOffset, firstOffset - 1);
+    const offset = position?.offset ?? Math.min(readyOffset, firstOffset - 1);
     const ackedOffset = position === null ? 0 : Math.max(wanted.ackedOffset, 0);
     const passed = passedLate(partition, index, { ackedOffset, sentOffset: position?.offset ?? 0 });
     const lateEntries = entries.filter(
@@ -192,7 +199,7 @@ export class SessionDesk {
     const session: Session = {
       gatewayId,
       sid: wanted.sid,
-      sentOffset: handedOffset,
+      sentOffset: Math.max(readyOffset, Math.min(position?.offset ?? 0, handedOffset)),
       ackedOffset,
       lateOffsets: [
         ...passed.filter((late) => late > ackedOffset),
@@ -271,17 +278,18 @@ export class SessionDesk {
 
 /** Everything for the recipient above its position, terminal or not; undefined: lost (SD1). */
 function missedOf(partition: Partition, prepared: Prepared): LedgerEntry[] | undefined {
-  const { wanted, index, fromStore, afterOffset } = prepared;
+  const { wanted, index, fromStore, afterOffset, isShelved } = prepared;
   if (wanted.position === null) return unsettledOf(partition, index);
-  if (fromStore === undefined || afterOffset < partition.tailFloor) return undefined;
-  const range = { afterOffset, upToOffset: partition.handedOffset };
+  if (fromStore === undefined) return undefined;
+  if (afterOffset < partition.tailFloor && !isShelved) return undefined;
+  const range = { afterOffset, upToOffset: partition.readyUpTo(index) };
   const entries = [...fromStore, ...partition.entriesOf(index, range)];
   return entries.length > LIMITS.recoveryMax ? undefined : entries;
 }
 
 /** From the first on that is open, or whose outcome may be unwritten: terminal or not (SD5). */
 function unsettledOf(partition: Partition, index: number): LedgerEntry[] {
-  const range = { afterOffset: 0, upToOffset: partition.handedOffset };
+  const range = { afterOffset: 0, upToOffset: partition.readyUpTo(index) };
   const entries = partition.entriesOf(index, range);
   const first = entries.findIndex((entry) => entry.isPending(index) || entry.isUnwritten(index));
   return first < 0 ? [] : entries.slice(first);

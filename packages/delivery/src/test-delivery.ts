@@ -40,6 +40,7 @@ export function start(options: StartOptions = {}) {
   const events: string[] = [];
   const crashedKeys: string[] = [];
   const journal: JournalEvent[] = [];
+  const crashes: unknown[] = [];
   const random = createSeededRandom(1);
   const runtime = createRuntime({
     clock,
@@ -76,6 +77,7 @@ export function start(options: StartOptions = {}) {
       onServing: (partition, isServing) =>
         void events.push(`${isServing ? "serves" : "left"} ${partition}`),
       onFenced: (partitions) => void events.push(`fenced ${partitions.join()}`),
+      onCrash: (cause) => void crashes.push(cause),
     },
   );
   node.start();
@@ -110,7 +112,10 @@ export function start(options: StartOptions = {}) {
     node.report(0, { ...report, acks: [[sid, index, offset]], closed: [] });
     await clock.advance(0);
   };
-  return { clock, store, timers, node, events, journal, crashedKeys, taken, poke, open, ack, sent };
+  return {
+    ...{ clock, store, timers, node, events, journal, crashes, crashedKeys },
+    ...{ taken, poke, open, ack, sent },
+  };
 }
 
 export const idOf = (n: number) => `00000000-0000-7000-8000-00000000000${n}`;

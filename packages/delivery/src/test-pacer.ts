@@ -37,6 +37,7 @@ export function startPacer({ turnsMax = 4, quantumCount = 2, onTurn }: StartOpti
         graceEndsAtMs: 0,
         tailMax: 10,
         tailMaxBytes: 1e9,
+        ownRowsMax: 64,
       },
       () =>
         runtime.createTable<RecipientState, RecipientEvent>({

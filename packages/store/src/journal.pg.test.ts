@@ -139,10 +139,7 @@ test("RL1 — every count's people can be listed, and who is pending, of small a
     setsOf({ failed: bits(3) }),
   ]);
   const found = await Promise.all(
-    RECIPIENT_STATES.map(async (state) => [
-      state,
-      (await pagesOf(store, id, state)).flat(),
-    ]),
+    RECIPIENT_STATES.map(async (state) => [state, (await pagesOf(store, id, state)).flat()]),
   );
   const nobody = Object.fromEntries(RECIPIENT_STATES.map((name) => [name, []]));
   expect(Object.fromEntries(found)).toEqual({

@@ -9,6 +9,12 @@ import type { Notification, Preferences, RegionAudience } from "@carillon/contra
 import { intsOf } from "./arrays.ts";
 import { type Release, type Released, releaseRows } from "./deferred-rows.ts";
 import { flushRows, type LedgerUpdate, type WriteOutcome } from "./ledger-flush.ts";
+import {
+  type OwnRowsOptions,
+  type OwnRowsWanted,
+  readOwn,
+  readUnclosedBounded,
+} from "./ledger-own.ts";
 import { type LedgerRecord, type LedgerRow, ledgerRowOf } from "./ledger-rows.ts";
 import { type LedgerTail, readTail, type TailOptions } from "./ledger-tail.ts";
 import {
@@ -46,6 +52,7 @@ export interface StoredNotification {
 }
 
 const DIRECTORY_PAGE_COUNT = 5_000;
+const ALL_ROWS = 2 ** 31 - 1;
 
 export class SqlLedger {
   readonly #pool: Pool;
@@ -96,14 +103,29 @@ export class SqlLedger {
     );
   }
 
-  /** Rows of many partitions that are not closed, ascending by partition and offset. */
-  async readUnclosedRows(home: string, partitions: readonly number[]): Promise<LedgerRow[]> {
-    const rows = await this.#readLedger(
-      "ledger.readUnclosedRows",
-      (sql) => sql<LedgerRecord[]>`
-      select * from ledger l
-      where l.home = ${home} and l.partition = any(${intsOf(partitions)}::int[]) and l.state <> 2
-      order by l.partition, l.offset`,
+  /**
+   * Rows of many partitions that are not closed, ascending by partition and offset; of each recipient at
+   * most the first `ownRowsMax` that are for him alone.
+   */
+  async readUnclosedRows(
+    home: string,
+    partitions: readonly number[],
+    ownRowsMax = ALL_ROWS,
+  ): Promise<LedgerRow[]> {
+    const rows = await this.#readLedger("ledger.readUnclosedRows", (sql) =>
+      readUnclosedBounded(sql, { home, partitions }, ownRowsMax),
+    );
+    return rows.filter(({ state }) => state !== "closed"); // HM6
+  }
+
+  /** Open rows that are for one recipient alone: ascending by partition, recipient and offset. */
+  async readOwnRows(
+    home: string,
+    wanted: readonly OwnRowsWanted[],
+    options: OwnRowsOptions,
+  ): Promise<LedgerRow[]> {
+    const rows = await this.#readLedger("ledger.readOwnRows", (sql) =>
+      readOwn(sql, home, wanted, options),
     );
     return rows.filter(({ state }) => state !== "closed"); // HM6
   }

@@ -88,6 +88,10 @@ export const CATALOGUE = {
     "carillon_worker_held_entries_count",
     "Ledger rows not handed to all of their recipients yet",
   ),
+  shelvedRecipients: gauge(
+    "carillon_worker_shelved_recipients_count",
+    "Recipients with more open rows of their own than memory holds of one",
+  ),
   dirtyEntries: gauge("carillon_worker_dirty_entries_count", "Ledger rows not written yet"),
   outcomes: counter("carillon_worker_outcomes_total", "Terminal outcomes", ["outcome"]),
   receipts: counter("carillon_worker_receipts_total", "Receipts", ["receipt"]),
