@@ -20,6 +20,8 @@ export type { OutboxRow, SqlOutbox, TakeOver, TakeOverOptions } from "./outbox.t
 export type { OutboxProbe } from "./outbox-withheld.ts";
 export type { StoreOptions } from "./pool.ts";
 export type { QuarantinedRecipient, QuarantineTimes, SqlQuarantine } from "./quarantine.ts";
+export type { RetentionReport, SqlRetention } from "./retention.ts";
+export type { RetentionPolicy } from "./retention-policy.ts";
 export { createStore, type Store } from "./store.ts";
 export {
   API_KEY_SCOPES,

@@ -7,10 +7,14 @@
 //        rows for no key update, which goes together with key share: they never wait for a flush.
 //   ST8  Ledger rows of a partition are updated only while its partition row is held, so two owners
 //        cannot be in one partition's rows at a time.
-// `held` is complete before the first ledger row is touched, since `updated` needs it as an array.
+// `held` is complete before the first ledger row is touched, since `wanted` needs it as an array.
 // Not as a join: with no statistics yet Postgres then reads whole partitions (80 ms for 256 rows).
-// Plan (256 rows): partition_pkey → sort → LockRows (materialized); unnest → nested loop on
-// ledger_pkey by all three columns → update. Numbers: bench/RESULTS.md.
+// Each row's part is looked up by its offset (ledger_part), so that one part's index is read and not
+// every one's. A row without a part was dropped with it (ADR 0027): its receipt has nowhere to go.
+// Parts that are new have no statistics. `home` as a column of `wanted`, and `is not distinct from`,
+// which Postgres takes for few rows, keep it from reading all of a home's parts for a hash join (10 ms).
+// Plan (256 rows): partition_pkey → sort → LockRows (materialized); unnest with ledger_part_pkey
+// backwards → nested loop on the primary key of the one part → update. Numbers: bench/RESULTS.md.
 import { assert } from "@carillon/kernel";
 import { bytesOf, intsOf } from "./arrays.ts";
 import { LEDGER_STATES, type LedgerRowState, type LedgerSets } from "./ledger-rows.ts";
@@ -45,25 +49,19 @@ export async function flushRows(
   }
   const partitions = [...epochs.keys()];
   const bytes = (name: keyof LedgerSets) => bytesOf(updates.map((update) => update.sets[name]));
-  const rows = await sql<{ held: number[] | null; updated_count: number }[]>`
+  const rows = await sql<{ held: number[] | null; updated_count: number; dropped_count: number }[]>`
     with held as materialized (
       select n from partition
       where home = ${home} and n = any(${intsOf(partitions)}::int[]) and owner_id is not null
         and epoch = (${intsOf([...epochs.values()])}::bigint[])[
           array_position(${intsOf(partitions)}::int[], n::int)]
       order by n for key share
-    ), updated as (
-      update ledger l set
-        state = u.state,
-        targeted = u.targeted,
-        delivered_socket = u.delivered_socket,
-        no_device = u.no_device,
-        unacked = u.unacked,
-        expired = u.expired,
-        failed = u.failed,
-        received_late = u.received_late,
-        read = u.read,
-        acknowledged = u.acknowledged
+    ), wanted as materialized (
+      select u.*, ${home} as home, (
+        select f.part from ledger_part f
+        where f.home = ${home} and f.partition = u.partition and f.first_offset <= u.at_offset
+        order by f.first_offset desc, f.part desc limit 1
+      ) as part
       from unnest(
         ${intsOf(updates.map((update) => update.partition))}::int[],
         ${intsOf(updates.map((update) => update.offset))}::bigint[],
@@ -79,14 +77,30 @@ export async function flushRows(
         ${bytes("acknowledged")}::bytea[]
       ) as u(partition, at_offset, state, targeted, delivered_socket, no_device, unacked, expired,
         failed, received_late, read, acknowledged)
-      where u.partition = any(array(select n from held)) and l.home = ${home}
-        and l.partition = u.partition and l.offset = u.at_offset
+      where u.partition = any(array(select n from held))
+    ), updated as (
+      update ledger l set
+        state = u.state,
+        targeted = u.targeted,
+        delivered_socket = u.delivered_socket,
+        no_device = u.no_device,
+        unacked = u.unacked,
+        expired = u.expired,
+        failed = u.failed,
+        received_late = u.received_late,
+        read = u.read,
+        acknowledged = u.acknowledged
+      from wanted u
+      where u.part is not distinct from u.part and l.home = u.home
+        and l.partition = u.partition and l.part = u.part and l.offset = u.at_offset
       returning 1
     )
     select (select array_agg(n::int) from held) as held,
-      (select count(*) from updated) as updated_count`;
+      (select count(*) from updated) as updated_count,
+      (select count(*) from wanted where part is null) as dropped_count`;
   const held = new Set(rows[0]?.held);
   const expectedCount = updates.filter(({ partition }) => held.has(partition)).length;
-  assert(rows[0]?.updated_count === expectedCount, "ST8 a flush names rows that exist, each once");
+  const { updated_count: updatedCount = 0, dropped_count: droppedCount = 0 } = rows[0] ?? {};
+  assert(updatedCount + droppedCount === expectedCount, "ST8 a flush names rows that exist, once");
   return { fencedPartitions: partitions.filter((partition) => !held.has(partition)) };
 }

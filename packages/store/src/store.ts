@@ -11,6 +11,7 @@ import { SqlNotifications } from "./notifications.ts";
 import { SqlOutbox } from "./outbox.ts";
 import { Pool, type StoreOptions } from "./pool.ts";
 import { SqlQuarantine } from "./quarantine.ts";
+import { SqlRetention } from "./retention.ts";
 import { SqlTenants } from "./tenants.ts";
 import { SqlTimers } from "./timers.ts";
 
@@ -24,6 +25,7 @@ export interface Store {
   readonly tenants: SqlTenants;
   readonly quarantine: SqlQuarantine;
   readonly timers: SqlTimers;
+  readonly retention: SqlRetention;
   readonly home: SqlHome;
   readonly homeReport: SqlHomeReport;
   /** Operations now: for gauges. */
@@ -54,6 +56,7 @@ export function createStore(options: StoreOptions): Store {
     tenants: new SqlTenants(pool, options.random),
     quarantine,
     timers: new SqlTimers(pool, () => ledger.withheldTenants),
+    retention: new SqlRetention(pool),
     home: new SqlHome(pool),
     homeReport: new SqlHomeReport(pool),
     get load() {
