@@ -4,7 +4,7 @@ import type { Bus } from "@carillon/bus";
 import type { RouterDeps } from "@carillon/cluster";
 import type { Clock, Random } from "@carillon/kernel";
 import type { OwnRun, SupervisorOptions } from "@carillon/process";
-import type { Store } from "@carillon/store";
+import type { RetentionPolicy, Store } from "@carillon/store";
 import type { KnownMember } from "./admin-routes.ts";
 import type { IngestEvents } from "./events.ts";
 import type { HomeGate } from "./home-gate.ts";
@@ -23,6 +23,8 @@ export interface IngestConfig {
   /** Of operators, for /v1/admin; undefined: there are none. */
   readonly operatorKey?: string | undefined;
   readonly limits?: IngestLimits; // default: INGEST_LIMITS
+  /** Undefined: nothing is ever removed from the database by this node. */
+  readonly retention?: RetentionPolicy;
 }
 
 export interface IngestDeps {
