@@ -1,5 +1,6 @@
 // Goal: RT1–RT5, ST6: what is kept, what goes, and that nobody notices. Method: a real Postgres; a sweep is
-// told what time it is, and ids are made for the time at which they would have been accepted.
+// told what time it is, and ids are made for the time at which they would have been accepted. Long, since
+// all of it needs the same days and the same recipient.
 import { createHash } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { LedgerUpdate } from "./ledger-flush.ts";

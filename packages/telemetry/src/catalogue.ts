@@ -83,7 +83,7 @@ export const CATALOGUE = {
   ),
   retentionAhead: gauge(
     "carillon_retention_ahead_seconds",
-    "So far ahead there are parts of tables; above 0, or no sweep has come to its end for long",
+    "So far ahead there are parts of tables after the last sweep: a part's days at least, unless a lock was in the way",
   ),
   // worker
   partitionsServed: gauge("carillon_worker_partitions_count", "Partitions served"),
