@@ -348,6 +348,7 @@ function eventsOf(machine: Machine): IngestEvents {
     relayed: (outcome, count) => machine.trace(`relay ${outcome} ${count}`),
     linkChanged: (target, state) => machine.trace(`link ${target} ${state}`),
     refused: (subject, reason) => machine.trace(`refused ${subject} ${reason}`),
+    swept: nothing, // its database forgets nothing
     odd: (event) => machine.world.violate("BUG", `${machine.name}: ${event}`),
     failed: (event, cause) => {
       machine.trace(`failed ${event} ${String(cause)}`);

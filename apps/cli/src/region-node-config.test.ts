@@ -10,6 +10,7 @@ import { createSeededRandom } from "@carillon/kernel";
 import { expect, test } from "vitest";
 import { runNodeCommand } from "./node-command.ts";
 import { natsOptionsOf } from "./node-nats.ts";
+import { retentionOf } from "./node-retention.ts";
 import { readRegionNodeConfig } from "./region-node-config.ts";
 import { newMemberId } from "./region-node.ts";
 
@@ -59,6 +60,18 @@ test("RN1 — each role needs its own secrets and no others", () => {
     "CARILLON_NODE_KEY_PEPPER (or CARILLON_NODE_KEY_PEPPER_FILE) is required by the role ingest",
     "CARILLON_NODE_TOKEN_PRIVATE_KEY (or CARILLON_NODE_TOKEN_PRIVATE_KEY_FILE) is required by the role ingest",
     "CARILLON_NODE_TOKEN_PUBLIC_KEYS (or CARILLON_NODE_TOKEN_PUBLIC_KEYS_FILE) is required by the role ingest, gateway",
+  ]);
+});
+
+test("RN1 — what is kept by the day: 90, and notifications never shorter than the longest ttl", () => {
+  expect(retentionOf(readRegionNodeConfig(ALL))).toEqual({
+    notificationDays: 90,
+    buriedTimerDays: 90,
+  });
+  const kept = { ...ALL, CARILLON_NODE_KEEP_BURIED_TIMERS_DAYS: "7" };
+  expect(retentionOf(readRegionNodeConfig(kept)).buriedTimerDays).toBe(7);
+  expect(problemsOf({ ...ALL, CARILLON_NODE_KEEP_NOTIFICATIONS_DAYS: "27" })).toEqual([
+    expect.stringMatching(/^CARILLON_NODE_KEEP_NOTIFICATIONS_DAYS .*28/),
   ]);
 });
 

@@ -21,6 +21,7 @@ import { GATEWAY_LIMITS, parseKeySet } from "@carillon/gateway";
 import type { TokenKeys } from "@carillon/ingest";
 import { POSTGRES_ADDRESS } from "./addresses.ts";
 import { NATS_FIELDS } from "./node-nats.ts";
+import { RETENTION_FIELDS } from "./node-retention.ts";
 import { isOfOthers } from "./other-settings.ts";
 
 const REGION = {
@@ -163,6 +164,7 @@ export const REGION_NODE_TABLE = {
     max: 600_000,
     fallback: 15_000,
   }),
+  ...RETENTION_FIELDS,
   CARILLON_NODE_LOG_LEVEL: oneOf(
     "least level that is logged",
     ["debug", "info", "warn", "error"],

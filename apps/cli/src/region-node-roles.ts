@@ -32,6 +32,7 @@ import {
 import { serveProcessAdmin } from "./process-admin.ts";
 import { publishProcessStats, type RoleRuntimes } from "./process-metrics.ts";
 import { processHandlers } from "./process-routes.ts";
+import { retentionOf } from "./node-retention.ts";
 import { homeOf, rolesOf } from "./region-node-config.ts";
 import type { BuriedTimers } from "./timer-admin.ts";
 import { type Foundation, type RegionNodeDeps, stopLimits } from "./region-node-parts.ts";
@@ -283,6 +284,7 @@ export class Roles {
             apiKeyPepper: pepper.reveal(),
             journalOneIn: config.CARILLON_NODE_JOURNAL_ONE_IN,
             operatorKey: config.CARILLON_NODE_OPERATOR_KEY?.reveal(),
+            retention: retentionOf(config),
             tokenKeys: {
               privateJwk,
               // Its own public half is known to it; twice the same kid would be ambiguous.

@@ -40,6 +40,22 @@ export function createEvents(log: Logger, metrics: Metrics, clock: Clock): Inges
       metrics.oddities.inc({ event });
       log.error(event, { count });
     },
+    swept({ added, dropped, held, deleted, parts, restCount, aheadSeconds }) {
+      metrics.retentionParts.inc({ change: "added" }, added.length);
+      metrics.retentionParts.inc({ change: "dropped" }, dropped.length);
+      for (const { table, count } of parts) {
+        metrics.retentionPartsKept.set({ table }, count);
+        const heldCount = held.filter((part) => part.table === table).length;
+        metrics.retentionPartsHeld.set({ table }, heldCount);
+      }
+      for (const [table, count] of Object.entries(deleted))
+        metrics.retentionRows.inc({ table }, count);
+      metrics.retentionRest.set(restCount);
+      metrics.retentionAhead.set(aheadSeconds);
+      if (added.length + dropped.length > 0)
+        log.info("retention.changed", { added: added.join(" "), dropped: dropped.join(" ") });
+      for (const { name, by } of held) log.warn("retention.held", { part: name, by });
+    },
     failed(event, cause) {
       metrics.failures.inc({ component: "ingest" });
       const nowMs = clock.monotonicMs();

@@ -4,7 +4,7 @@ import type { Bus } from "@carillon/bus";
 import type { RouterDeps } from "@carillon/cluster";
 import type { Clock, Random } from "@carillon/kernel";
 import type { OwnRun, SupervisorOptions } from "@carillon/process";
-import type { Store } from "@carillon/store";
+import type { RetentionPolicy, Store } from "@carillon/store";
 import type { KnownMember } from "./admin-routes.ts";
 import type { IngestEvents } from "./events.ts";
 import type { HomeGate } from "./home-gate.ts";
@@ -25,6 +25,8 @@ export interface IngestConfig {
   /** As the region's workers keep the journal. Default: theirs. */
   readonly journalOneIn?: number;
   readonly limits?: IngestLimits; // default: INGEST_LIMITS
+  /** Undefined: nothing is ever removed from the database by this node. */
+  readonly retention?: RetentionPolicy;
 }
 
 export interface IngestDeps {

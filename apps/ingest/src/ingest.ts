@@ -3,8 +3,9 @@
 //   relay   the links to other regions, a supervisor of its own
 //   intake  requests of other regions
 //   http    the API, with what waits for a group commit
+//   retention  sweeps what is over its time, where a policy is configured
 // Store, bus and cluster are the caller's; they outlive it.
-// The relay and the intake run only while the home is served here (IN35).
+// The relay, the intake and the retention run only while the home is served here (IN35).
 //   IN34 A part that crashes is made anew alone, on the port it had; the others serve on.
 import { ownBus } from "@carillon/bus";
 import {
@@ -25,6 +26,7 @@ import { INGEST_LIMITS, type IngestLimits } from "./limits.ts";
 import { createPoker } from "./poke.ts";
 import { serveRegion } from "./region-services.ts";
 import { createRelay } from "./relay.ts";
+import { startRetention } from "./retention.ts";
 import { createTokens } from "./tokens.ts";
 
 /** Numbers for gauges. */
@@ -127,6 +129,7 @@ class SupervisedIngest implements IngestSupervisor {
         ),
         this.#whileServing(this.#intakeChild()),
         this.#httpChild(),
+        ...this.#retentionChildren(),
       ],
     });
   }
@@ -171,8 +174,36 @@ class SupervisedIngest implements IngestSupervisor {
 
   #follow(): void {
     const isServing = this.#home.standing === "serving";
-    for (const id of isServing ? ["relay", "intake"] : ["intake", "relay"])
+    for (const id of isServing ? this.#servingIds : this.#servingIds.toReversed())
       void (isServing ? this.#supervisor.restartChild(id) : this.#supervisor.terminateChild(id));
+  }
+
+  get #servingIds(): string[] {
+    const isSweeping = this.#parts.config.retention !== undefined;
+    return ["relay", "intake", ...(isSweeping ? ["retention"] : [])];
+  }
+
+  #retentionChildren(): ChildSpec[] {
+    const { clock, random, config, events, store } = this.#parts;
+    const { retention: policy } = config;
+    if (policy === undefined) return [];
+    const child = ownChild({
+      id: "retention",
+      clock,
+      shutdown: this.#limits.drainMaxMs,
+      abandonMaxMs: ABANDON_MAX_MS,
+      start: (run) =>
+        startRetention({
+          store,
+          policy,
+          clock: ownClock(run, clock),
+          random,
+          onSwept: events.swept,
+          onFault: events.failed,
+          onCrash: run.crashed,
+        }),
+    });
+    return [this.#whileServing(child)];
   }
 
   #intakeChild(): ChildSpec {

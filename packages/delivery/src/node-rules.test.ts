@@ -1,6 +1,7 @@
 // Goal: TR4: an owner goes by the policy that its region has. Method: a node on a fake clock, a register in
 // memory.
 import { policyRequestSchema } from "@carillon/contracts";
+import { Fault } from "@carillon/kernel";
 import { expect, test } from "vitest";
 import type { PolicyStore } from "./tenant-rules-book.ts";
 import { start } from "./test-delivery.ts";
@@ -15,14 +16,14 @@ test("TR4 — a partition serves when the policy has been read, and a change hol
   let isDown = true;
   const policies: PolicyStore = {
     async findChanged(known) {
-      if (isDown) throw new Error("down");
+      if (isDown) throw new Fault("down", { code: "store_unavailable", isRetryable: true });
       return known.some(([, atMs]) => atMs === record.record.changedAtMs) ? [] : [record];
     },
   };
   const { node, clock, events } = start({ policies, limits: { sweepEveryMs: 2_000 } });
   const attribute = () => node.rulesOf("acme").policy.countryAttribute;
   await clock.advance(0);
-  expect(events).toContain("fault Error: down");
+  expect(events).toContain("fault Fault: down");
   expect(events).not.toContain("serves 0");
   isDown = false;
   await clock.advance(10_000); // more than the first pause of a load

@@ -12,6 +12,7 @@ import {
   register,
   setsOf,
   startTestPostgres,
+  type TestDatabase,
 } from "../src/test-database.ts";
 
 const RECIPIENT_COUNT = 20_000;
@@ -113,7 +114,7 @@ async function benchFlush(store: Store, bytesPerSet: number): Promise<void> {
   report(`flush, 256 rows, 3 sets of ${bytesPerSet} bytes`, sorted);
 }
 
-async function benchReads(store: Store): Promise<void> {
+async function benchReads({ store, sql }: TestDatabase): Promise<void> {
   const one = { count: 20, parallelCount: 1 };
   report("readHeads, 256", (await measure(one, () => store.ledger.readHeads(HOME, ALL))).sorted);
   const tails = await measure(one, () => store.ledger.readTails(HOME, ALL, 50));
@@ -134,23 +135,83 @@ async function benchReads(store: Store): Promise<void> {
     ),
   );
   report("inboxOf, 20 rows", inbox.sorted);
+  const ids = (
+    await sql<{ id: string }[]>`
+    select id from notification where audience ->> 'kind' = 'broadcast' order by id limit 20`
+  ).map(({ id }) => id);
+  const counts = await measure({ count: 200, parallelCount: 1 }, () =>
+    store.notifications.countsOf({ home: HOME, tenantId: "acme" }, ids.slice(0, 1)),
+  );
+  report("countsOf, one to all", counts.sorted);
   const directory = await measure({ count: 3, parallelCount: 1 }, () =>
     store.ledger.streamDirectory(HOME, ALL, () => undefined),
   );
   report(`streamDirectory, ${RECIPIENT_COUNT}`, directory.sorted);
 }
 
+const POLICY = { notificationDays: 92, buriedTimerDays: 92 }; // parts of 23 days
+
+/** A region's history: as many rows in any case, in so many parts. */
+async function fill({ store, sql }: TestDatabase, partCount: number): Promise<void> {
+  const [now] = await sql<{ ms: number }[]>`select extract(epoch from now())::float8 * 1000 as ms`;
+  for (let part = 1; part <= HISTORY_PARTS; part++) {
+    for (let batch = 0; batch < 40; batch++)
+      await store.notifications.accept(HOME, directBatch(400));
+    for (let n = 0; n < 40; n++)
+      await store.notifications.accept(HOME, [acceptItem({ kind: "broadcast" })]);
+    const at = new Date((now?.ms ?? 0) + (23 * part + 1) * 86_400_000);
+    if (part < partCount) await store.retention.sweep(POLICY, at);
+  }
+}
+
+/** The same commits beside nothing, and beside a sweep a second that opens a part and drops what is over. */
+async function benchSweeps({ store, sql, openStore }: TestDatabase): Promise<void> {
+  const commits = (count: number) =>
+    measure({ count, parallelCount: 2 }, () => store.notifications.accept(HOME, directBatch(100)));
+  await sql`update ledger set state = 2 where state <> 2`;
+  await sql`checkpoint`;
+  report("100 direct, 2 connections, no sweep", (await commits(400)).sorted);
+  const sweeper = openStore({ poolMax: 1 });
+  const sweeps: number[] = [];
+  let droppedCount = 0;
+  const over = new AbortController();
+  const sweeping = (async () => {
+    for (let day = 23 * (HISTORY_PARTS + 1); !over.signal.aborted; day += 24) {
+      const [pause] = await sql<{ ms: number }[]>`
+        select extract(epoch from now())::float8 * 1000 as ms from (select pg_sleep(1)) as pause`;
+      const beginMs = performance.now();
+      const at = new Date((pause?.ms ?? 0) + day * 86_400_000);
+      droppedCount += (await sweeper.retention.sweep(POLICY, at)).dropped.length;
+      sweeps.push(performance.now() - beginMs);
+    }
+  })();
+  const { sorted } = await commits(800);
+  over.abort();
+  await sweeping;
+  const longest = sorted.slice(-3).map((ms) => ms.toFixed(0));
+  report("100 direct, 2 connections, beside sweeps", sorted, `, longest ${longest.join(", ")} ms`);
+  report(
+    `${sweeps.length} sweeps, ${droppedCount} parts dropped`,
+    sweeps.toSorted((a, b) => a - b),
+  );
+}
+
+const HISTORY_PARTS = 5;
+const partCount = Number(process.argv[2] ?? HISTORY_PARTS);
 const postgres = await startTestPostgres(true);
-const { store, sql } = await postgres.newDatabase();
+const database = await postgres.newDatabase();
+const { store, sql } = database;
 try {
   for (let start = 0; start < RECIPIENT_COUNT; start += 1_000)
     await register(store, recipientIds.slice(start, start + 1_000));
   await sql`analyze`;
+  await fill(database, partCount);
   await benchAccept(store);
   await store.leases.acquire({ home: HOME, memberId: "w", partitions: ALL, leaseMs: 600_000 });
   await benchFlush(store, 16);
   await benchFlush(store, 512);
-  await benchReads(store);
+  await benchReads(database);
+  await benchSweeps(database);
 } finally {
   await postgres.stop();
 }

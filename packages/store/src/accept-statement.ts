@@ -138,7 +138,7 @@ export async function insertAccepted(
     ), wanted as materialized (
       select ord, id, n, members, targeted, state from meant where not is_later
     ), locked as materialized (
-      select n, next_offset, directory_version from partition
+      select n, next_offset, directory_version, ledger_part from partition
       where home = ${place.home} and n = any(array(select distinct wanted.n from wanted))
       order by n for no key update
     ), bumped as (
@@ -147,13 +147,13 @@ export async function insertAccepted(
       join locked using (n)
       where p.home = ${place.home} and p.n = dealt.n
     ), numbered as materialized (
-      select wanted.*, locked.directory_version,
+      select wanted.*, locked.directory_version, locked.ledger_part,
         locked.next_offset - 1 + row_number() over (partition by n order by ord) as at_offset
       from wanted left join locked using (n) -- no such partition: not null refuses it all
     ), planned as (
       insert into ledger (home, partition, "offset", notification_id, directory_version, state,
-        members, targeted)
-      select ${place.home}, n, at_offset, id, directory_version, state, members, targeted
+        members, targeted, part)
+      select ${place.home}, n, at_offset, id, directory_version, state, members, targeted, ledger_part
       from numbered order by n, at_offset
     )
     select fresh.ord, entry.partitions, entry.offsets, entry.versions,

@@ -69,7 +69,7 @@ export async function releaseRows(
   const partitions = [...epochs.keys()];
   const rows = await sql<(ReleaseRecord & { held: number[] | null })[]>`
     with held as materialized (
-      select n, next_offset, directory_version from partition
+      select n, next_offset, directory_version, ledger_part from partition
       where home = ${home} and n = any(${intsOf(partitions)}::int[]) and owner_id is not null
         and epoch = (${intsOf([...epochs.values()])}::bigint[])[
           array_position(${intsOf(partitions)}::int[], n::int)]
@@ -81,7 +81,7 @@ export async function releaseRows(
       where t.id = asked.id and asked.n = any(array(select n from held))
       returning asked.ord, asked.n
     ), numbered as materialized (
-      select gone.ord, held.n, held.directory_version,
+      select gone.ord, held.n, held.directory_version, held.ledger_part,
         held.next_offset - 1 + row_number() over (partition by held.n order by gone.ord) as at_offset
       from gone join held using (n)
     ), bumped as (
@@ -89,9 +89,9 @@ export async function releaseRows(
       from (select n, count(*) as count from numbered group by n) as dealt
       where p.home = ${home} and p.n = dealt.n
     ), planned as (
-      insert into ledger (home, partition, "offset", notification_id, directory_version, state,
+      insert into ledger (home, partition, part, "offset", notification_id, directory_version, state,
         members, targeted)
-      select ${home}, numbered.n, at_offset, row.notification_id, directory_version,
+      select ${home}, numbered.n, ledger_part, at_offset, row.notification_id, directory_version,
         row.state, row.members::int[], row.targeted
       from numbered
       join unnest(${releases.map(({ notificationId }) => notificationId)}::uuid[],

@@ -198,11 +198,12 @@ export class SqlHome {
     });
   }
 
-  /** Those with the trigger that refuses writes, whatever version the schema has. */
+  /** With the trigger that refuses writes, whatever version the schema has; parts by their parent. */
   #guardedTables(): Promise<string[]> {
     return this.#pool.run("home.fence", async (sql) => {
       const rows = await sql<{ name: string }[]>`
-        select tgrelid::regclass::text as name from pg_trigger where tgname = 'fence' order by 1`;
+        select t.tgrelid::regclass::text as name from pg_trigger t join pg_class c on c.oid = t.tgrelid
+        where t.tgname = 'fence' and not c.relispartition order by 1`;
       return rows.map(({ name }) => name);
     });
   }

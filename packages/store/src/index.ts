@@ -27,6 +27,8 @@ export type { RecentQuestion, RecentRow } from "./recent-deliveries.ts";
 export type { PreferencesChange, PreferencesStored, SqlPreferences } from "./preferences.ts";
 export type { RecipientsCursor, RecipientsPage, RecipientsState } from "./recipients-of.ts";
 export type { QuarantinedRecipient, QuarantineTimes, SqlQuarantine } from "./quarantine.ts";
+export type { RetentionReport, SqlRetention } from "./retention.ts";
+export type { RetentionPolicy } from "./retention-policy.ts";
 export { createStore, type Store } from "./store.ts";
 export type { ChangedTemplate, SqlTemplates, TemplatesKnown, TemplateStamp } from "./templates.ts";
 export {

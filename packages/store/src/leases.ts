@@ -36,9 +36,17 @@ export class SqlLeases {
       await sql`
         insert into home (home, host_region) values (${home}, ${home}) on conflict do nothing`;
       const { count } = await sql`
-        insert into partition (home, n)
-        select ${home}, n from generate_series(0, ${LIMITS.partitionCount - 1}::int) as n
-        order by n on conflict do nothing`;
+        with part as (select max(number) as newest from table_part
+          where parent = 'ledger' and from_at <> 'infinity'),
+        created as (
+          insert into partition (home, n, ledger_part)
+          select ${home}, n, newest
+          from part, generate_series(0, ${LIMITS.partitionCount - 1}::int) as n
+          order by n on conflict do nothing
+          returning home, n, next_offset, ledger_part
+        )
+        insert into ledger_part (home, partition, first_offset, part)
+        select home, n, next_offset, ledger_part from created`;
       if (count > 0) await sql`analyze partition`; // right for good: plans need not wait for it
     });
   }

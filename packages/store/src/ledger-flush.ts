@@ -9,12 +9,16 @@
 //        are written together, once, however often the write is repeated (`moves_count`).
 //   ST8  Ledger rows of a partition are updated only while its partition row is held, so two owners
 //        cannot be in one partition's rows at a time.
-// `held` is complete before the first ledger row is touched, since `updated` needs it as an array. So is
+// `held` is complete before the first ledger row is touched, since `wanted` needs it as an array. So is
 // `moving`, which locks the rows that put somebody off: a lost write that is still under way has ended by
 // then, and what it wrote is seen.
 // Not as a join: with no statistics yet Postgres then reads whole partitions (80 ms for 256 rows).
-// Plan (256 rows): partition_pkey → sort → LockRows (materialized); unnest → nested loop on
-// ledger_pkey by all three columns → update. Numbers: bench/RESULTS.md.
+// Each row's part is looked up by its offset (ledger_part), so that one part's index is read and not
+// every one's. A row without a part was dropped with it (ADR 0027): its receipt has nowhere to go.
+// Parts that are new have no statistics. `home` as a column of `wanted`, and `is not distinct from`,
+// which Postgres takes for few rows, keep it from reading all of a home's parts for a hash join (10 ms).
+// Plan (256 rows): partition_pkey → sort → LockRows (materialized); unnest with ledger_part_pkey
+// backwards → nested loop on the primary key of the one part → update. Numbers: bench/RESULTS.md.
 import { type DeferredRow, ROW_TIMER_KIND } from "@carillon/contracts";
 import { assert } from "@carillon/kernel";
 import { bytesOf, intsOf } from "./arrays.ts";
@@ -64,38 +68,19 @@ export async function flushRows(
       })),
     ),
   );
-  const rows = await sql<{ held: number[] | null; updated_count: number }[]>`
+  const rows = await sql<{ held: number[] | null; updated_count: number; dropped_count: number }[]>`
     with held as materialized (
       select n from partition
       where home = ${home} and n = any(${intsOf(partitions)}::int[]) and owner_id is not null
         and epoch = (${intsOf([...epochs.values()])}::bigint[])[
           array_position(${intsOf(partitions)}::int[], n::int)]
       order by n for key share
-    ), moving as materialized (
-      select l.partition, l.offset, l.moves_count, l.notification_id
-      from unnest(${intsOf(moving.map(({ partition }) => partition))}::int[],
-        ${intsOf(moving.map(({ offset }) => offset))}::bigint[]) as m(partition, at_offset)
-      join ledger l on l.home = ${home} and l.partition = m.partition and l.offset = m.at_offset
-      where m.partition = any(array(select n from held))
-      for no key update of l
-    ), updated as (
-      update ledger l set
-        state = u.state,
-        targeted = u.targeted,
-        delivered_socket = u.delivered_socket,
-        no_device = u.no_device,
-        unacked = u.unacked,
-        expired = u.expired,
-        failed = u.failed,
-        cancelled = u.cancelled,
-        opted_out = u.opted_out,
-        capped = u.capped,
-        collapsed = u.collapsed,
-        moved = u.moved,
-        moves_count = coalesce(u.moves_count, l.moves_count),
-        received_late = u.received_late,
-        read = u.read,
-        acknowledged = u.acknowledged
+    ), wanted as materialized (
+      select u.*, ${home} as home, (
+        select f.part from ledger_part f
+        where f.home = ${home} and f.partition = u.partition and f.first_offset <= u.at_offset
+        order by f.first_offset desc, f.part desc limit 1
+      ) as part
       from unnest(
         ${intsOf(updates.map((update) => update.partition))}::int[],
         ${intsOf(updates.map((update) => update.offset))}::bigint[],
@@ -118,8 +103,36 @@ export async function flushRows(
       ) as u(partition, at_offset, state, targeted, delivered_socket, no_device, unacked, expired,
         failed, cancelled, opted_out, capped, collapsed, moved, moves_count, received_late, read,
         acknowledged)
-      where u.partition = any(array(select n from held)) and (select count(*) from moving) >= 0
-        and l.home = ${home} and l.partition = u.partition and l.offset = u.at_offset
+      where u.partition = any(array(select n from held))
+    ), moving as materialized (
+      select l.partition, l.offset, l.moves_count, l.notification_id
+      from wanted u
+      join ledger l on l.home = u.home and l.partition = u.partition and l.part = u.part
+        and l.offset = u.at_offset
+      where u.moves_count is not null
+      for no key update of l
+    ), updated as (
+      update ledger l set
+        state = u.state,
+        targeted = u.targeted,
+        delivered_socket = u.delivered_socket,
+        no_device = u.no_device,
+        unacked = u.unacked,
+        expired = u.expired,
+        failed = u.failed,
+        cancelled = u.cancelled,
+        opted_out = u.opted_out,
+        capped = u.capped,
+        collapsed = u.collapsed,
+        moved = u.moved,
+        moves_count = coalesce(u.moves_count, l.moves_count),
+        received_late = u.received_late,
+        read = u.read,
+        acknowledged = u.acknowledged
+      from wanted u
+      where u.part is not distinct from u.part and (select count(*) from moving) >= 0
+        and l.home = u.home and l.partition = u.partition and l.part = u.part
+        and l.offset = u.at_offset
       returning l.partition, l.offset, l.moves_count
     ), deferred as (
       insert into timer (home, partition, kind, key, tenant_id, due_at, payload)
@@ -134,9 +147,11 @@ export async function flushRows(
       join notification n on n.id = moving.notification_id
     )
     select (select array_agg(n::int) from held) as held,
-      (select count(*) from updated) as updated_count`;
+      (select count(*) from updated) as updated_count,
+      (select count(*) from wanted where part is null) as dropped_count`;
   const held = new Set(rows[0]?.held);
   const expectedCount = updates.filter(({ partition }) => held.has(partition)).length;
-  assert(rows[0]?.updated_count === expectedCount, "ST8 a flush names rows that exist, each once");
+  const { updated_count: updatedCount = 0, dropped_count: droppedCount = 0 } = rows[0] ?? {};
+  assert(updatedCount + droppedCount === expectedCount, "ST8 a flush names rows that exist, once");
   return { fencedPartitions: partitions.filter((partition) => !held.has(partition)) };
 }

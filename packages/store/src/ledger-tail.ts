@@ -1,8 +1,8 @@
 // packages/store/src/ledger-tail.ts
 // Hot statement: what one recipient missed since an offset, for a session that joins again.
-// Plan: partition_pkey (one row) → nested loop on a range of ledger_pkey, at most `scanMax` rows,
+// Plan: partition_pkey (one row) → nested loop on a range of the parts' keys, at most `scanMax` rows,
 // whose sets are looked into only when there is no array. Offsets are contiguous, so the length of
-// the tail is known before a row is read.
+// the tail is known before a row is read; what begins below the lowest kept part is too far as well.
 import { type LedgerRecord, type LedgerRow, ledgerRowOf } from "./ledger-rows.ts";
 import type { Statements } from "./pool.ts";
 
@@ -25,7 +25,9 @@ export async function readTail(
   { index, afterOffset, limitCount, scanMax }: TailOptions,
 ): Promise<LedgerTail> {
   const rows = await sql<(LedgerRecord & { is_too_far: boolean; offset: number | null })[]>`
-    select p.next_offset - 1 - ${afterOffset}::bigint > ${scanMax}::int as is_too_far, l.*
+    select p.next_offset - 1 - ${afterOffset}::bigint > ${scanMax}::int
+      or ${afterOffset}::bigint < (select min(f.first_offset) - 1 from ledger_part f
+        where f.home = p.home and f.partition = p.n) as is_too_far, l.*
     from partition p
     left join lateral (
       select * from ledger l

@@ -60,13 +60,16 @@ export class SqlNotifications {
     return this.#pool.run("notifications.acceptRelayed", (sql) => acceptRelayed(sql, home, items));
   }
 
-  /** Undefined when it is not here, or another tenant's. */
+  /** Undefined when it is not here, another tenant's, or older than the ledger (ADR 0027). */
   get(tenantId: string, id: string): Promise<NotificationDetails | undefined> {
     return this.#pool.run("notifications.get", async (sql) => {
       const [record] = await sql<DetailsRecord[]>`
         select ${sql.unsafe(NOTIFICATION_COLUMNS)}, n.audience, n.target_regions, n.unknown_count,
           n.is_accepted_here
-        from notification n where n.id = ${id} and n.tenant_id = ${tenantId}`;
+        from notification n where n.id = ${id} and n.tenant_id = ${tenantId}
+          and n.accepted_at >= (
+            select case when min(number) = 0 then '-infinity' else min(from_at) end
+            from table_part where parent = 'ledger' and detached_at is null)`;
       return (
         record && {
           notification: notificationOf(record),

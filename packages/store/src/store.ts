@@ -15,6 +15,7 @@ import { Pool, type StoreOptions } from "./pool.ts";
 import { SqlPreferences } from "./preferences.ts";
 import { SqlQuarantine } from "./quarantine.ts";
 import { SqlTemplates } from "./templates.ts";
+import { SqlRetention } from "./retention.ts";
 import { SqlTenants } from "./tenants.ts";
 import { SqlBuriedTimers } from "./timers-buried.ts";
 import { SqlTimers } from "./timers.ts";
@@ -34,6 +35,7 @@ export interface Store {
   readonly timers: SqlTimers;
   readonly timersBuried: SqlBuriedTimers;
   readonly journal: SqlJournal;
+  readonly retention: SqlRetention;
   readonly home: SqlHome;
   readonly homeReport: SqlHomeReport;
   /** Operations now: for gauges. */
@@ -69,6 +71,7 @@ export function createStore(options: StoreOptions): Store {
     timers: new SqlTimers(pool, () => ledger.withheldTenants),
     timersBuried: new SqlBuriedTimers(pool, () => ledger.withheldTenants),
     journal: new SqlJournal(pool),
+    retention: new SqlRetention(pool),
     home: new SqlHome(pool),
     homeReport: new SqlHomeReport(pool),
     get load() {

@@ -4,7 +4,7 @@ import { vi } from "vitest";
 import type { Store } from "./store.ts";
 import type { TestDatabase } from "./test-database.ts";
 
-/** Rows of `table`, and entries of its indexes, that `run` reads in a store of its own. At least one. */
+/** Rows of `table`, its parts included, and entries of its indexes, that `run` reads in a store of its own. At least one. */
 export async function rowsRead(
   { sql, openStore }: TestDatabase,
   table: string,
@@ -12,9 +12,13 @@ export async function rowsRead(
 ): Promise<number> {
   const readCount = async (): Promise<number> => {
     const [row] = await sql<{ count: number }[]>`
+      with parts as (
+        select ${table}::regclass::oid as relid
+        union all select inhrelid from pg_inherits where inhparent = ${table}::regclass
+      )
       select (
-        coalesce((select seq_tup_read from pg_stat_user_tables where relname = ${table}), 0)
-        + coalesce((select sum(idx_tup_read) from pg_stat_user_indexes where relname = ${table}), 0)
+        (select coalesce(sum(seq_tup_read), 0) from pg_stat_user_tables join parts using (relid))
+        + (select coalesce(sum(idx_tup_read), 0) from pg_stat_user_indexes join parts using (relid))
       )::int as count`;
     return row?.count ?? 0;
   };

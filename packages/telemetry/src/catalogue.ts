@@ -62,6 +62,29 @@ export const CATALOGUE = {
   ),
   oddities: counter("carillon_oddities_total", "Survived, but to be looked at", ["event"]),
   failures: counter("carillon_failures_total", "Dependencies that broke, and bugs", ["component"]),
+  // retention
+  retentionParts: counter(
+    "carillon_retention_parts_total",
+    "Parts of tables that were added ahead of their time, and dropped after it",
+    ["change"],
+  ),
+  retentionPartsKept: gauge("carillon_retention_parts_count", "Parts that tables have", ["table"]),
+  retentionPartsHeld: gauge(
+    "carillon_retention_parts_held_count",
+    "Parts over their time that stay: a row in them is not closed, or is named by one that is kept",
+    ["table"],
+  ),
+  retentionRows: counter("carillon_retention_rows_total", "Rows over their time, deleted", [
+    "table",
+  ]),
+  retentionRest: gauge(
+    "carillon_retention_rest_rows_count",
+    "Rows for which there was no part, counted up to 10,000 of a table",
+  ),
+  retentionAhead: gauge(
+    "carillon_retention_ahead_seconds",
+    "So far ahead there are parts of tables after the last sweep: a part's days at least, unless a lock was in the way",
+  ),
   // worker
   partitionsServed: gauge("carillon_worker_partitions_count", "Partitions served"),
   leaseAge: gauge(
