@@ -2,19 +2,8 @@
 // The same operations on packages/store against a real Postgres and on the simulation's database:
 // what the simulation believes of a statement is what Postgres does. Draws them from a seed; answers
 // the first difference.
+import { deferredMembersOf, type DeferredPayload, ROW_TIMER_KIND } from "@carillon/contracts";
 import {
-  DEFER_REASONS,
-  deferredMembersOf,
-  type DeferredPayload,
-  type DeferredRow,
-  type Notification,
-  type RegionAudience,
-  ROW_TIMER_KIND,
-} from "@carillon/contracts";
-import { Bitset, createUuidV7 } from "@carillon/kernel";
-import {
-  type AcceptItem,
-  type LedgerUpdate,
   OUTBOX_FIRST_POLL_MS,
   type Release,
   type Store,
@@ -22,18 +11,27 @@ import {
   type TimerClaim,
 } from "@carillon/store";
 import { isDeepStrictEqual } from "node:util";
+import {
+  audienceOf,
+  bits,
+  heldOf,
+  HOME,
+  itemOf,
+  leaseOf,
+  movesOf,
+  notificationOf,
+  oneEpochEach,
+  OTHERS,
+  type Pair,
+  PARTITIONS,
+  someOf,
+  TENANTS,
+} from "./compare-draws.ts";
 import { accept, acceptRelayed } from "./database-accept.ts";
 import * as outbox from "./database-outbox.ts";
 import { Database } from "./database.ts";
 import { Machine } from "./machine.ts";
 import { type Dice, World } from "./world.ts";
-
-const HOME = "fra";
-const OTHERS = ["lon", "par"];
-const TENANTS = ["acme", "bolt"];
-const MEMBERS = ["w1", "w2", "w3"];
-const PARTITIONS = [0, 1, 2, 3, 4, 5, 6, 7];
-const LEASES_MS = [0, 1e8]; // over at once, or not within the test
 
 export interface Difference {
   readonly step: number;
@@ -44,19 +42,11 @@ export interface Difference {
 
 type Step = (dice: Dice, pair: Pair) => Promise<readonly [unknown, unknown]>;
 
-interface Pair {
-  readonly real: Store;
-  readonly database: Database;
-  readonly machine: Machine; // for ids
-  readonly known: Notification[];
-  readonly keys: string[];
-}
-
 /** So many that backlogs come to their end, with another holder than the one who asks. */
 const OUTBOX_STEPS = 64;
 
 /** So many that owners go while they have timers, again and again. */
-const TIMER_STEPS = 64;
+const TIMER_STEPS = 160;
 
 /** Undefined: none. `nowMs`: a clock that goes as the database's does. */
 export async function compareStores(
@@ -418,94 +408,6 @@ const outboxStep: Step = async (dice, { real, database }) => {
     ],
   ];
 };
-
-/** One that is counted, or was before; some due long ago, some not within the test. */
-function movesOf(
-  dice: Dice,
-  database: Database,
-  { partition, offset }: { partition: number; offset: number },
-): NonNullable<LedgerUpdate["moves"]> {
-  const known = database.partition(partition).ledger[offset - 1]?.movesCount ?? 0;
-  const count = Math.max(1, known + dice.below(2));
-  const members = Array.from({ length: 1 + dice.below(3) }, () => dice.below(9));
-  const rows = Array.from({ length: 1 + dice.below(2) }, (_, place): DeferredRow => {
-    const untilMs = dice.isHit(0.7) ? -1 - dice.below(1e9) : 9e12 + place;
-    const reason = dice.pick(DEFER_REASONS);
-    if (dice.isHit(0.7)) return { untilMs, reason, members: { kind: "members", members } };
-    const set = Bitset.of(members);
-    return { untilMs, reason, members: { kind: "set", set: set.toBytes(), count: set.count() } };
-  });
-  return { count, rows };
-}
-
-function itemOf(dice: Dice, { machine, known, keys }: Pair): AcceptItem {
-  const notification = notificationOf(dice, machine);
-  known.push(notification);
-  if (keys.length === 0 || dice.isHit(0.6)) keys.push(`key-${keys.length}`);
-  const remotes = someOf(dice, OTHERS).map((region) => ({ region, audience: audienceOf(dice) }));
-  const regions = remotes.map(({ region }) => region);
-  return {
-    notification,
-    audience: dice.isHit(0.8) ? audienceOf(dice) : null,
-    remotes,
-    idempotency: dice.isHit(0.7)
-      ? { key: dice.pick(keys), fingerprint: Buffer.from(dice.isHit(0.8) ? "same" : "other") }
-      : null,
-    answer: { id: notification.id, acceptedAt: "2026-01-05T09:00:00.000Z", regions },
-  };
-}
-
-function notificationOf(dice: Dice, machine: Machine): Notification {
-  return {
-    id: createUuidV7(machine, dice),
-    tenantId: dice.pick(TENANTS),
-    acceptedRegion: HOME,
-    acceptedAtMs: 1_767_603_600_000 + dice.below(1_000),
-    expiresAtMs: 1_768_208_400_000,
-    priority: "normal",
-    content: { de: { title: "Hallo" }, en: { title: "Hello" } },
-    exclude: dice.isHit(0.2) ? [`r${dice.below(60)}`] : [],
-    ...(dice.isHit(0.3) && { sendAtMs: dice.isHit(0.6) ? -1 - dice.below(1e9) : 9e12 }),
-    ...(dice.isHit(0.2) && { fallbacks: { "de-AT": ["en"] } }),
-  };
-}
-
-/** Mostly few; sometimes more than fit an array, so that a bitset is stored. */
-function audienceOf(dice: Dice): RegionAudience {
-  const kind = dice.below(10);
-  if (kind === 0) return { kind: "broadcast" };
-  if (kind === 1) return { kind: "filter", filter: { key: "team", cmp: "eq", val: "red" } };
-  const count = kind === 2 ? 60 : 1 + dice.below(5);
-  const recipientIds = Array.from({ length: count }, () => `r${dice.below(64)}`);
-  return { kind: "recipients", recipientIds };
-}
-
-function heldOf(dice: Dice, database: Database, partition: number) {
-  const { epoch } = database.partition(partition);
-  return { partition, epoch: Math.max(0, epoch - (dice.isHit(0.2) ? 1 : 0)) };
-}
-
-/** A statement names one epoch per partition: that of the first. */
-function oneEpochEach<T extends { partition: number; epoch: number }>(changes: readonly T[]): T[] {
-  const epochs = new Map<number, number>();
-  return changes.map((change) => {
-    const epoch = epochs.get(change.partition) ?? change.epoch;
-    epochs.set(change.partition, epoch);
-    return { ...change, epoch };
-  });
-}
-
-function leaseOf(dice: Dice) {
-  return { home: HOME, memberId: dice.pick(MEMBERS), leaseMs: dice.pick(LEASES_MS) };
-}
-
-function someOf<T>(dice: Dice, all: readonly T[]): T[] {
-  return all.filter(() => dice.isHit(0.5));
-}
-
-function bits(dice: Dice): Uint8Array {
-  return Bitset.of(Array.from({ length: dice.below(3) }, () => dice.below(20))).toBytes();
-}
 
 function sorted(leases: readonly { partition: number; epoch: number }[]) {
   return leases.toSorted((a, b) => a.partition - b.partition);

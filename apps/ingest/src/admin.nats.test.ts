@@ -240,7 +240,7 @@ test("O8 — a recipient's process is found by its name, wherever its owner is",
   expect(other.status).toBe(404);
 });
 
-test("IN60, O8 — buried timers of a region are told by a worker of it, without what they hold", async () => {
+test("IN72, O8 — buried timers of a region are told by a worker of it, without what they hold", async () => {
   const listed = await get("/timers?region=lon&limit=5");
   expect(listed.body).toEqual({ node: LON_WORKER, timers: [buried], isCut: false });
   expect(asked.at(-1)).toEqual({ kind: "buried_timers", home: "lon", limit: 5 });

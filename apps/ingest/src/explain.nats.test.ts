@@ -1,4 +1,4 @@
-// Goal: IN58–IN60. Method: three regions over real NATS; a worker's writes, ledger and journal, are made
+// Goal: IN58–IN73. Method: three regions over real NATS; a worker's writes, ledger and journal, are made
 // with the store, so that every word of an answer is known.
 import { COUNT_NAMES, partitionOf } from "@carillon/contracts";
 import { DELIVERY_DEFAULTS, isSampled } from "@carillon/delivery";
@@ -239,7 +239,7 @@ test("IN59 — unknown notifications and recipients are 404, another tenant's to
   }
 });
 
-test("IN60 — pages of the people in a state go through the regions, and on where they ended", async () => {
+test("IN73 — pages of the people in a state go through the regions, and on where they ended", async () => {
   const id = await post("par", { audience: { recipients: ["ada", "ben", "cyd"] } });
   const pagesOf = async (query: string): Promise<string[][]> => {
     const pages: string[][] = [];
@@ -267,7 +267,7 @@ test("IN60 — pages of the people in a state go through the regions, and on whe
 });
 
 test(
-  "IN59, IN60 — a silent home region is 503, never an empty list and never 'not targeted'",
+  "IN59, IN73 — a silent home region is 503, never an empty list and never 'not targeted'",
   async () => {
     const id = await post("fra", { audience: { broadcast: true } });
     await at("lon").stop();

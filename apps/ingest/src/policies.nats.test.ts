@@ -1,4 +1,4 @@
-// Goal: IN60, IN61, A6, A11, A13 and D8 for policies and preferences. Method: two regions over real NATS;
+// Goal: IN70, IN71, A6, A11, A13 and D8 for policies and preferences. Method: two regions over real NATS;
 // asked in either, databases are looked at directly.
 import { partitionOf } from "@carillon/contracts";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -54,7 +54,7 @@ test("A11 — without a policy an empty one is read; one that is set is read in 
   expect((await send(lon, "GET", "policy")).body).toEqual(put.body);
 });
 
-test("IN60 — each change is told to the other region without being asked, and the newest stays", async () => {
+test("IN70 — each change is told to the other region without being asked, and the newest stays", async () => {
   for (let n = 0; n < 5; n++)
     await send(n % 2 === 0 ? fra : lon, "PUT", "policy", { countryAttribute: `land${n}` });
   const attributes = async () =>
@@ -100,7 +100,7 @@ test("A13 — of nobody there are no preferences, and wrong ones are named", asy
   ]);
 });
 
-test("IN61 — a change of preferences pokes the owner at home", async () => {
+test("IN71 — a change of preferences pokes the owner at home", async () => {
   const bus = await regions.connectBus("lon", "lon/worker");
   const pokes = collectPokes(bus, "lon-w");
   const partition = partitionOf(TENANT, "liz");

@@ -1,6 +1,6 @@
 // apps/ingest/src/policies.ts
 // A tenant's policy (A11, ADR 0024): PUT replaces it from any region, GET reads what this region goes by.
-//   IN60 A change is committed here with what tells the other regions; of several at once the same one
+//   IN70 A change is committed here with what tells the other regions; of several at once the same one
 //        stays in all of them.
 import {
   fieldErrorsOf,

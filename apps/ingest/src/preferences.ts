@@ -1,7 +1,7 @@
 // apps/ingest/src/preferences.ts
 // What a recipient wants to get, and when (A6): PUT replaces, GET reads, from whatever region is asked;
 // kept in the home region and nowhere else (D8): here, or by a request there.
-//   IN61 Committed first, then the owner is poked with the new directory version, as in IN17.
+//   IN71 Committed first, then the owner is poked with the new directory version, as in IN17.
 import type { Bus } from "@carillon/bus";
 import {
   decodeMessage,

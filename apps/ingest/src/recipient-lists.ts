@@ -1,7 +1,7 @@
 // apps/ingest/src/recipient-lists.ts
 // Who is in a state of a notification (A4): pages of recipient ids, region after region, each from its own
 // ledger's bits (DESIGN §5 step 7).
-//   IN60 Pages go through all target regions, or the one that is asked for; a region that is silent is 503
+//   IN73 Pages go through all target regions, or the one that is asked for; a region that is silent is 503
 //        at its turn, and never a list without its people.
 import type { Bus } from "@carillon/bus";
 import {

@@ -1,7 +1,7 @@
 // apps/ingest/src/timer-routes.ts
 // Buried timers for operators: asked here, done by a node of the timers' home over NATS, since only it has
 // the database.
-//   IN60 What is told of a buried timer is where it stands and why it was given up, not what it holds (D8);
+//   IN72 What is told of a buried timer is where it stands and why it was given up, not what it holds (D8);
 //        it is revived or deleted by its id, once.
 import {
   type AdminReply,

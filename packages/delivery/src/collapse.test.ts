@@ -79,7 +79,7 @@ test("CO1 — what has been sent is sent, other keys and tenants are others", as
 test("CO1 — one that was put off comes back behind a newer one, and gives way to it", async () => {
   let isQuiet = true;
   const quiet = started(() =>
-    isQuiet ? { kind: "defer", untilMs: wakesAtMs, reason: "quiet" } : ALLOW,
+    isQuiet ? { kind: "defer", untilMs: wakesAtMs, reason: "ownQuietHours" } : ALLOW,
   );
   const { clock, open, post, taken, store } = quiet;
   const wakesAtMs = clock.wallClockMs() + 10_000;

@@ -16,7 +16,7 @@ function quietFor(quietMs: number, options: { isQuiet?: (index: number) => boole
     verdictOf: (_, index): Verdict => {
       if (options.isQuiet?.(index) === false) return ALLOW;
       if (node.clock.wallClockMs() >= openAtMs) return ALLOW;
-      return { kind: "defer", untilMs: openAtMs, reason: "quiet" };
+      return { kind: "defer", untilMs: openAtMs, reason: "ownQuietHours" };
     },
   });
   const openAtMs = node.clock.wallClockMs() + quietMs;
@@ -103,7 +103,7 @@ test("D1 — an owner that dies with people on their way: the next one puts off 
     store,
     epoch: 2,
     isFirst: true,
-    verdictOf: () => ({ kind: "defer", untilMs: openAtMs, reason: "quiet" }),
+    verdictOf: () => ({ kind: "defer", untilMs: openAtMs, reason: "ownQuietHours" }),
   });
   await next.clock.advance(FLUSHED_MS);
   expect(store.setOf(0, 1, "moved")).toEqual([0, 1, 2]);
@@ -131,7 +131,7 @@ test("DF2 — a timer that says nothing is tried again and buried, and holds up 
     key: "broken",
     tenantId: "acme",
     dueAtMs: 0,
-    payload: { notificationId: idOf(9), reason: "quiet", count: 3 },
+    payload: { notificationId: idOf(9), reason: "ownQuietHours", count: 3 },
   });
   poke(store.plan(0, notificationOf({ id: idOf(1) }), { members: [index] }));
   await clock.advance(61_000);

@@ -12,7 +12,6 @@ import type {
   SessionOpen,
   SessionReport,
 } from "@carillon/contracts";
-import type { Timer } from "@carillon/kernel";
 import type { CrashReport } from "@carillon/process";
 import { countAudience } from "./audience-count.ts";
 import { DELIVERY_DEFAULTS, type DeliveryLimits } from "./delivery-limits.ts";
@@ -26,7 +25,7 @@ import { DeferredRows } from "./deferred-rows.ts";
 import { DeliveryJournal } from "./delivery-journal.ts";
 import { DurableTimers } from "./durable-timers.ts";
 import { EnvelopeCache } from "./envelope.ts";
-import { ExpansionWriter } from "./expansion-writer.ts";
+import { ExpansionWriter, type ExpansionWriterDeps } from "./expansion-writer.ts";
 import { GatewayOutbox } from "./gateway-outbox.ts";
 import { Intake } from "./intake.ts";
 import type { LedgerEntry } from "./ledger-entry.ts";
@@ -34,7 +33,9 @@ import { LedgerFlusher } from "./ledger-flusher.ts";
 import { loadPartitions } from "./load-partitions.ts";
 import { Outcomes } from "./outcomes.ts";
 import { Pacer } from "./pacer.ts";
+import { PolicyDesk } from "./policy-desk.ts";
 import { Partition } from "./partition.ts";
+import { statsOfPartitions } from "./partition-stats.ts";
 import type { HeldPartition } from "./ports.ts";
 import { ReceiptDesk } from "./receipt-desk.ts";
 import { createRecipientBehaviour } from "./recipient.ts";
@@ -44,7 +45,6 @@ import { NO_POLICIES, TenantRulesBook } from "./tenant-rules-book.ts";
 import { ShelfReader } from "./shelf-reader.ts";
 import { NodeSweep } from "./node-sweep.ts";
 import { ThreadSlices } from "./thread-slices.ts";
-import { ALLOW } from "./verdict.ts";
 
 export class DeliveryNode {
   readonly #options: DeliveryNodeOptions;
@@ -61,6 +61,7 @@ export class DeliveryNode {
   readonly #shelves: ShelfReader;
   readonly #timers: DurableTimers<RecipientProcesses>;
   readonly #rules: TenantRulesBook;
+  readonly #policy: PolicyDesk;
   readonly #journal: DeliveryJournal | undefined;
   readonly #serving = new Set<number>();
   readonly #outcomes: Outcomes;
@@ -80,6 +81,11 @@ export class DeliveryNode {
     const onCrash = deps.onCrash?.bind(deps) ?? ((cause: unknown) => void Promise.reject(cause));
     this.#onBug = onCrash;
     const { firstSeqs } = options;
+    const here = { home, store, clock };
+    const fence: Pick<ExpansionWriterDeps, "isHeld" | "onFenced"> = {
+      isHeld: ({ partition, epoch }) => this.#held.get(partition) === epoch,
+      onFenced: (refused) => this.#fenced(refused),
+    };
     const about = { home, node: memberId, clock, random, retry: limits.retry, onFault, onCrash };
     const journal =
       deps.journal &&
@@ -96,12 +102,9 @@ export class DeliveryNode {
       deps.gateways,
     );
     const expansions = new ExpansionWriter({
-      home,
-      store,
-      clock,
+      ...here,
       rowsMax: limits.flushRowsMax,
-      isHeld: ({ partition, epoch }) => this.#held.get(partition) === epoch,
-      onFenced: (refused) => this.#fenced(refused),
+      ...fence,
     });
     this.#pacer = new Pacer({
       scheduler: deps.scheduler,
@@ -126,17 +129,23 @@ export class DeliveryNode {
       this.#flusher.schedule();
       if (partition.shelf.count > 0) this.#shelves.pump();
     };
+    const policies = deps.policies ?? NO_POLICIES;
+    const rules = new TenantRulesBook(policies);
+    this.#rules = rules;
+    this.#policy = new PolicyDesk({
+      ...{ home, rules, clock, store: policies, recentMax: limits.recentMax },
+      channels: ["socket"],
+    });
     const outcomes = new Outcomes({
       onChanged,
       onOutcome: observer.onOutcome.bind(observer),
-      verdictOf: deps.verdictOf?.bind(deps) ?? (() => ALLOW),
+      verdictOf: deps.verdictOf?.bind(deps) ?? this.#policy.verdictOf.bind(this.#policy),
+      onHanded: this.#policy.handed.bind(this.#policy),
       journal,
     });
     this.#outcomes = outcomes;
     this.#shelves = new ShelfReader({
-      home,
-      store,
-      clock,
+      ...here,
       random,
       intake: this.#intake,
       retry: limits.retry,
@@ -159,9 +168,7 @@ export class DeliveryNode {
     });
     this.#desk = new SessionDesk({
       ownerId: memberId,
-      home,
-      store,
-      clock,
+      ...here,
       intake: this.#intake,
       outbox: this.#outbox,
       recoveryScanMax: limits.recoveryScanMax,
@@ -193,11 +200,8 @@ export class DeliveryNode {
         if (partition.shelf.count > 0) this.#shelves.pump();
       },
     });
-    this.#rules = new TenantRulesBook(deps.policies ?? NO_POLICIES);
     this.#sweep = new NodeSweep({
-      home,
-      store,
-      clock,
+      ...here,
       limits,
       intake: this.#intake,
       rules: this.#rules,
@@ -207,14 +211,11 @@ export class DeliveryNode {
       onCrash,
     });
     const deferred = new DeferredRows({
-      home,
-      store,
-      clock,
+      ...here,
       intake: this.#intake,
       rowsMax: limits.flushRowsMax,
       partitionOf: (partition) => this.#loaded(partition),
-      isHeld: ({ partition, epoch }) => this.#held.get(partition) === epoch,
-      onFenced: (refused) => this.#fenced(refused),
+      ...fence,
     });
     this.#timers = new DurableTimers({
       home,
@@ -225,8 +226,7 @@ export class DeliveryNode {
       storeRetry: limits.retry,
       handlers: [deferred.handler, ...(deps.timerHandlers ?? [])],
       servedOf: (partition) => this.processesOf(partition),
-      isHeld: ({ partition, epoch }) => this.#held.get(partition) === epoch,
-      onFenced: (refused) => this.#fenced(refused),
+      ...fence,
       onFault,
       onCrash,
       observer,
@@ -262,6 +262,7 @@ export class DeliveryNode {
       intake: this.#intake,
       limits: this.#limits,
       refreshRules: () => this.#rules.refresh(),
+      loadRecent: (partitions) => this.#policy.load(partitions),
       create: (options) => {
         this.#discard(this.#partitions.get(options.partition)); // of a load that failed
         const partition = new Partition(options, (self) => this.#createTable(self));
@@ -426,18 +427,10 @@ export class DeliveryNode {
   }
 
   stats(): DeliveryStats {
-    const partitions = [...this.#partitions.values()];
-    const sum = (of: (partition: Partition) => number): number =>
-      partitions.reduce((total, partition) => total + of(partition), 0);
     return {
+      ...statsOfPartitions([...this.#partitions.values()]),
       partitionCount: this.#serving.size,
-      sessionCount: sum((partition) => partition.sessions.count),
-      openEntryCount: sum((partition) => partition.openCount),
-      dirtyEntryCount: sum((partition) => partition.dirtyCount),
-      incomingCount: sum((partition) => partition.incoming.length),
       heldRowsCount: this.#pacer.rowsCount,
-      shelvedRecipientCount: sum((partition) => partition.shelf.count),
-      recipientCount: sum((partition) => partition.directory.recipientCount),
       deliverMessagesTotal: this.#outbox.sentCount,
       deliverFailedTotal: this.#outbox.failedCount,
       timersFiringCount: this.#timers.firingCount,

@@ -109,7 +109,7 @@ test("DL4, RM1 — everybody is in one place: with an outcome, pending, or waiti
             answers.push([entry.record(doing.index, "noDevice"), isOpen]);
           } else if (doing.what === "defer") {
             const isOpen = entry.isPending(doing.index) && !entry.isMoving(doing.index);
-            answers.push([entry.defer(doing.index, doing.untilMs, "quiet"), isOpen]);
+            answers.push([entry.defer(doing.index, doing.untilMs, "ownQuietHours"), isOpen]);
             if (isOpen) answers.push([entry.isTargeted(doing.index), true]); // until it is written
           } else if (doing.what === "begin" && update === undefined) {
             entry.writeBegins();

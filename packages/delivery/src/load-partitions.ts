@@ -25,6 +25,8 @@ export interface LoadDeps {
   readonly limits: DeliveryLimits;
   /** Before anything is handed its tenant's policy is known (TR4). */
   refreshRules(): Promise<void>;
+  /** What the policy counts of earlier owners' deliveries is here, too (PD1). */
+  loadRecent(partitions: readonly Partition[]): Promise<void>;
   create(options: PartitionOptions): Partition;
   isHeld(held: HeldPartition): boolean;
   onReady(partition: Partition): void;
@@ -102,6 +104,7 @@ async function loadOnce(held: readonly Acquired[], deps: LoadDeps): Promise<void
     partition.wantedDirectoryVersion = head.directoryVersion;
     loaded.set(one.partition, partition);
   }
+  await deps.loadRecent([...loaded.values()]);
   await store.streamDirectory(home, [...loaded.keys()], (rows) => {
     for (const { partition, row } of rows) loaded.get(partition)?.directory.put(row);
   });

@@ -19,6 +19,7 @@ test("TR4 — a partition serves when the policy has been read, and a change hol
       if (isDown) throw new Fault("down", { code: "store_unavailable", isRetryable: true });
       return known.some(([, atMs]) => atMs === record.record.changedAtMs) ? [] : [record];
     },
+    readRecent: async () => [],
   };
   const { node, clock, events } = start({ policies, limits: { sweepEveryMs: 2_000 } });
   const attribute = () => node.rulesOf("acme").policy.countryAttribute;

@@ -19,8 +19,8 @@ export interface NodeSweepDeps {
   readonly shelves: Pick<ShelfReader, "sweep">;
   /** By number, those that are being loaded, too. */
   partitions(): ReadonlyMap<number, Partition>;
-  onFault(cause: unknown): void;
-  onCrash(cause: unknown): void;
+  readonly onFault: (cause: unknown) => void;
+  readonly onCrash: (cause: unknown) => void;
 }
 
 export class NodeSweep {

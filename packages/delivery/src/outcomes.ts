@@ -14,6 +14,8 @@ export interface OutcomesDeps {
   onOutcome(outcome: Outcome, entry: LedgerEntry): void;
   verdictOf(partition: Partition, index: number, entry: LedgerEntry): Verdict;
   readonly journal: DeliveryJournal | undefined;
+  /** A session is handed it, for the first time here. */
+  onHanded(partition: Partition, index: number, entry: LedgerEntry): void;
 }
 
 export class Outcomes {
@@ -36,6 +38,10 @@ export class Outcomes {
     this.#deps.journal?.outcome(partition, index, entry, outcome);
     if (entry.state === "closed") partition.closedOne(entry);
     this.#deps.onChanged(partition, entry);
+  }
+
+  handed(partition: Partition, index: number, entry: LedgerEntry): void {
+    this.#deps.onHanded(partition, index, entry);
   }
 
   /** It leaves the row when that is written (DL4). `untilMs`: wall clock. */

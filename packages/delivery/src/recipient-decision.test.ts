@@ -22,7 +22,7 @@ const situation: RecipientSituation = {
   resendMax: 3,
   verdictOf: () => ALLOW,
 };
-const quiet: Verdict = { kind: "defer", untilMs: 77, reason: "quiet" };
+const quiet: Verdict = { kind: "defer", untilMs: 77, reason: "ownQuietHours" };
 const only = (offset: number, verdict: Verdict) => ({
   verdictOf: (asked: LedgerEntry) => (asked.offset === offset ? verdict : ALLOW),
 });

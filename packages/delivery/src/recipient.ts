@@ -80,8 +80,10 @@ export function createRecipientBehaviour(
   };
 
   const apply = (index: number, effect: Effect): void => {
-    if (effect.kind === "send") send(index, effect.entry, effect.isResend);
-    else if (effect.kind === "defer") outcomes.defer(partition, index, effect.entry, effect);
+    if (effect.kind === "send") {
+      send(index, effect.entry, effect.isResend);
+      if (!effect.isResend) outcomes.handed(partition, index, effect.entry);
+    } else if (effect.kind === "defer") outcomes.defer(partition, index, effect.entry, effect);
     else {
       if (effect.isSent && effect.outcome === "expired") effect.entry.markSent(index); // SD4
       outcomes.record(partition, index, effect.entry, effect.outcome);

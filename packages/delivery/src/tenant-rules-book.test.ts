@@ -25,6 +25,10 @@ class Register implements PolicyStore {
     if (this.fault !== undefined) throw this.fault;
     return found;
   }
+
+  async readRecent() {
+    return [];
+  }
 }
 const attributeOf = (book: TenantRulesBook, tenantId: string) =>
   book.rulesOf(tenantId).policy.countryAttribute;

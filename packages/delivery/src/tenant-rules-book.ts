@@ -6,6 +6,7 @@
 //   TR4  Before a partition serves they have been read, and again with every sweep.
 import { type PolicyRecord, storedPolicyOf } from "@carillon/contracts";
 import { LocalTimes } from "./local-time.ts";
+import type { RecentRow } from "./recent-deliveries.ts";
 import { createEmptyRules, createTenantRules, type TenantRules } from "./policy-verdict.ts";
 
 export interface PolicyStore {
@@ -13,9 +14,23 @@ export interface PolicyStore {
   findChanged(
     known: readonly (readonly [tenantId: string, changedAtMs: number, changedIn: string])[],
   ): Promise<readonly { readonly tenantId: string; readonly record: PolicyRecord }[]>;
+  /** What was delivered of notifications that were accepted after `sinceMs`, in order of acceptance. */
+  readRecent(
+    home: string,
+    partitions: readonly number[],
+    question: {
+      readonly tenantId: string;
+      readonly sinceMs: number;
+      readonly priorities: readonly string[];
+      readonly exceptCategories: readonly string[];
+    },
+  ): Promise<readonly (RecentRow & { readonly partition: number })[]>;
 }
 
-export const NO_POLICIES: PolicyStore = { findChanged: () => Promise.resolve([]) };
+export const NO_POLICIES: PolicyStore = {
+  findChanged: () => Promise.resolve([]),
+  readRecent: () => Promise.resolve([]),
+};
 
 interface Kept {
   readonly rules: TenantRules;
@@ -36,6 +51,18 @@ export class TenantRulesBook {
 
   rulesOf(tenantId: string): TenantRules {
     return this.#kept.get(tenantId)?.rules ?? this.#empty;
+  }
+
+  /** It has set a policy. */
+  has(tenantId: string): boolean {
+    return this.#kept.has(tenantId);
+  }
+
+  /** Tenants whose policy has a frequency cap. */
+  capped(): [tenantId: string, rules: TenantRules][] {
+    return [...this.#kept].flatMap(([tenantId, { rules }]) =>
+      rules.policy.frequencyCap === undefined ? [] : [[tenantId, rules]],
+    );
   }
 
   /** Of those who ask while one runs, all get the one after it (TR1). Rejects with the store's Fault. */

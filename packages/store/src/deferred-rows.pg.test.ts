@@ -237,8 +237,12 @@ test("ST33 — who is put off leaves his row and waits, once, however often the 
     moves: {
       count: 1,
       rows: [
-        { untilMs: LATER_MS, reason: "quiet", members: { kind: "members", members: [0] } },
-        { untilMs: LATER_MS + 1, reason: "quiet", members: { kind: "members", members: [2] } },
+        { untilMs: LATER_MS, reason: "ownQuietHours", members: { kind: "members", members: [0] } },
+        {
+          untilMs: LATER_MS + 1,
+          reason: "ownQuietHours",
+          members: { kind: "members", members: [2] },
+        },
       ],
     },
   };
@@ -253,12 +257,12 @@ test("ST33 — who is put off leaves his row and waits, once, however often the 
       {
         key: `${id}/1.1.0`,
         due: LATER_MS,
-        payload: { reason: "quiet", count: 1, members: [0], notificationId: id },
+        payload: { reason: "ownQuietHours", count: 1, members: [0], notificationId: id },
       },
       {
         key: `${id}/1.1.1`,
         due: LATER_MS + 1,
-        payload: { reason: "quiet", count: 1, members: [2], notificationId: id },
+        payload: { reason: "ownQuietHours", count: 1, members: [2], notificationId: id },
       },
     ],
   );

@@ -1,0 +1,118 @@
+// packages/delivery/src/policy-desk.test.ts
+// Goal: PD1 and what the policy decides in a whole node: quiet hours put off, opt-outs and caps hold back, critical
+// ones are let through. Method: a register in memory, one person with a session, a fake clock.
+import { type Policy, policyRequestSchema, preferencesRequestSchema } from "@carillon/contracts";
+import { Bitset } from "@carillon/kernel";
+import { expect, test } from "vitest";
+import { FakeLedgerStore, notificationOf } from "./fake-ledger-store.ts";
+import type { PolicyStore } from "./tenant-rules-book.ts";
+import { idOf, start } from "./test-delivery.ts";
+
+const HOUR_MS = 3_600_000;
+const FLUSHED_MS = 150;
+
+function storeWith(policy: Policy, recent: Awaited<ReturnType<PolicyStore["readRecent"]>> = []) {
+  const asked: unknown[] = [];
+  const record = { policy, changedAtMs: 1, changedIn: "fra" };
+  const policies: PolicyStore = {
+    findChanged: async (known) => (known.length > 0 ? [] : [{ tenantId: "acme", record }]),
+    async readRecent(_, partitions, question) {
+      asked.push([partitions, question]);
+      return recent;
+    },
+  };
+  return { policies, asked };
+}
+
+async function started(input: object, options: { preferences?: object; recent?: number } = {}) {
+  const delivered = Bitset.of([0]).toBytes();
+  const row = {
+    partition: 0,
+    members: [0],
+    deliveredSocket: delivered,
+    receivedLate: new Uint8Array(),
+  };
+  const now = Date.parse("2027-01-12T21:00:00Z");
+  const recent = Array.from({ length: options.recent ?? 0 }, () => ({ ...row, acceptedAtMs: now }));
+  const { policies, asked } = storeWith(policyRequestSchema.parse(input), recent);
+  const store = new FakeLedgerStore();
+  const node = start({ store, policies });
+  node.clock.jumpWallClock(now - node.clock.wallClockMs());
+  const preferences =
+    options.preferences === undefined ? null : preferencesRequestSchema.parse(options.preferences);
+  const index = store.addRecipient(0, "ada", { timeZone: "UTC", preferences });
+  await node.clock.advance(0);
+  await node.open({ recipientId: "ada", sid: 1 });
+  const post = async (n: number, more: Parameters<typeof notificationOf>[0] = {}) => {
+    const acceptedAtMs = node.clock.wallClockMs();
+    const times = { acceptedAtMs, expiresAtMs: acceptedAtMs + 48 * HOUR_MS };
+    node.poke(
+      store.plan(0, notificationOf({ id: idOf(n), ...times, ...more }), { members: [index] }),
+    );
+    await node.clock.advance(FLUSHED_MS);
+  };
+  return { ...node, store, index, post, asked };
+}
+
+const night = [{ from: "20:00", until: "07:00" }];
+const nights = {
+  mon: night,
+  tue: night,
+  wed: night,
+  thu: night,
+  fri: night,
+  sat: night,
+  sun: night,
+};
+
+test("PV2 — posted at night it is shown in the morning, a critical one at once", async () => {
+  const { post, taken, clock, store, ack, index } = await started({
+    quietHours: { forAll: { days: nights } },
+  });
+  await post(1);
+  expect(taken()).toEqual([]);
+  expect(store.setOf(0, 1, "moved")).toEqual([0]);
+  await post(2, { priority: "critical" });
+  expect(taken()).toEqual(["2→1"]);
+  await ack(1, index, 2);
+  await clock.advance(10 * HOUR_MS - 2 * FLUSHED_MS - 1);
+  expect(taken()).toEqual([]);
+  await clock.advance(600);
+  expect(taken()).toEqual(["3→1"]); // its new offset
+});
+
+test("PV2 — who has opted out is not sent it, and has that outcome", async () => {
+  const preferences = { categories: { news: { socket: false } } };
+  const { post, taken, store, events } = await started({}, { preferences });
+  await post(1, { category: "news" });
+  await post(2, { category: "shifts" });
+  expect(taken()).toEqual(["2→1"]);
+  expect(store.setOf(0, 1, "optedOut")).toEqual([0]);
+  expect(events.filter((event) => event.startsWith("optedOut"))).toEqual(["optedOut 1"]);
+});
+
+const cap = { frequencyCap: { maxCount: 2, perSeconds: 3_600, priorities: ["normal" as const] } };
+
+test("PD1 — beyond the cap nothing is sent, before its acks too; it counts off with time", async () => {
+  const { post, taken, store, clock, ack, index } = await started(cap);
+  await post(1);
+  await post(2);
+  await post(3);
+  await post(4, { priority: "high" });
+  expect(taken()).toEqual(["1→1", "2→1", "4→1"]);
+  expect(store.setOf(0, 3, "capped")).toEqual([0]);
+  await ack(1, index, 4);
+  await clock.advance(HOUR_MS);
+  await post(5);
+  expect(taken()).toEqual(["5→1"]);
+});
+
+test("PD1 — a new owner counts what others delivered within the window", async () => {
+  const { post, taken, store, asked } = await started(cap, { recent: 2 });
+  await post(1);
+  expect(taken()).toEqual([]);
+  expect(store.setOf(0, 1, "capped")).toEqual([0]);
+  expect(asked).toEqual([
+    [[0], expect.objectContaining({ tenantId: "acme", priorities: ["normal"] })],
+  ]);
+});

@@ -1,0 +1,111 @@
+// packages/delivery/src/policy-desk.ts
+// What a tenant's policy and the recipient's preferences say, asked for one notification in its partition; and
+// how many somebody was handed lately, for frequency caps (A11, ADR 0024).
+//   PD1  A cap counts what was handed to a session, and what earlier owners delivered within its window.
+// Who has no preferences, of a tenant without a policy, costs two look-ups.
+import type { Channel } from "@carillon/contracts";
+import type { Clock } from "@carillon/kernel";
+import type { LedgerEntry } from "./ledger-entry.ts";
+import type { Partition } from "./partition.ts";
+import { countryOf, isCapped, policyVerdict, type TenantRules } from "./policy-verdict.ts";
+import { RecentDeliveries } from "./recent-deliveries.ts";
+import type { PolicyStore, TenantRulesBook } from "./tenant-rules-book.ts";
+import { ALLOW, type Verdict } from "./verdict.ts";
+
+export interface PolicyDeskDeps {
+  readonly home: string;
+  readonly rules: TenantRulesBook;
+  readonly store: PolicyStore;
+  readonly clock: Clock;
+  /** Those that there are. */
+  readonly channels: readonly Channel[];
+  /** Deliveries that are remembered, per partition and tenant with a cap; older ones are forgotten (FC2). */
+  readonly recentMax: number;
+}
+
+interface Recent {
+  readonly windowMs: number;
+  readonly deliveries: RecentDeliveries;
+}
+
+export class PolicyDesk {
+  readonly #deps: PolicyDeskDeps;
+  readonly #recent = new WeakMap<Partition, Map<string, Recent>>(); // by tenant
+
+  constructor(deps: PolicyDeskDeps) {
+    this.#deps = deps;
+  }
+
+  verdictOf(partition: Partition, index: number, entry: LedgerEntry): Verdict {
+    const { rules: book, clock, channels } = this.#deps;
+    const { notification } = entry.envelope;
+    const { tenantId, priority, category, acceptedAtMs, expiresAtMs } = notification;
+    const person = partition.directory.rowOf(index);
+    if (person === undefined) return ALLOW;
+    if (person.preferences === null && !book.has(tenantId)) return ALLOW;
+    const rules = book.rulesOf(tenantId);
+    const nowMs = clock.wallClockMs();
+    const question = {
+      priority,
+      category,
+      dueAtMs: notification.sendAtMs ?? acceptedAtMs,
+      expiresAtMs,
+      preferences: person.preferences ?? undefined,
+      timeZone: person.timeZone,
+      country: countryOf(person.attributes, rules),
+      recentCount: 0,
+    };
+    const recentCount = isCapped(question, rules)
+      ? (this.#recentOf(partition, tenantId, rules)?.countOf(index, nowMs) ?? 0)
+      : 0;
+    return policyVerdict({ ...question, recentCount }, rules, { channels, nowMs });
+  }
+
+  /** A session was handed it, for the first time. */
+  handed(partition: Partition, index: number, entry: LedgerEntry): void {
+    const { tenantId, priority, category } = entry.envelope.notification;
+    const { rules: book, clock } = this.#deps;
+    if (!book.has(tenantId)) return;
+    const rules = book.rulesOf(tenantId);
+    if (isCapped({ priority, category }, rules))
+      this.#recentOf(partition, tenantId, rules)?.add(index, clock.wallClockMs());
+  }
+
+  /** PD1. Before they serve. Throws Fault. */
+  async load(partitions: readonly Partition[]): Promise<void> {
+    const { store, home, rules: book, clock } = this.#deps;
+    const byNumber = new Map(partitions.map((partition) => [partition.partition, partition]));
+    for (const [tenantId, rules] of book.capped()) {
+      const { frequencyCap, mandatoryCategories } = rules.policy;
+      const windowMs = (frequencyCap?.perSeconds ?? 0) * 1_000;
+      const rows = await store.readRecent(home, [...byNumber.keys()], {
+        tenantId,
+        sinceMs: clock.wallClockMs() - windowMs,
+        priorities: [...rules.capped],
+        exceptCategories: mandatoryCategories,
+      });
+      for (const row of rows) {
+        const partition = byNumber.get(row.partition);
+        if (partition !== undefined) this.#recentOf(partition, tenantId, rules)?.adopt([row]);
+      }
+    }
+  }
+
+  /** A window that has changed begins anew: it counts from then on. */
+  #recentOf(
+    partition: Partition,
+    tenantId: string,
+    { policy }: TenantRules,
+  ): RecentDeliveries | undefined {
+    const { frequencyCap } = policy;
+    if (frequencyCap === undefined) return undefined;
+    const windowMs = frequencyCap.perSeconds * 1_000;
+    const ofPartition = this.#recent.get(partition) ?? new Map<string, Recent>();
+    const known = ofPartition.get(tenantId);
+    if (known?.windowMs === windowMs) return known.deliveries;
+    const deliveries = new RecentDeliveries({ windowMs, entriesMax: this.#deps.recentMax });
+    ofPartition.set(tenantId, { windowMs, deliveries });
+    this.#recent.set(partition, ofPartition);
+    return deliveries;
+  }
+}
