@@ -118,15 +118,15 @@ export const MUTANTS: readonly Mutant[] = [
     seed: 28,
   }),
   simulated("no-sweep", "a lost poke is not found by the sweep", {
-    file: NODE,
-    from: "if (partition !== undefined) this.#intake.onHead(partition, head);",
+    file: "packages/delivery/src/node-sweep.ts",
+    from: "if (partition?.isLoading === false) intake.onHead(partition, head);",
     to: "void partition;",
     seed: 184,
   }),
   simulated("no-hand-over", "a new owner does not go on with unfinished rows", {
     file: "packages/delivery/src/load-partitions.ts",
-    from: "const waiting = unclosed.filter(known);",
-    to: "const waiting = unclosed.filter(known).slice(0, 0);",
+    from: "withoutShelved(partition, unclosed.filter(known), deps.limits.ownRowsMax)",
+    to: "withoutShelved(partition, unclosed.filter(known).slice(0, 0), deps.limits.ownRowsMax)",
     seed: 3,
   }),
   simulated("poke-order", "a poke that came too early is taken at once", {
