@@ -14,6 +14,11 @@ export const RETENTION_FIELDS = {
     // Below the longest ttl what is over its time would still be open, and stay.
     { min: LIMITS.ttlMaxSeconds / DAY_SECONDS, max: DAYS_MAX, fallback: 90 },
   ),
+  CARILLON_NODE_KEEP_JOURNAL_DAYS: int("what happened to each recipient is kept so long (ingest)", {
+    min: 1,
+    max: DAYS_MAX,
+    fallback: 30,
+  }),
   CARILLON_NODE_KEEP_BURIED_TIMERS_DAYS: int(
     "timers that were given up are kept so long (ingest)",
     {
@@ -30,5 +35,6 @@ export function retentionOf(config: {
   return {
     notificationDays: config.CARILLON_NODE_KEEP_NOTIFICATIONS_DAYS,
     buriedTimerDays: config.CARILLON_NODE_KEEP_BURIED_TIMERS_DAYS,
+    journalDays: config.CARILLON_NODE_KEEP_JOURNAL_DAYS,
   };
 }

@@ -67,6 +67,7 @@ test("RN1 — what is kept by the day: 90, and notifications never shorter than 
   expect(retentionOf(readRegionNodeConfig(ALL))).toEqual({
     notificationDays: 90,
     buriedTimerDays: 90,
+    journalDays: 30,
   });
   const kept = { ...ALL, CARILLON_NODE_KEEP_BURIED_TIMERS_DAYS: "7" };
   expect(retentionOf(readRegionNodeConfig(kept)).buriedTimerDays).toBe(7);

@@ -21,7 +21,7 @@ const REPORT: RetentionReport = {
   isBusy: false,
   hasMore: false,
 };
-const POLICY = { notificationDays: 90, buriedTimerDays: 90 };
+const POLICY = { notificationDays: 90, buriedTimerDays: 90, journalDays: 90 };
 const FAULT = new Fault("gone", { code: "store_unavailable", isRetryable: true });
 
 function start(ends: (() => Promise<RetentionReport>)[]) {

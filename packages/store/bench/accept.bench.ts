@@ -149,7 +149,7 @@ async function benchReads({ store, sql }: TestDatabase): Promise<void> {
   report(`streamDirectory, ${RECIPIENT_COUNT}`, directory.sorted);
 }
 
-const POLICY = { notificationDays: 92, buriedTimerDays: 92 }; // parts of 23 days
+const POLICY = { notificationDays: 92, buriedTimerDays: 92, journalDays: 92 }; // parts of 23 days
 
 /** A region's history: as many rows in any case, in so many parts. */
 async function fill({ store, sql }: TestDatabase, partCount: number): Promise<void> {

@@ -53,7 +53,7 @@ export async function readProgress(
       select count(*)::bigint as rows_count,
         coalesce(sum((t.payload ->> 'count')::int), 0)::bigint as members_count
       from timer t
-      where t.kind = 'row' and t.payload ->> 'notificationId' = n.id::text
+      where t.notification_id = n.id and t.notification_id is not null
         and t.home is not distinct from ${scope.home}
     ) waiting
     left join lateral (

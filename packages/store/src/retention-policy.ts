@@ -5,6 +5,8 @@ export interface RetentionPolicy {
   /** Notifications, their ledger rows, inboxes and counts; at least so long. */
   readonly notificationDays: number;
   readonly buriedTimerDays: number;
+  /** Explanations of deliveries (ADR 0026), by when the notification was accepted. */
+  readonly journalDays: number;
 }
 
 /** A table cut by time, how long its rows are kept, and what must not be without them (RT1). */
@@ -28,7 +30,15 @@ export const CUT_BY_TIME = [
     namedBy: [
       { table: "ledger", column: "notification_id" },
       { table: "outbox", column: "notification_id" },
+      { table: "timer", column: "notification_id" }, // it waits for its time (ADR 0022)
     ],
+  },
+  {
+    table: "attempt",
+    column: "notification_id",
+    type: "uuid",
+    keepDays: (policy: RetentionPolicy) => policy.journalDays,
+    namedBy: [],
   },
 ] as const satisfies readonly TimeCut[];
 

@@ -9,6 +9,7 @@ import { connect } from "./pool.ts";
 import type { RetentionReport } from "./retention.ts";
 import { partDaysOf } from "./retention-policy.ts";
 import { createStore } from "./store.ts";
+import type { RetentionPolicy } from "./retention-policy.ts";
 import {
   acceptItem,
   directTo,
@@ -29,7 +30,8 @@ beforeAll(async () => {
 });
 afterAll(() => postgres.stop());
 
-const POLICY = { notificationDays: 90, buriedTimerDays: 90 }; // parts of 23 days
+// Parts of 23 days; the journal has its own test.
+const POLICY = { notificationDays: 90, buriedTimerDays: 90, journalDays: 36_500 };
 const PARTITION = 5;
 const [RECIPIENT = ""] = idsIn(PARTITION, 1);
 const PLACE = { home: HOME, partition: PARTITION, index: 0 };
@@ -52,7 +54,7 @@ interface Kept extends TestDatabase {
   sweep(days: number): Promise<RetentionReport>;
 }
 
-async function newKept(): Promise<Kept> {
+async function newKept(policy: RetentionPolicy = POLICY): Promise<Kept> {
   const database = await postgres.newDatabase();
   const { store, sql } = database;
   const [row] = await sql<{ ms: number }[]>`
@@ -81,7 +83,7 @@ async function newKept(): Promise<Kept> {
       const updates = Array.from({ length: upToOffset }, (_, n) => update(n + 1));
       expect(await store.ledger.writeRows(HOME, updates)).toEqual({ fencedPartitions: [] });
     },
-    sweep: (days) => store.retention.sweep(POLICY, day(days)),
+    sweep: (days) => store.retention.sweep(policy, day(days)),
   };
 }
 
@@ -186,6 +188,35 @@ test("RT1 — a notification stays while a row names it: relayed late, or not se
   expect((await kept.sweep(800)).held).toEqual([held("outbox")]);
   await kept.sql`delete from outbox`;
   expect((await kept.sweep(800)).dropped).toEqual(["notification_0"]);
+});
+
+test("RT1 — and while it waits for its time, or somebody does whom it was put off for", async () => {
+  const kept = await newKept();
+  const id = idAt(kept.day(4));
+  const audience = { kind: "broadcast" } as const;
+  const notification = notificationFor({ id, sendAtMs: Date.now() + 31 * 86_400_000 });
+  await kept.store.notifications.accept(HOME, [acceptItem(audience, { notification })]);
+  await kept.sweep(400);
+  expect((await kept.sweep(800)).held).toEqual([
+    { table: "notification", name: "notification_0", by: "timer" },
+  ]);
+  expect(await kept.store.ledger.readNotifications([id])).toHaveLength(1);
+  await kept.sql`delete from timer`;
+  expect((await kept.sweep(800)).dropped).toEqual(["notification_0"]);
+});
+
+test("RT2 — the journal goes by the part, before what it tells of", async () => {
+  const kept = await newKept({ ...POLICY, journalDays: 30 });
+  const id = await kept.accept(1);
+  await kept.store.journal.append(HOME, "fra-w1", [
+    [PARTITION, 1, id, 0, kept.day(1).getTime(), 1, "handed", null, null],
+  ]);
+  const eventsCount = async () => (await kept.sql`select from attempt`).length;
+  expect((await kept.sweep(37)).dropped).toEqual([]);
+  expect(await eventsCount()).toBe(1);
+  expect((await kept.sweep(39)).dropped).toEqual(["attempt_0"]);
+  expect(await eventsCount()).toBe(0);
+  expect(await kept.store.ledger.readNotifications([id])).toHaveLength(1);
 });
 
 test("RT3 — nobody needs a part to be there: without a sweep for years all is accepted", async () => {

@@ -11,7 +11,9 @@ alter table ledger
   add column moves_count int not null default 0; -- writes that put somebody off; a repeated one does nothing
 
 -- Everything of one notification that waits.
-create index timer_row on timer ((payload ->> 'notificationId')) where kind = 'row';
+alter table timer add column notification_id uuid
+  generated always as (case when kind = 'row' then (payload ->> 'notificationId')::uuid end) stored;
+create index timer_row on timer (notification_id) where notification_id is not null;
 
 create function is_moved(members int[], moved bytea, idx int) returns boolean
   language sql immutable parallel safe

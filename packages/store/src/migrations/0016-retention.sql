@@ -87,6 +87,7 @@ $$;
 
 select cut_by_time('notification', 'id', now() + interval '23 days');
 alter table notification add constraint notification_id primary key (id); -- `on conflict (id)`
+select cut_by_time('attempt', 'notification_id', now() + interval '8 days');
 
 -- The ledger is cut by a number that is dealt out with the offset, under the lock of the partition's row:
 -- so offsets and parts grow together, and what is dropped is below one offset in each partition. (By id
