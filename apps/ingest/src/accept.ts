@@ -5,7 +5,7 @@
 //        may be lost without loss: rows in Postgres stand for it.
 // Whom it means in which region: audiences.ts.
 import type { Bus } from "@carillon/bus";
-import { LIMITS, type Notification, type NotificationRequest } from "@carillon/contracts";
+import type { Notification, NotificationRequest } from "@carillon/contracts";
 import {
   assert,
   assertNever,
@@ -25,6 +25,7 @@ import { type Poker, type PokeSource, push } from "./poke.ts";
 import { relayItemJson } from "./relay-outbox.ts";
 import type { RelayEntry } from "./relay-sender.ts";
 import type { Relay } from "./relay.ts";
+import { sendAtProblemOf, sendTimesOf } from "./send-at.ts";
 import { repeatOf } from "./repeats.ts";
 import type { Templates } from "./templates.ts";
 
@@ -111,12 +112,8 @@ export function createAcceptor(options: AcceptOptions, deps: AcceptDeps): Accept
     },
     drain: () => batcher.drain(),
     async accept(request) {
-      const aheadMs = (sendAtMsOf(request.request, clock.wallClockMs()) ?? 0) - clock.wallClockMs();
-      if (aheadMs > LIMITS.sendAtMaxSeconds * 1_000)
-        return invalidField(
-          "sendAt",
-          `must be at most ${LIMITS.sendAtMaxSeconds / 86_400} days ahead`,
-        );
+      const tooFar = sendAtProblemOf(request.request, clock.wallClockMs());
+      if (tooFar !== undefined) return tooFar;
       const pending = await pendingOf(request, options, deps, bus.payloadMaxBytes);
       if ("kind" in pending) {
         const repeated = await repeatOf(request, store);
@@ -179,19 +176,20 @@ async function pendingOf(
   assert(said.kind === "content", "IN67 what is accepted has content");
   const { audiences, unknownCount, exclude } = found;
   const acceptedAtMs = deps.clock.wallClockMs();
-  const sendAtMs = sendAtMsOf(request, acceptedAtMs);
+  const { sendAtMs, sendAtLocalMs, expiresAtMs } = sendTimesOf(request, acceptedAtMs);
   const notification: Notification = {
     id: createUuidV7(deps.clock, deps.random),
     tenantId,
     acceptedRegion: region,
     acceptedAtMs,
-    expiresAtMs: (sendAtMs ?? acceptedAtMs) + request.ttlSeconds * 1_000,
+    expiresAtMs,
     priority: request.priority,
     ...(request.category !== undefined && { category: request.category }),
     content: said.content,
     exclude,
     ...(said.fallbacks !== undefined && { fallbacks: said.fallbacks }),
     ...(sendAtMs === undefined ? {} : { sendAtMs }),
+    ...(sendAtLocalMs === undefined ? {} : { sendAtLocalMs }),
     ...(request.collapseKey === undefined ? {} : { collapseKey: request.collapseKey }),
   };
   const remotes = [...audiences].filter(([target]) => target !== region);
@@ -211,12 +209,6 @@ async function pendingOf(
   if (remotes.length > 0 && !fitsBus(pending, busMaxBytes))
     return problem("body_too_large", { detail: "It does not fit a message between regions." });
   return pending;
-}
-
-/** Undefined: at once. So is a time that has passed, since a repeat may come after it. */
-function sendAtMsOf({ sendAt }: NotificationRequest, nowMs: number): number | undefined {
-  const sendAtMs = sendAt === undefined ? nowMs : Date.parse(sendAt);
-  return sendAtMs > nowMs ? sendAtMs : undefined;
 }
 
 function fitsBus({ item, notificationJson }: Pending, maxBytes: number): boolean {

@@ -6,7 +6,13 @@ import { z } from "zod";
 export const ROW_TIMER_KIND = "row";
 
 /** Why it waits. */
-export const DEFER_REASONS = ["sendAt", "ownQuietHours", "tenantQuietHours", "holiday"] as const;
+export const DEFER_REASONS = [
+  "sendAt",
+  "localTime",
+  "ownQuietHours",
+  "tenantQuietHours",
+  "holiday",
+] as const;
 export type DeferReason = (typeof DEFER_REASONS)[number];
 
 /** Whom it is for: of a small audience the index numbers, otherwise a set of them (Bitset.toBytes). */

@@ -72,6 +72,7 @@ export const LIMITS = {
   ttlDefaultSeconds: 604_800,
   ttlMaxSeconds: 2_419_200, // four weeks, the longest that push services keep (RFC 8030 §5.2)
   collapseKeyMaxCharacters: 64, // as long as APNs takes one (apns-collapse-id)
+  timeMaxCharacters: 40,
   sendAtMaxSeconds: 2_678_400, // 31 days ahead: shorter than anything is kept
   importLineMaxBytes: 65_536,
   importRejectsReported: 100,

@@ -7,6 +7,7 @@ import { localeFallbacksSchema, localeSchema } from "./locale.ts";
 import { categoryIdSchema, recipientIdSchema, regionSchema, tenantIdSchema } from "./places.ts";
 import { templatePayloadSchema, templateReferenceSchema } from "./template.ts";
 import { isStorable, textSchema } from "./text.ts";
+import { readTimeText } from "./time-text.ts";
 
 export const PRIORITIES = ["low", "normal", "high", "critical"] as const;
 export type Priority = (typeof PRIORITIES)[number];
@@ -59,9 +60,9 @@ const requestShape = z.strictObject({
   /** From `sendAt`, where there is one. */
   ttlSeconds: z.int().min(1).max(LIMITS.ttlMaxSeconds).default(LIMITS.ttlDefaultSeconds),
   /** Nobody is handed it before; how far ahead it may lie depends on now, and is checked with a clock. */
-  sendAt: z.iso
-    .datetime({ offset: true, error: "must be an instant such as 2026-12-24T09:00:00+01:00" })
-    .optional(),
+  sendAt: textSchema(LIMITS.timeMaxCharacters).optional(),
+  /** `sendAt` is a wall time, which comes to each recipient in his own zone. */
+  recipientTime: z.boolean().optional(),
   /** A newer one of the same key takes the place of those that a recipient has not been sent yet. */
   collapseKey: textSchema(LIMITS.collapseKeyMaxCharacters).min(1).optional(),
   /** Answered with its plan; nothing is accepted. */
@@ -70,7 +71,10 @@ const requestShape = z.strictObject({
 
 /** `POST /v1/notifications`. Unknown fields are refused (A13). */
 export const notificationRequestSchema = requestShape.superRefine(
-  (request, context) => checkContent(request, context, { isRequired: true }),
+  (request, context) => {
+    checkContent(request, context, { isRequired: true });
+    checkSendAt(request, context);
+  },
   { when: ({ value }) => isObject(value) }, // beside other wrong fields: they are named together
 );
 /** The same, but for its content: a plan is of an audience (A3). */
@@ -104,6 +108,26 @@ function checkContent(
       input: content,
     });
 }
+
+function checkSendAt(
+  { sendAt, recipientTime }: { readonly sendAt?: unknown; readonly recipientTime?: unknown },
+  context: z.core.$RefinementCtx,
+): void {
+  const refuse = (field: "sendAt" | "recipientTime", message: string, input: unknown): void =>
+    context.addIssue({ code: "custom", path: [field], message, input });
+  if (sendAt === undefined && recipientTime === true)
+    refuse("recipientTime", "must not be true without sendAt", recipientTime);
+  if (typeof sendAt !== "string") return;
+  const time = readTimeText(sendAt);
+  const form = recipientTime === true ? "local" : "instant";
+  if (typeof time === "string" || time.form !== form)
+    refuse("sendAt", SEND_AT_MESSAGES[form], sendAt);
+}
+
+const SEND_AT_MESSAGES = {
+  instant: "must be an instant such as 2026-12-24T09:00:00+01:00",
+  local: "must be a wall time such as 2026-12-24T09:00 when recipientTime is true",
+};
 
 function isObject(value: unknown): boolean {
   return typeof value === "object" && value !== null && !Array.isArray(value);
@@ -151,6 +175,8 @@ export const notificationSchema = z.object({
   exclude: z.array(z.string()),
   /** Nobody is handed it before; absent: at once. */
   sendAtMs: z.number().optional(),
+  /** A wall time as if it were UTC: each recipient has it when it has come in his zone. */
+  sendAtLocalMs: z.number().optional(),
   collapseKey: z.string().optional(),
   /** An older build ignores it, and takes the language's other content or the first. */
   fallbacks: z.record(z.string(), z.array(z.string())).optional(),

@@ -91,6 +91,39 @@ test("PV2 — who has opted out is not sent it, and has that outcome", async () 
   expect(events.filter((event) => event.startsWith("optedOut"))).toEqual(["optedOut 1"]);
 });
 
+test("PD3 — at nine of the clock that each one has, and nobody without a zone earlier than in UTC", async () => {
+  const { post, taken, clock, store, poke } = await started({});
+  const zones = ["Asia/Tokyo", "Europe/Berlin", "America/New_York", "Mars/Olympus"];
+  for (const zone of zones) store.addRecipient(0, zone, { timeZone: zone });
+  const wallMs = Date.parse("2027-01-13T09:00:00Z");
+  const startMs = clock.wallClockMs();
+  await post(1, { sendAtLocalMs: wallMs, priority: "critical" });
+  const everybody = {
+    sendAtLocalMs: wallMs,
+    acceptedAtMs: startMs,
+    expiresAtMs: wallMs + 48 * HOUR_MS,
+  };
+  poke(store.plan(0, notificationOf({ id: idOf(2), ...everybody }), { members: [0, 1, 2, 3, 4] }));
+  const outcomesAt = async (text: string) => {
+    await clock.advance(Date.parse(text) - clock.wallClockMs() + 1_000);
+    const rows = [...store.rows.values()].filter(
+      ({ notificationId }) => notificationId === idOf(2),
+    );
+    return rows
+      .flatMap(({ offset, members }) =>
+        store.setOf(0, offset, "noDevice").map((position) => members?.[position] ?? -1),
+      )
+      .toSorted((a, b) => a - b);
+  };
+  expect(await outcomesAt("2027-01-12T23:59:00Z")).toEqual([]);
+  expect(await outcomesAt("2027-01-13T00:00:00Z")).toEqual([1]); // Tokyo
+  expect(await outcomesAt("2027-01-13T08:00:00Z")).toEqual([1, 2]);
+  expect(taken()).toEqual([]); // ada is in UTC
+  expect(await outcomesAt("2027-01-13T09:00:00Z")).toEqual([1, 2, 4]);
+  expect(taken().length).toBe(2);
+  expect(await outcomesAt("2027-01-13T14:00:00Z")).toEqual([1, 2, 3, 4]);
+});
+
 const cap = { frequencyCap: { maxCount: 2, perSeconds: 3_600, priorities: ["normal" as const] } };
 
 test("PD1 — beyond the cap nothing is sent, before its acks too; it counts off with time", async () => {

@@ -1,6 +1,7 @@
 // packages/delivery/src/policy-desk.ts
 // What a tenant's policy and the recipient's preferences say, asked for one notification in its partition; and
 // how many somebody was handed lately, for frequency caps (A11, ADR 0024).
+//   PD3  A recipient's wall time is waited for in his own zone, of every priority, whatever the policy says.
 //   PD1  A cap counts what was handed to a session, and what earlier owners delivered within its window.
 // Who has no preferences, of a tenant without a policy, costs two look-ups.
 import type { Channel } from "@carillon/contracts";
@@ -28,8 +29,12 @@ interface Recent {
   readonly deliveries: RecentDeliveries;
 }
 
+/** Some zones times some notifications. */
+const INSTANTS_MAX = 1_024;
+
 export class PolicyDesk {
   readonly #deps: PolicyDeskDeps;
+  readonly #instants = new Map<string, number>(); // "wall time/zone"
   readonly #recent = new WeakMap<Partition, Map<string, Recent>>(); // by tenant
 
   constructor(deps: PolicyDeskDeps) {
@@ -42,6 +47,10 @@ export class PolicyDesk {
     const { tenantId, priority, category, acceptedAtMs, expiresAtMs } = notification;
     const person = partition.directory.rowOf(index);
     if (person === undefined) return ALLOW;
+    if (notification.sendAtLocalMs !== undefined) {
+      const untilMs = this.#instantOf(notification.sendAtLocalMs, person.timeZone ?? "UTC");
+      if (untilMs > clock.wallClockMs()) return { kind: "defer", untilMs, reason: "localTime" };
+    }
     if (person.preferences === null && !book.has(tenantId)) return ALLOW;
     const rules = book.rulesOf(tenantId);
     const nowMs = clock.wallClockMs();
@@ -59,6 +68,18 @@ export class PolicyDesk {
       ? (this.#recentOf(partition, tenantId, rules)?.countOf(index, nowMs) ?? 0)
       : 0;
     return policyVerdict({ ...question, recentCount }, rules, { channels, nowMs });
+  }
+
+  /** LT1–LT3, and once for all who live in a zone; a zone that there is not is UTC. */
+  #instantOf(wallMs: number, timeZone: string): number {
+    const key = `${wallMs}/${timeZone}`;
+    let instantMs = this.#instants.get(key);
+    if (instantMs === undefined) {
+      instantMs = this.#deps.rules.times.instantOf(wallMs, timeZone) ?? wallMs;
+      if (this.#instants.size >= INSTANTS_MAX) this.#instants.clear();
+      this.#instants.set(key, instantMs);
+    }
+    return instantMs;
   }
 
   /** A session was handed it, for the first time. */

@@ -39,8 +39,8 @@ interface Kept {
 
 export class TenantRulesBook {
   readonly #store: PolicyStore;
-  readonly #times = new LocalTimes();
-  readonly #empty = createEmptyRules(this.#times);
+  readonly times = new LocalTimes();
+  readonly #empty = createEmptyRules(this.times);
   readonly #kept = new Map<string, Kept>();
   #running: Promise<void> | undefined;
   #next: Promise<void> | undefined;
@@ -83,7 +83,7 @@ export class TenantRulesBook {
   async #readChanged(): Promise<void> {
     const known = [...this.#kept.values()].map(({ version }) => version);
     for (const { tenantId, record } of await this.#store.findChanged(known)) {
-      const rules = createTenantRules(storedPolicyOf(record.policy), this.#times);
+      const rules = createTenantRules(storedPolicyOf(record.policy), this.times);
       const version = [tenantId, record.changedAtMs, record.changedIn] as const;
       this.#kept.set(tenantId, { rules, version });
     }

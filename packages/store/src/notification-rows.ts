@@ -22,11 +22,19 @@ export interface NotificationRecord {
 }
 
 /** What few notifications have, under the names of the contract. */
-export type NotificationOptions = Pick<Notification, "sendAtMs" | "collapseKey" | "fallbacks">;
+export type NotificationOptions = Pick<
+  Notification,
+  "sendAtMs" | "sendAtLocalMs" | "collapseKey" | "fallbacks"
+>;
 
 /** JSON leaves out what is undefined. */
-export function optionsOf({ sendAtMs, collapseKey, fallbacks }: Notification): object {
-  return { sendAtMs, collapseKey, fallbacks };
+export function optionsOf({
+  sendAtMs,
+  sendAtLocalMs,
+  collapseKey,
+  fallbacks,
+}: Notification): object {
+  return { sendAtMs, sendAtLocalMs, collapseKey, fallbacks };
 }
 
 export function notificationOf(record: NotificationRecord): Notification {
