@@ -13,6 +13,7 @@ import type { IngestDeps } from "./ingest-options.ts";
 import { INGEST_LIMITS } from "./limits.ts";
 import type { Poker } from "./poke.ts";
 import type { Relay } from "./relay.ts";
+import { type Controls, createControls } from "./controls.ts";
 import { createPolicies, type Policies } from "./policies.ts";
 import { createPreferences, type RecipientPreferences } from "./preferences.ts";
 import { createPlans, type Plans } from "./plan.ts";
@@ -28,6 +29,7 @@ export interface Services {
   readonly writer: DirectoryWriter;
   readonly plans: Plans;
   readonly policies: Policies;
+  readonly controls: Controls;
   readonly preferences: RecipientPreferences;
   readonly statuses: Statuses;
   readonly explanations: Explanations;
@@ -89,6 +91,7 @@ export function createServices(
       { store, bus, clock, homes, groups, templates, owners: deps.owners },
     ),
     policies: createPolicies(place, { store, clock, relay }),
+    controls: createControls(place, { store, clock, relay, statuses }),
     preferences: createPreferences(
       { region: config.region, requestTimeoutMs },
       { store, bus, homes, poker },

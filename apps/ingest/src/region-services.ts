@@ -85,6 +85,7 @@ export function serveRegion(deps: RegionServicesDeps): void {
     if (conflictCount > 0) deps.onOddity("homes.conflict", conflictCount);
     await store.groups.learn(batch.tenants);
     await store.policies.learn(batch.tenants);
+    await store.controls.learn(batch.tenants);
     await store.templates.learn(batch.tenants);
     return { kind: "committed" } satisfies RelayReply;
   });

@@ -5,6 +5,7 @@ import type { Acceptor } from "./accept.ts";
 import { ok } from "./answer.ts";
 import type { KeyCaller, Scope } from "./api-keys.ts";
 import type { Explanations } from "./explain.ts";
+import type { Controls } from "./controls.ts";
 import type { DirectoryRoutes } from "./directory-routes.ts";
 import type { GroupRoutes } from "./group-routes.ts";
 import type { Health } from "./health.ts";
@@ -35,6 +36,7 @@ export interface RoutesDeps {
   readonly imports: ImportDeps;
   readonly plans: Plans;
   readonly policies: Policies;
+  readonly controls: Controls;
   readonly preferences: RecipientPreferences;
   readonly statuses: Statuses;
   readonly explanations: Explanations;
@@ -110,6 +112,7 @@ export function routesOf(deps: RoutesDeps): AnyRoute[] {
     },
     ...groupRoutesOf(deps.groups, keyed),
     ...policyRoutesOf(deps, keyed),
+    ...controlRoutesOf(deps.controls, keyed),
     ...templateRoutesOf(deps.templates, keyed),
     {
       method: "POST",
@@ -147,6 +150,21 @@ export function routesOf(deps: RoutesDeps): AnyRoute[] {
     ...homeRoutesOf(deps.admin),
     ...open,
   ];
+}
+
+function controlRoutesOf(
+  controls: Controls,
+  keyed: (scope: Scope) => Authenticate<KeyCaller>,
+): Route<KeyCaller>[] {
+  const states = { pause: "paused", resume: "running", cancel: "cancelled" } as const;
+  return Object.entries(states).map(([verb, state]) => ({
+    method: "POST",
+    path: `/v1/notifications/:id/${verb}`,
+    body: "none",
+    isWrite: true,
+    authenticate: keyed("notifications:write"),
+    handle: (call) => controls.set(call, state),
+  }));
 }
 
 function policyRoutesOf(

@@ -3,6 +3,7 @@
 import type { Bus } from "@carillon/bus";
 import type { KindHandler, LeaseStore, Membership, PlacementLimits } from "@carillon/cluster";
 import type {
+  ControlStore,
   DeliveryLimits,
   JournalStore,
   LedgerStore,
@@ -38,6 +39,7 @@ export interface WorkerDeps {
     readonly leases: LeaseStore;
     readonly timers: TimerStore;
     readonly policies?: PolicyStore;
+    readonly controls?: ControlStore;
     /** Default: no journal is kept. */
     readonly journal?: JournalStore;
   };

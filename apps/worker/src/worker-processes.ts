@@ -91,6 +91,7 @@ export function startProcesses(
       store: deps.store.ledger,
       timers: deps.store.timers,
       ...(deps.store.policies && { policies: deps.store.policies }),
+      ...(deps.store.controls && { controls: deps.store.controls }),
       ...(deps.store.journal && { journal: deps.store.journal }),
       ...(deps.timerHandlers && { timerHandlers: deps.timerHandlers }),
       gateways: {

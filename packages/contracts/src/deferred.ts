@@ -9,6 +9,7 @@ export const ROW_TIMER_KIND = "row";
 export const DEFER_REASONS = [
   "sendAt",
   "localTime",
+  "paused",
   "ownQuietHours",
   "tenantQuietHours",
   "holiday",

@@ -3,6 +3,7 @@
 export * from "./admin.ts";
 export * from "./audience.ts";
 export * from "./close-codes.ts";
+export * from "./control.ts";
 export * from "./deferred.ts";
 export * from "./error-codes.ts";
 export * from "./explain.ts";

@@ -3,6 +3,7 @@
 // does not know (STYLE §5): hence z.object, which strips, and never z.strictObject.
 import { z } from "zod";
 import { attributesSchema } from "./audience.ts";
+import { controlRecordSchema } from "./control.ts";
 import { groupRecordSchema } from "./group.ts";
 import { HOME_STANDINGS, homeClaimsSchema } from "./homes.ts";
 import { LIMITS } from "./limits.ts";
@@ -94,6 +95,8 @@ export const homesBatchSchema = z.object({
       groups: z.array(groupRecordSchema).optional(),
       /** The tenant's policy, when it was changed there (ADR 0024). */
       policy: policyRecordSchema.optional(),
+      /** What was done with its notifications there (ADR 0029). */
+      controls: z.array(controlRecordSchema).optional(),
       /** Versions that were made in the sending region. Absent: an older build, or none. */
       templates: z.array(templateRecordSchema).optional(),
     }),

@@ -29,6 +29,7 @@ export interface DeliveryLimits {
   readonly recoveryScanMax: number;
   readonly unwrittenReportsMax: number;
   readonly recentMax: number;
+  readonly controlEveryMs: number;
   readonly countSliceMs: number;
   readonly retry: BackoffOptions;
   readonly timers: TimerLimits;
@@ -76,6 +77,7 @@ export const DELIVERY_DEFAULTS: DeliveryLimits = {
   /** Per partition. A gateway tells one each 20 ms: seven under way when a write takes 30 ms, and 250
    *  within its time-out of 5 s when the store is away. */
   unwrittenReportsMax: 1_024,
+  controlEveryMs: 1_000, // with the relay and a look at the timers within the two seconds of A5
   recentMax: 262_144, // 2 MiB: 64 for each of 4,000 people within the window of a cap
   countSliceMs: 4, // as a slice of processes, for audiences that are counted or expanded (AC3, TS1)
   retry: { baseMs: 100, factor: 2, maxMs: 2_000, jitterShare: 0.5 },

@@ -7,6 +7,7 @@ import type { TimerHandler, TimerObserver } from "./durable-timers.ts";
 import type { LedgerEntry, Outcome, Receipt } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
 import type { GatewayPort, JournalStore, LedgerStore, TimerStore } from "./ports.ts";
+import type { ControlStore } from "./control-book.ts";
 import type { PolicyStore } from "./tenant-rules-book.ts";
 import type { TimerSetting } from "./timer-setting.ts";
 import type { Verdict } from "./verdict.ts";
@@ -31,6 +32,8 @@ export interface DeliveryNodeDeps {
   readonly timers: TimerStore;
   /** Tenants' policies. Default: there are none. */
   readonly policies?: PolicyStore;
+  /** What senders did with notifications. Default: nothing. */
+  readonly controls?: ControlStore;
   /** What happens when durable timers are due, by kind. Default: none is looked at. */
   readonly timerHandlers?: readonly TimerHandler<RecipientProcesses>[];
   /** Where it is kept what happened to whom. Default: nowhere. */

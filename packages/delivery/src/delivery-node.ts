@@ -33,7 +33,6 @@ import { LedgerFlusher } from "./ledger-flusher.ts";
 import { loadPartitions } from "./load-partitions.ts";
 import { Outcomes } from "./outcomes.ts";
 import { Pacer } from "./pacer.ts";
-import { PolicyDesk } from "./policy-desk.ts";
 import { Partition } from "./partition.ts";
 import { statsOfPartitions } from "./partition-stats.ts";
 import type { HeldPartition } from "./ports.ts";
@@ -41,7 +40,9 @@ import { ReceiptDesk } from "./receipt-desk.ts";
 import { createRecipientBehaviour } from "./recipient.ts";
 import { SessionDesk } from "./session-desk.ts";
 import type { TenantRules } from "./policy-verdict.ts";
-import { NO_POLICIES, TenantRulesBook } from "./tenant-rules-book.ts";
+import { NO_CONTROLS } from "./control-book.ts";
+import { NO_POLICIES } from "./tenant-rules-book.ts";
+import { Verdicts } from "./verdicts.ts";
 import { ShelfReader } from "./shelf-reader.ts";
 import { NodeSweep } from "./node-sweep.ts";
 import { ThreadSlices } from "./thread-slices.ts";
@@ -60,8 +61,7 @@ export class DeliveryNode {
   readonly #flusher: LedgerFlusher;
   readonly #shelves: ShelfReader;
   readonly #timers: DurableTimers<RecipientProcesses>;
-  readonly #rules: TenantRulesBook;
-  readonly #policy: PolicyDesk;
+  readonly #verdicts: Verdicts;
   readonly #journal: DeliveryJournal | undefined;
   readonly #serving = new Set<number>();
   readonly #outcomes: Outcomes;
@@ -80,7 +80,6 @@ export class DeliveryNode {
     const onFault = observer.onFault.bind(observer);
     const onCrash = deps.onCrash?.bind(deps) ?? ((cause: unknown) => void Promise.reject(cause));
     this.#onBug = onCrash;
-    const { firstSeqs } = options;
     const here = { home, store, clock };
     const fence: Pick<ExpansionWriterDeps, "isHeld" | "onFenced"> = {
       isHeld: ({ partition, epoch }) => this.#held.get(partition) === epoch,
@@ -97,7 +96,7 @@ export class DeliveryNode {
         home,
         messageMaxBytes: limits.deliverMaxBytes,
         queueMax: 20_000,
-        ...(firstSeqs && { firstSeqs }),
+        ...(options.firstSeqs && { firstSeqs: options.firstSeqs }),
       },
       deps.gateways,
     );
@@ -129,18 +128,18 @@ export class DeliveryNode {
       this.#flusher.schedule();
       if (partition.shelf.count > 0) this.#shelves.pump();
     };
-    const policies = deps.policies ?? NO_POLICIES;
-    const rules = new TenantRulesBook(policies);
-    this.#rules = rules;
-    this.#policy = new PolicyDesk({
-      ...{ home, rules, clock, store: policies, recentMax: limits.recentMax },
-      channels: ["socket"],
+    this.#verdicts = new Verdicts({
+      ...{ home, clock, limits, onFault, onCrash, channels: ["socket"] },
+      ...{ policies: deps.policies ?? NO_POLICIES, controls: deps.controls ?? NO_CONTROLS },
+      partitions: () => this.#partitions.values(),
+      flush: () => this.#flusher.flush(),
     });
+    const { policy, rules } = this.#verdicts;
     const outcomes = new Outcomes({
       onChanged,
       onOutcome: observer.onOutcome.bind(observer),
-      verdictOf: deps.verdictOf?.bind(deps) ?? this.#policy.verdictOf.bind(this.#policy),
-      onHanded: this.#policy.handed.bind(this.#policy),
+      verdictOf: deps.verdictOf?.bind(deps) ?? this.#verdicts.verdictOf,
+      onHanded: policy.handed.bind(policy),
       journal,
     });
     this.#outcomes = outcomes;
@@ -204,7 +203,7 @@ export class DeliveryNode {
       ...here,
       limits,
       intake: this.#intake,
-      rules: this.#rules,
+      rules,
       shelves: this.#shelves,
       partitions: () => this.#partitions,
       onFault,
@@ -239,6 +238,7 @@ export class DeliveryNode {
       this.#outbox.flush();
     });
     this.#sweep.start();
+    this.#verdicts.controls.start();
   }
 
   /** Who runs the flusher has its crashes, too; before it, its timers are this node's. */
@@ -261,8 +261,8 @@ export class DeliveryNode {
       random: this.#deps.random,
       intake: this.#intake,
       limits: this.#limits,
-      refreshRules: () => this.#rules.refresh(),
-      loadRecent: (partitions) => this.#policy.load(partitions),
+      refreshRules: () => this.#verdicts.refresh(),
+      loadRecent: (partitions) => this.#verdicts.load(partitions),
       create: (options) => {
         this.#discard(this.#partitions.get(options.partition)); // of a load that failed
         const partition = new Partition(options, (self) => this.#createTable(self));
@@ -393,7 +393,7 @@ export class DeliveryNode {
 
   /** What policy and preferences are judged by (TR4). */
   rulesOf(tenantId: string): TenantRules {
-    return this.#rules.rulesOf(tenantId);
+    return this.#verdicts.rules.rulesOf(tenantId);
   }
 
   /** The recipients' processes of a partition that is served here. */
@@ -442,6 +442,7 @@ export class DeliveryNode {
 
   stop(): void {
     this.#sweep.stop();
+    this.#verdicts.controls.stop();
     this.#removeSliceListener();
     this.#timers.stop();
     this.lose([...this.#held.keys()]);

@@ -15,6 +15,7 @@ export type { Outcome, Receipt } from "./ledger-entry.ts";
 export type { PolicyStore } from "./tenant-rules-book.ts";
 export type { TimerSetting } from "./timer-setting.ts";
 export { MemoryTimers } from "./memory-timers.ts";
+export type { ControlStore } from "./control-book.ts";
 export { EMPTY_SETS } from "./ports.ts";
 export type {
   ClaimedTimer,

@@ -184,6 +184,13 @@ export class Partition {
     return found.toSorted((a, b) => a.offset - b.offset);
   }
 
+  /** In memory; a notification may have several. */
+  entriesOfNotification(notificationId: string): LedgerEntry[] {
+    return [...this.#entries.values()].filter(
+      ({ envelope }) => envelope.notification.id === notificationId,
+    );
+  }
+
   /** Handed to the process of `index` and not terminal; ascending. */
   openEntriesOf(index: number): LedgerEntry[] {
     if (this.#openCount === 0) return [];

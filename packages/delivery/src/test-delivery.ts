@@ -13,6 +13,7 @@ import type { DeliveryLimits } from "./delivery-limits.ts";
 import { DeliveryNode } from "./delivery-node.ts";
 import type { DeliveryNodeDeps, RecipientProcesses } from "./delivery-node-api.ts";
 import type { TimerHandler } from "./durable-timers.ts";
+import type { ControlStore } from "./control-book.ts";
 import type { PolicyStore } from "./tenant-rules-book.ts";
 import type { JournalEvent } from "./ports.ts";
 import { FakeLedgerStore } from "./fake-ledger-store.ts";
@@ -28,6 +29,7 @@ interface StartOptions {
   timerHandlers?: TimerHandler<RecipientProcesses>[];
   verdictOf?: DeliveryNodeDeps["verdictOf"];
   policies?: PolicyStore;
+  controls?: ControlStore;
 }
 
 export function start(options: StartOptions = {}) {
@@ -57,6 +59,7 @@ export function start(options: StartOptions = {}) {
       store,
       timers,
       ...(options.policies && { policies: options.policies }),
+      ...(options.controls && { controls: options.controls }),
       journal: { append: async (_, __, added) => void journal.push(...added) },
       ...(options.timerHandlers && { timerHandlers: options.timerHandlers }),
       ...(options.verdictOf && { verdictOf: options.verdictOf }),

@@ -1,6 +1,7 @@
 export type { AcceptItem, AcceptResult, RelayResult } from "./accept.ts";
 export { OUTBOX_FIRST_POLL_MS } from "./accept-statement.ts";
 export type { RegionProgress } from "./counts.ts";
+export type { ControlChange, SqlControls } from "./controls.ts";
 export type { Release, Released } from "./deferred-rows.ts";
 export type { RecipientPlace, SqlDirectory, StoredRecipient } from "./directory.ts";
 export type { UpsertRequest, UpsertResult } from "./directory-upsert.ts";

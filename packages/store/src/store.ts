@@ -1,5 +1,6 @@
 // packages/store/src/store.ts
 // One region's database, whole. Locks, and why nobody waits for the wrong thing: README.md.
+import { SqlControls } from "./controls.ts";
 import { SqlDirectory } from "./directory.ts";
 import { SqlGroups } from "./groups.ts";
 import { SqlHome } from "./home.ts";
@@ -26,6 +27,7 @@ export interface Store {
   readonly directory: SqlDirectory;
   readonly groups: SqlGroups;
   readonly policies: SqlPolicies;
+  readonly controls: SqlControls;
   readonly preferences: SqlPreferences;
   readonly templates: SqlTemplates;
   readonly notifications: SqlNotifications;
@@ -62,6 +64,7 @@ export function createStore(options: StoreOptions): Store {
     directory: new SqlDirectory(pool),
     groups: new SqlGroups(pool),
     policies: new SqlPolicies(pool),
+    controls: new SqlControls(pool),
     preferences: new SqlPreferences(pool),
     templates: new SqlTemplates(pool),
     notifications: new SqlNotifications(pool),

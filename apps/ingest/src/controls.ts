@@ -1,0 +1,46 @@
+// apps/ingest/src/controls.ts
+// What a sender does with a notification under way (A5): POST …/pause, /resume and /cancel, in any region.
+//   IN75 A change is committed here with what tells the other regions before it is answered; cancelled stays so,
+//        whatever is asked later, in any region.
+import type { ControlAnswer, ControlState } from "@carillon/contracts";
+import type { Clock } from "@carillon/kernel";
+import type { Store } from "@carillon/store";
+import { type Answer, ok, problem } from "./answer.ts";
+import type { KeyCaller } from "./api-keys.ts";
+import type { Call } from "./http-server.ts";
+import type { Relay } from "./relay.ts";
+import type { Statuses } from "./status.ts";
+
+export interface Controls {
+  set(call: Call<KeyCaller>, state: ControlState): Promise<Answer>;
+}
+
+export function createControls(
+  place: { readonly region: string; readonly regions: readonly string[] },
+  deps: {
+    readonly store: Store;
+    readonly clock: Clock;
+    readonly relay: Relay;
+    readonly statuses: Statuses;
+  },
+): Controls {
+  const { region } = place;
+  const { store, clock, relay, statuses } = deps;
+  const otherRegions = place.regions.filter((other) => other !== region);
+  return {
+    async set(call, state) {
+      const { tenantId } = call.caller;
+      const notificationId = call.params["id"]?.toLowerCase() ?? "";
+      const known = await statuses.get(call); // whose it is, and whether there is one, in any region
+      if (known.kind === "problem") return known;
+      const change = { tenantId, notificationId, state, region, otherRegions };
+      const nowMs = Math.trunc(clock.wallClockMs());
+      const record = await store.controls.change({ ...change, nowMs });
+      if (record.state !== state)
+        return problem("already_cancelled", { detail: "It was cancelled: it cannot go on." });
+      relay.sweepSoon(); // rows for the other regions, due at once
+      const changedAt = new Date(record.changedAtMs).toISOString();
+      return ok(202, { id: notificationId, control: state, changedAt } satisfies ControlAnswer);
+    },
+  };
+}

@@ -1,0 +1,121 @@
+// packages/delivery/src/control-book.test.ts
+// Goal: CB1, and what pause, resume and cancel do in a whole node. Method: a register in memory, a fake clock; one
+// person with a session and one who is away.
+import type { ControlState } from "@carillon/contracts";
+import { Fault } from "@carillon/kernel";
+import { expect, test } from "vitest";
+import { FakeLedgerStore, notificationOf } from "./fake-ledger-store.ts";
+import { idOf, start } from "./test-delivery.ts";
+
+const HEARD_MS = 1_000;
+const FLUSHED_MS = 150;
+
+async function started(before: readonly (readonly [n: number, state: ControlState])[] = []) {
+  const records = new Map<string, ControlState>(before.map(([n, state]) => [idOf(n), state]));
+  const asked: (number | null)[] = [];
+  const plan = { isDown: false };
+  const store = new FakeLedgerStore();
+  const wakeUp = (ids: readonly string[] | null) => {
+    for (const row of node.timers.memory.rows.values()) {
+      const { notificationId, reason } = row.payload as { notificationId: string; reason: string };
+      const state = records.get(notificationId);
+      if (ids?.includes(notificationId) === false) continue;
+      if (state === "cancelled" || (state === "running" && reason === "paused"))
+        row.dueAtMs = node.clock.wallClockMs();
+    }
+  };
+  const node = start({
+    store,
+    controls: {
+      async readChanged(lastSeconds) {
+        asked.push(lastSeconds);
+        if (plan.isDown) throw new Fault("down", { code: "store_unavailable", isRetryable: true });
+        return [...records].map(([notificationId, state]) => ({ notificationId, state }));
+      },
+      wake: async (_, __, ids) => wakeUp(ids),
+    },
+  });
+  const ada = store.addRecipient(0, "ada");
+  const bob = store.addRecipient(0, "bob");
+  await node.clock.advance(0);
+  await node.open({ recipientId: "ada", sid: 1 });
+  const post = async (n: number, more: Parameters<typeof notificationOf>[0] = {}) => {
+    const expiresAtMs = node.clock.wallClockMs() + 3_600_000;
+    const notification = notificationOf({ id: idOf(n), expiresAtMs, ...more });
+    node.poke(store.plan(0, notification, { members: [ada, bob] }));
+    await node.clock.advance(FLUSHED_MS);
+  };
+  const set = async (n: number, state: ControlState) => {
+    records.set(idOf(n), state);
+    await node.clock.advance(HEARD_MS + 600);
+  };
+  /** Offset of its newest row: who is released before the change is heard is put off once more. */
+  const lastOf = (n: number) =>
+    Math.max(
+      ...Array.from(store.rows.values(), (row) =>
+        row.notificationId === idOf(n) ? row.offset : 0,
+      ),
+    );
+  return { ...node, store, ada, bob, post, set, asked, plan, lastOf };
+}
+
+test("CB1, CB2 — paused: nobody is handed it; resumed: everybody gets it, once", async () => {
+  const { post, set, taken, store, ack, ada, lastOf } = await started([[1, "paused"]]);
+  await post(1);
+  expect(taken()).toEqual([]);
+  expect(store.setOf(0, 1, "moved")).toEqual([0, 1]);
+  await post(2);
+  expect(taken()).toEqual(["2→1"]); // others go on
+  await ack(1, ada, 2);
+  await set(1, "running");
+  expect(taken()).toEqual([`${lastOf(1)}→1`]);
+  expect(store.setOf(0, lastOf(1), "noDevice")).toEqual([1]);
+});
+
+test("CB1 — cancelled while it is paused, or before it comes: that is everybody's outcome", async () => {
+  const { post, set, taken, store, lastOf } = await started([
+    [1, "paused"],
+    [2, "cancelled"],
+  ]);
+  await post(1);
+  await post(2);
+  expect(store.setOf(0, 2, "cancelled")).toEqual([0, 1]);
+  await set(1, "cancelled");
+  expect(store.setOf(0, lastOf(1), "cancelled")).toEqual([0, 1]);
+  expect(taken()).toEqual([]);
+});
+
+test("CB1 — cancelled under way: who has it on a socket keeps it, who waits for a session does not get it", async () => {
+  const { post, set, taken, store, ack, ada, open, node, bob } = await started();
+  await open({ recipientId: "bob", sid: 2 });
+  node.report(0, {
+    ...{ kind: "report", gatewayId: "gw-1", acks: [], reads: [], acknowledges: [] },
+    closed: [[2, bob]],
+  });
+  await post(1);
+  expect(taken()).toEqual(["1→1"]);
+  await set(1, "cancelled");
+  expect(store.setOf(0, 1, "cancelled")).toEqual([]); // bob may still come back
+  await open({ recipientId: "bob", sid: 3 });
+  await ack(1, ada, 1);
+  await open({ recipientId: "bob", sid: 4 });
+  expect(taken()).toEqual([]);
+  await post(2);
+  expect(store.setOf(0, 1, "cancelled")).toEqual([1]);
+  expect(store.setOf(0, 1, "deliveredSocket")).toEqual([0]);
+});
+
+test("CB1 — the store away: everything is asked for that may have changed meanwhile", async () => {
+  const { clock, asked, plan, events } = await started();
+  await clock.advance(10_000);
+  plan.isDown = true;
+  await clock.advance(120_000);
+  expect(events).toContain("fault Fault: down");
+  plan.isDown = false;
+  asked.length = 0;
+  await clock.advance(HEARD_MS);
+  expect(asked.length).toBe(1);
+  expect(asked[0]).toBeGreaterThan(120);
+  await clock.advance(HEARD_MS);
+  expect(asked[1]).toBeLessThan(35);
+});

@@ -1,0 +1,125 @@
+// packages/delivery/src/control-book.ts
+// Which notifications are paused or cancelled, at one owner: read from the register each `controlEveryMs`.
+//   CB1  Before a partition serves it knows all that is paused or cancelled; a change is heard within
+//        `controlEveryMs`, however long the store was away.
+//   CB2  What waits in timers is woken when the change has been heard, and all who were put off before are
+//        written; else by the next owner. So nothing that is cancelled is released to an owner that does not
+//        know it, and nobody stays put off by a pause that is over.
+import { type Clock, Fault, type Timer } from "@carillon/kernel";
+import type { ControlState } from "@carillon/contracts";
+import type { LedgerEntry } from "./ledger-entry.ts";
+import { ALLOW, type Verdict } from "./verdict.ts";
+
+export interface ControlStore {
+  /** Changed in the last so many seconds; null: all that do not run. Throws Fault. */
+  readChanged(
+    lastSeconds: number | null,
+  ): Promise<readonly { readonly notificationId: string; readonly state: ControlState }[]>;
+  /** What waits there and should no longer is due now; null: of all notifications. Throws Fault. */
+  wake(
+    home: string,
+    partitions: readonly number[],
+    notificationIds: readonly string[] | null,
+  ): Promise<void>;
+}
+
+export const NO_CONTROLS: ControlStore = {
+  readChanged: () => Promise.resolve([]),
+  wake: () => Promise.resolve(),
+};
+
+export interface ControlBookDeps {
+  readonly store: ControlStore;
+  readonly clock: Clock;
+  readonly everyMs: number;
+  readonly home: string;
+  partitions(): readonly number[];
+  /** Writes what is dirty now; false: something is left. */
+  flush(): Promise<boolean>;
+  /** It may be done something else with these than before. */
+  onChanged(notificationId: string): void;
+  readonly onFault: (cause: unknown) => void;
+  readonly onCrash: (cause: unknown) => void;
+}
+
+/** What was committed late by a clock that stands, or by a transaction that took long. */
+const MARGIN_SECONDS = 30;
+const CANCELLED: Verdict = { kind: "suppress", outcome: "cancelled" };
+
+export class ControlBook {
+  readonly #deps: ControlBookDeps;
+  readonly #states = new Map<string, ControlState>();
+  readonly #toWake = new Set<string>(); // notification ids
+  #readAtMs: number | undefined; // monotonic, of the last answer's question
+  #timer: Timer | undefined;
+  #isStopped = false;
+
+  constructor(deps: ControlBookDeps) {
+    this.#deps = deps;
+  }
+
+  start(): void {
+    const { clock, everyMs, onCrash } = this.#deps;
+    this.#timer = clock.setTimer(everyMs, () => {
+      this.#look()
+        .finally(() => {
+          if (!this.#isStopped) this.start();
+        })
+        .catch(onCrash);
+    });
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#timer?.cancel();
+  }
+
+  /** Cost: a look-up. A pause is until the notification expires, or is resumed. */
+  verdictOf({ envelope: { notification } }: LedgerEntry): Verdict {
+    const state = this.#states.size === 0 ? undefined : this.#states.get(notification.id);
+    if (state === "cancelled") return CANCELLED;
+    if (state !== "paused") return ALLOW;
+    return { kind: "defer", untilMs: notification.expiresAtMs, reason: "paused" };
+  }
+
+  /** Throws Fault. */
+  async refresh(): Promise<void> {
+    const askedAtMs = this.#deps.clock.monotonicMs();
+    const sinceMs = this.#readAtMs;
+    const lastSeconds =
+      sinceMs === undefined ? null : (askedAtMs - sinceMs) / 1_000 + MARGIN_SECONDS;
+    const changed = await this.#deps.store.readChanged(lastSeconds);
+    this.#readAtMs = askedAtMs;
+    for (const { notificationId, state } of changed) {
+      if ((this.#states.get(notificationId) ?? "running") === state) continue;
+      if (state === "running") this.#states.delete(notificationId);
+      else this.#states.set(notificationId, state);
+      if (state !== "paused") this.#toWake.add(notificationId);
+      this.#deps.onChanged(notificationId);
+    }
+  }
+
+  /** CB2. Before these serve. Throws Fault. */
+  load(partitions: readonly number[]): Promise<void> {
+    return this.#deps.store.wake(this.#deps.home, partitions, null);
+  }
+
+  /** CB2. Nobody is put off by these any more: when all who were are written, they are woken. */
+  async #wake(): Promise<void> {
+    const { store, home } = this.#deps;
+    const ids = [...this.#toWake];
+    if (ids.length === 0 || !(await this.#deps.flush())) return;
+    await store.wake(home, this.#deps.partitions(), ids);
+    for (const id of ids) this.#toWake.delete(id);
+  }
+
+  async #look(): Promise<void> {
+    try {
+      await this.refresh();
+      await this.#wake();
+    } catch (cause) {
+      if (!(cause instanceof Fault)) throw cause;
+      this.#deps.onFault(cause);
+    }
+  }
+}

@@ -1,0 +1,133 @@
+// packages/store/src/controls.ts
+// What senders do with notifications under way: a register that regions keep alike (ADR 0029).
+//   ST35 Of two records of a notification the newer stays, and cancelled stays whatever comes later; all regions
+//        end with the same one.
+//   ST36 Woken is what waits of a cancelled notification, and what was paused of one that goes on.
+// What waits in timers is woken by owners that have heard of the change, and not here: who had not would send it.
+import type { ControlRecord, ControlState, HomesBatch } from "@carillon/contracts";
+import { intsOf } from "./arrays.ts";
+import type { Pool, Statements } from "./pool.ts";
+
+export interface ControlChange {
+  readonly tenantId: string;
+  readonly notificationId: string; // is the tenant's
+  readonly state: ControlState;
+  readonly nowMs: number;
+  readonly region: string;
+  /** The configured regions but this one: the outbox tells them. */
+  readonly otherRegions: readonly string[];
+}
+
+type TenantNews = Pick<HomesBatch["tenants"][number], "tenantId" | "controls">;
+type ControlRow = ControlRecord & { tenantId: string };
+
+const CONTROL_COLUMNS = `c.notification_id as "notificationId", c.state,
+  c.changed_at_ms as "changedAtMs", c.changed_in as "changedIn"`;
+
+export class SqlControls {
+  readonly #pool: Pool;
+  constructor(pool: Pool) {
+    this.#pool = pool;
+  }
+
+  /** Undefined: nobody has done anything with it. */
+  find(tenantId: string, notificationId: string): Promise<ControlRecord | undefined> {
+    return this.#pool.run("controls.find", async (sql) => {
+      const [row] = await sql<ControlRecord[]>`
+        select ${sql.unsafe(CONTROL_COLUMNS)} from notification_control c
+        where c.notification_id = ${notificationId}::uuid and c.tenant_id = ${tenantId}`;
+      return row;
+    });
+  }
+
+  /** Those that were changed here in the last so many seconds; null: all of 90 days that do not run. */
+  readChanged(lastSeconds: number | null): Promise<ControlRecord[]> {
+    return this.#pool.run("controls.readChanged", async (sql) => [
+      ...(lastSeconds === null
+        ? await sql<ControlRecord[]>`
+            select ${sql.unsafe(CONTROL_COLUMNS)} from notification_control c
+            where c.state <> 'running'
+              and c.notification_id >= uuid_at(now() - interval '90 days')`
+        : await sql<ControlRecord[]>`
+            select ${sql.unsafe(CONTROL_COLUMNS)} from notification_control c
+            where c.updated_at > clock_timestamp() - ${lastSeconds}::float8 * interval '1 s'`),
+    ]);
+  }
+
+  /**
+   * What waits in these partitions and should no longer is due now: of cancelled notifications, and what was
+   * paused of those that go on. `notificationIds` null: of all.
+   */
+  wake(
+    home: string,
+    partitions: readonly number[],
+    notificationIds: readonly string[] | null,
+  ): Promise<void> {
+    return this.#pool.run("controls.wake", async (sql) => {
+      await sql`
+        update timer t set due_at = clock_timestamp()
+        from notification_control c
+        where (${notificationIds === null} or c.notification_id = any(${notificationIds ?? []}::uuid[]))
+          and t.notification_id = c.notification_id and t.tenant_id = c.tenant_id
+          and t.home = ${home} and t.partition = any(${intsOf(partitions)}::int[])
+          and t.due_at > clock_timestamp()
+          and (c.state = 'cancelled' or (c.state = 'running' and t.payload ->> 'reason' = 'paused'))`;
+    });
+  }
+
+  /** Committed with what tells the other regions. The record that stays: cancelled may have been before. */
+  change(change: ControlChange): Promise<ControlRecord> {
+    return this.#pool.transaction("controls.change", (sql) => changeControl(sql, change));
+  }
+
+  /** What other regions told. Repeats change nothing. */
+  async learn(tenants: readonly TenantNews[]): Promise<void> {
+    const records = tenants.flatMap(({ tenantId, controls = [] }) =>
+      controls.map((record) => ({ tenantId, ...record })),
+    );
+    if (records.length === 0) return;
+    await this.#pool.transaction("controls.learn", async (sql) => {
+      await keepNewer(sql, records);
+    });
+  }
+}
+
+async function changeControl(
+  sql: Statements,
+  { tenantId, notificationId, state, nowMs, region, otherRegions }: ControlChange,
+): Promise<ControlRecord> {
+  const [known] = await sql<{ changedAtMs: number }[]>`
+    select changed_at_ms as "changedAtMs" from notification_control
+    where notification_id = ${notificationId}::uuid for update`;
+  const changedAtMs = Math.max(nowMs, (known?.changedAtMs ?? 0) + 1);
+  const record: ControlRow = { tenantId, notificationId, state, changedAtMs, changedIn: region };
+  await keepNewer(sql, [record]);
+  const [kept] = await sql<ControlRecord[]>`
+    select ${sql.unsafe(CONTROL_COLUMNS)} from notification_control c
+    where c.notification_id = ${notificationId}::uuid`;
+  const control: ControlRecord = kept ?? record;
+  const told: HomesBatch = {
+    from: region,
+    tenants: [{ tenantId, recipientIds: [], controls: [control] }],
+  };
+  await sql`
+    insert into outbox (target_region, kind, payload, next_attempt_at)
+    select region, 'homes', ${JSON.stringify(told)}::text::jsonb, now()
+    from unnest(${otherRegions}::text[]) as region`;
+  return control;
+}
+
+async function keepNewer(sql: Statements, records: readonly ControlRow[]): Promise<void> {
+  await sql`
+    insert into notification_control as c (notification_id, tenant_id, state, changed_at_ms, changed_in)
+    select distinct on ("notificationId") "notificationId", "tenantId", state, "changedAtMs", "changedIn"
+    from jsonb_to_recordset(${JSON.stringify(records)}::text::jsonb) as told("notificationId" uuid,
+      "tenantId" text, state text, "changedAtMs" bigint, "changedIn" text)
+    order by "notificationId", (state = 'cancelled') desc, "changedAtMs" desc, "changedIn" collate "C" desc
+    on conflict (notification_id) do update set state = excluded.state,
+      changed_at_ms = excluded.changed_at_ms, changed_in = excluded.changed_in,
+      updated_at = clock_timestamp()
+    where c.tenant_id = excluded.tenant_id and c.state <> 'cancelled'
+      and (excluded.state = 'cancelled'
+        or (excluded.changed_at_ms, excluded.changed_in) > (c.changed_at_ms, c.changed_in))`;
+}

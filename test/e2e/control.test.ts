@@ -1,0 +1,85 @@
+// test/e2e/control.test.ts
+// Goal: A5: pause, resume and cancel from any region, everywhere within 2 s, over a kill of the region. Method: real
+// nodes of two regions; whoever posts in a loop sees when nothing is shown any more.
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { until } from "./api.ts";
+import { startTestCluster, type TestCluster } from "./cluster.ts";
+import type { InboxLog } from "./inbox-log.ts";
+
+let system: TestCluster;
+const HOMES = ["fra", "lon"];
+const fra = () => system.api("fra");
+const lon = () => system.api("lon");
+const control = (verb: string, id: string, region = "lon") =>
+  system
+    .api(region)
+    .call<{ control?: string; code?: string }>("POST", `/v1/notifications/${id}/${verb}`);
+
+beforeAll(async () => {
+  system = await startTestCluster(HOMES);
+  for (const home of HOMES)
+    for (const name of ["ada", "bob"]) await fra().register(`${name}-${home}`, home);
+});
+afterAll(() => system?.stop());
+
+const inMs = (delayMs: number) => new Date(Date.now() + delayMs).toISOString();
+const EFFECTIVE_MS = 2_000;
+
+test("A5, IN75 — cancelled in one region before its time: nobody of either is sent it, within 2 s it is finished", async () => {
+  const logs = await Promise.all(
+    HOMES.map((home) => system.connect(`ada-${home}`, { region: home, issuer: "fra" })),
+  );
+  const id = await fra().post({ broadcast: true }, "cancelled", { sendAt: inMs(3_600_000) });
+  await until("lon has it", 10_000, async () => {
+    const { regions } = await fra().status(id);
+    return regions.every(({ state }) => state === "scheduled") || undefined;
+  });
+  const atMs = performance.now();
+  expect(await control("cancel", id)).toMatchObject({
+    status: 202,
+    body: { control: "cancelled" },
+  });
+  const { counts } = await fra().finished(id);
+  const tookMs = performance.now() - atMs;
+  console.log(`A5: cancelled in both regions ${Math.round(tookMs)} ms after the request`);
+  expect(tookMs).toBeLessThan(EFFECTIVE_MS + 1_000); // a poll, and a loaded machine
+  expect(counts).toMatchObject({ targeted: 4, cancelled: 4, deliveredSocket: 0 });
+  for (const log of logs) expect(log.titles).not.toContain("cancelled");
+  expect(await control("resume", id)).toMatchObject({
+    status: 409,
+    body: { code: "already_cancelled" },
+  });
+  expect((await control("cancel", id, "fra")).status).toBe(202);
+});
+
+test("A5, D1 — paused before its time, its region killed, resumed: everybody gets it, once", async () => {
+  const logs: InboxLog[] = await Promise.all(
+    HOMES.map((home) => system.connect(`bob-${home}`, { region: "lon", issuer: "lon" })),
+  );
+  const id = await lon().post({ recipients: ["bob-fra", "bob-lon"] }, "paused", {
+    sendAt: inMs(2_500),
+  });
+  expect((await control("pause", id)).status).toBe(202);
+  const waiting = await until("all have been put off", 20_000, async () => {
+    const status = await lon().status(id);
+    return status.counts.deferred === 2 &&
+      status.regions.every(({ state }) => state === "delivering")
+      ? status
+      : undefined;
+  });
+  expect(waiting.counts).toMatchObject({ targeted: 2, deliveredSocket: 0, pending: 2 });
+  system.cluster.killNode("fra", "SIGKILL");
+  expect((await control("resume", id)).status).toBe(202);
+  const { counts } = await lon().finished(id, 120_000);
+  expect(counts).toMatchObject({ targeted: 2, deliveredSocket: 2, deferred: 0 });
+  for (const log of logs) {
+    await log.has(1, 60_000);
+    expect(log.titles).toEqual(["paused"]);
+  }
+});
+
+test("A5 — what there is not is 404, in any region", async () => {
+  const unknown = "00000000-0000-7000-8000-00000000abcd";
+  expect((await control("cancel", unknown)).status).toBe(404);
+  expect((await control("cancel", "nothing")).status).toBe(422);
+});
