@@ -28,6 +28,8 @@ export interface Layout {
   readonly gatewayLimits?: GatewayLimits;
   /** Of the workers, beside what all of them have (node.ts); likewise. */
   readonly deliveryLimits?: Partial<DeliveryLimits>;
+  /** Of the posts, how many are sent later; default: none. */
+  readonly sendAtShare?: number;
   /** Default: some seeds have them (neighbours.ts). */
   readonly neighbours?: "always";
 }

@@ -46,6 +46,7 @@ const INTAKE = "packages/delivery/src/intake.ts";
 const NODE = "packages/delivery/src/delivery-node.ts";
 const DESK = "packages/delivery/src/session-desk.ts";
 const SHELF = "packages/delivery/src/shelf.ts";
+const DEFERRED = "packages/delivery/src/deferred-rows.ts";
 const SHELF_READER = "packages/delivery/src/shelf-reader.ts";
 const RECIPIENT = "packages/delivery/src/recipient.ts";
 const OUTCOMES = "packages/delivery/src/outcomes.ts";
@@ -342,6 +343,20 @@ export const MUTANTS: readonly Mutant[] = [
     to: "",
     seed: 1,
     scenario: "shelved",
+  }),
+  simulated("released-nowhere", "what waited is done with, and is no row", {
+    file: DEFERRED,
+    from: "queued.filter((release) => this.#deps.isHeld(release)); // one epoch each (D4)",
+    to: "queued.slice(0, 0);",
+    seed: 1,
+    scenario: "scheduled",
+  }),
+  simulated("released-as-empty", "what waited for an audience is a row for nobody", {
+    file: DEFERRED,
+    from: 'state: members.kind === "all" ? "planned" : "open",',
+    to: 'state: "closed",',
+    seed: 1,
+    scenario: "scheduled",
   }),
   simulated("shelf-backwards", "the newest rows of a page come back first", {
     file: SHELF_READER,

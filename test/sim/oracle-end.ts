@@ -19,6 +19,8 @@ export function* leftOver(
       for (const row of record.ledger)
         if (row.state !== "closed")
           yield `D1 ${database.home}/${partition}@${row.offset} is ${row.state}`;
+    for (const { partition, key } of database.timers.rows.values())
+      yield `D1 ${database.home}/${partition} waits for ${key}`;
     for (const { id, targetRegion } of database.outbox.values())
       yield `outbox row ${id} of ${database.home} for ${targetRegion}`;
   }

@@ -46,6 +46,7 @@ export class Oracle implements DeviceObserver {
   writer = "";
   fencedCount = 0; // partitions of writes that were refused
   writtenCount = 0;
+  releasedCount = 0; // rows of posts that were sent later
   ownerChangesCount = 0;
   livesCount = 0; // joins that were answered
   resendsCount = 0;
@@ -269,6 +270,10 @@ export class Oracle implements DeviceObserver {
     if (this.#planned.has(planned))
       this.world.violate("D5", `${row.notificationId} is twice in ${home}/${row.partition}`);
     this.#planned.add(planned);
+    const { sendAtMs = 0 } = database.notifications.get(row.notificationId)?.notification ?? {};
+    if (sendAtMs > database.nowMs())
+      this.world.violate("A2", `${row.notificationId} is in the ledger before its time`);
+    if (sendAtMs > 0) this.releasedCount++;
     const targets = targetsOf(database, row);
     const { offset, notificationId } = row;
     const expiresAtMs =

@@ -4,6 +4,7 @@
 import type { Role } from "@carillon/contracts";
 import { Cluster, type Layout } from "./cluster.ts";
 import { arm, FAULT_KINDS, type FaultKind, healAll, planFaults } from "./faults.ts";
+import { databaseNowMs } from "./machine.ts";
 import type { Queue } from "./node.ts";
 import { plantNeighbours } from "./neighbours.ts";
 import { type ArrivalCounts, checkArrival } from "./oracle-cut.ts";
@@ -60,7 +61,9 @@ export async function runSeed(seed: number, more: Partial<Layout> = {}): Promise
   await rest(cluster);
   if (world.violations.length > 0) return resultOf(cluster);
   // With a share of two rows each waits for his own, acknowledgement by acknowledgement.
-  if (layout.deliveryLimits !== undefined) return resultOf(cluster);
+  // Who waits for his own rows, or for a time, is not asked how soon he has it.
+  if (layout.deliveryLimits !== undefined || layout.sendAtShare !== undefined)
+    return resultOf(cluster);
   const arrived = checkArrival(cluster, weather);
   return resultOf(cluster, {
     ...arrived,
@@ -105,6 +108,7 @@ export function resultOf(
       resends: oracle.resendsCount,
       messages: network.sentCount,
       lost: network.lostCount,
+      ...(oracle.releasedCount > 0 && { released: oracle.releasedCount }),
       shelfReads: [...databases.values()].reduce((sum, one) => sum + one.ownReadsCount, 0),
       ...checked,
     },
@@ -146,7 +150,10 @@ export function sendUntil(
     if (world.nowMs > options.endMs) return;
     // A short life goes by wall clocks, which jump: only where they stand still.
     const ttlSeconds = !options.hasClockJumps && dice.isHit(0.1) ? 2 + dice.below(30) : 0;
-    senders.post(dice.pick(layout.regions), ttlSeconds);
+    const region = dice.pick(layout.regions);
+    const isLater = layout.sendAtShare !== undefined && dice.isHit(layout.sendAtShare);
+    const sendAtMs = isLater ? databaseNowMs(world) + dice.between(500, 20_000) : 0;
+    senders.post(region, ttlSeconds, isLater ? new Date(sendAtMs).toISOString() : undefined);
     world.after(dice.between(0, 2 * meanMs), send);
   };
   world.at(dice.between(200, 2_000), send);

@@ -12,5 +12,6 @@ export const SCENARIO_NAMES = [
   "isolated",
   "neighbours",
   "shelved",
+  "scheduled",
 ] as const;
 export type ScenarioName = (typeof SCENARIO_NAMES)[number];

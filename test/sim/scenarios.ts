@@ -45,6 +45,7 @@ const SCENARIOS: Readonly<Record<ScenarioName, (world: World, dice: Dice) => Pro
     isolated: runIsolated,
     neighbours: runNeighbours,
     shelved: (world) => runSeed(world.seed, { deliveryLimits: SMALL_SHARE }),
+    scheduled: (world) => runSeed(world.seed, { sendAtShare: 0.6 }),
   };
 
 export async function runScenario(name: ScenarioName, seed: number): Promise<SeedResult> {

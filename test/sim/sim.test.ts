@@ -83,6 +83,13 @@ test("D1, D2, D3, D4, SH1, SH2, SH3 — chaos where nobody may have more than tw
   expect(Number(shelfReads)).toBeGreaterThanOrEqual(300); // 715 when last counted
 }, 600_000);
 
+test("A2, D1, D2, D3, D4 — chaos where most posts are sent later: not before their time, and once", async () => {
+  const [exitCode, text] = await sim("--scenario", "scheduled", "--from", "3", "--seeds", "4");
+  expect([exitCode, text]).toEqual(holds(4));
+  const [, released] = /^checked: .*released (\d+)$/m.exec(text) ?? [];
+  expect(Number(released)).toBeGreaterThanOrEqual(300);
+}, 600_000);
+
 test("D3 — where messages overtake each other while people come and go", async () => {
   expect(await sim("--scenario", "reordered", "--seeds", "5")).toEqual(holds(5));
 }, 600_000);
