@@ -31,16 +31,23 @@ export function createControls(
     async set(call, state) {
       const { tenantId } = call.caller;
       const notificationId = call.params["id"]?.toLowerCase() ?? "";
-      const known = await statuses.get(call); // whose it is, and whether there is one, in any region
-      if (known.kind === "problem") return known;
+      const here = await statuses.readHere(tenantId, notificationId);
+      if ((here.summary ?? null) === null) {
+        const known = await statuses.get(call); // whether there is one of his, in any region
+        if (known.kind === "problem") return known;
+      }
       const change = { tenantId, notificationId, state, region, otherRegions };
       const nowMs = Math.trunc(clock.wallClockMs());
       const record = await store.controls.change({ ...change, nowMs });
-      if (record.state !== state)
+      if (record.state !== state && record.state === "cancelled")
         return problem("already_cancelled", { detail: "It was cancelled: it cannot go on." });
       relay.sweepSoon(); // rows for the other regions, due at once
       const changedAt = new Date(record.changedAtMs).toISOString();
-      return ok(202, { id: notificationId, control: state, changedAt } satisfies ControlAnswer);
+      return ok(202, {
+        id: notificationId,
+        control: record.state,
+        changedAt,
+      } satisfies ControlAnswer);
     },
   };
 }

@@ -4,6 +4,7 @@
 import type { ControlState } from "@carillon/contracts";
 import { Fault } from "@carillon/kernel";
 import { expect, test } from "vitest";
+import type { ControlStore } from "./control-book.ts";
 import { FakeLedgerStore, notificationOf } from "./fake-ledger-store.ts";
 import { idOf, start } from "./test-delivery.ts";
 
@@ -13,14 +14,17 @@ const FLUSHED_MS = 150;
 async function started(before: readonly (readonly [n: number, state: ControlState])[] = []) {
   const records = new Map<string, ControlState>(before.map(([n, state]) => [idOf(n), state]));
   const asked: (number | null)[] = [];
-  const plan = { isDown: false };
+  const plan = { isDown: false, changesBeforeWake: [] as [number, ControlState][] };
   const store = new FakeLedgerStore();
-  const wakeUp = (ids: readonly string[] | null) => {
+  const wakeUp = ({ cancelled, running }: Parameters<ControlStore["wake"]>[2]) => {
     for (const row of node.timers.memory.rows.values()) {
       const { notificationId, reason } = row.payload as { notificationId: string; reason: string };
       const state = records.get(notificationId);
-      if (ids?.includes(notificationId) === false) continue;
-      if (state === "cancelled" || (state === "running" && reason === "paused"))
+      const isPaused = reason === "paused" && running?.includes(notificationId) !== false;
+      if (
+        (state === "cancelled" && cancelled.includes(notificationId)) ||
+        (state === "running" && isPaused)
+      )
         row.dueAtMs = node.clock.wallClockMs();
     }
   };
@@ -32,7 +36,11 @@ async function started(before: readonly (readonly [n: number, state: ControlStat
         if (plan.isDown) throw new Fault("down", { code: "store_unavailable", isRetryable: true });
         return [...records].map(([notificationId, state]) => ({ notificationId, state }));
       },
-      wake: async (_, __, ids) => wakeUp(ids),
+      async wake(_, __, heard) {
+        const [n, state] = plan.changesBeforeWake.shift() ?? [];
+        if (n !== undefined && state !== undefined) records.set(idOf(n), state);
+        wakeUp(heard);
+      },
     },
   });
   const ada = store.addRecipient(0, "ada");
@@ -118,4 +126,14 @@ test("CB1 — the store away: everything is asked for that may have changed mean
   expect(asked[0]).toBeGreaterThan(120);
   await clock.advance(HEARD_MS);
   expect(asked[1]).toBeLessThan(35);
+});
+
+test("CB2 — cancelled in the moment in which it is woken: nobody is sent what its owner has not heard of", async () => {
+  const { post, set, taken, store, plan, lastOf, clock } = await started([[1, "paused"]]);
+  await post(1);
+  plan.changesBeforeWake.push([1, "cancelled"]);
+  await set(1, "running");
+  await clock.advance(HEARD_MS + 600);
+  expect(taken()).toEqual([]);
+  expect(store.setOf(0, lastOf(1), "cancelled")).toEqual([0, 1]);
 });

@@ -15,11 +15,14 @@ export interface ControlStore {
   readChanged(
     lastSeconds: number | null,
   ): Promise<readonly { readonly notificationId: string; readonly state: ControlState }[]>;
-  /** What waits there and should no longer is due now; null: of all notifications. Throws Fault. */
+  /** What waits there and should no longer, by what was heard, is due now. Throws Fault. */
   wake(
     home: string,
     partitions: readonly number[],
-    notificationIds: readonly string[] | null,
+    heard: {
+      readonly cancelled: readonly string[];
+      readonly running: readonly string[] | null; // null: all that are not paused
+    },
   ): Promise<void>;
 }
 
@@ -51,6 +54,7 @@ export class ControlBook {
   readonly #states = new Map<string, ControlState>();
   readonly #toWake = new Set<string>(); // notification ids
   #readAtMs: number | undefined; // monotonic, of the last answer's question
+  #refreshing: Promise<void> = Promise.resolve();
   #timer: Timer | undefined;
   #isStopped = false;
 
@@ -82,8 +86,13 @@ export class ControlBook {
     return { kind: "defer", untilMs: notification.expiresAtMs, reason: "paused" };
   }
 
-  /** Throws Fault. */
-  async refresh(): Promise<void> {
+  /** One after the other: an older answer must not take the place of a newer one. Throws Fault. */
+  refresh(): Promise<void> {
+    this.#refreshing = this.#refreshing.catch(ignored).then(() => this.#read());
+    return this.#refreshing;
+  }
+
+  async #read(): Promise<void> {
     const askedAtMs = this.#deps.clock.monotonicMs();
     const sinceMs = this.#readAtMs;
     const lastSeconds =
@@ -101,7 +110,8 @@ export class ControlBook {
 
   /** CB2. Before these serve. Throws Fault. */
   load(partitions: readonly number[]): Promise<void> {
-    return this.#deps.store.wake(this.#deps.home, partitions, null);
+    const cancelled = this.#in("cancelled", [...this.#states.keys()]);
+    return this.#deps.store.wake(this.#deps.home, partitions, { cancelled, running: null });
   }
 
   /** CB2. Nobody is put off by these any more: when all who were are written, they are woken. */
@@ -109,8 +119,13 @@ export class ControlBook {
     const { store, home } = this.#deps;
     const ids = [...this.#toWake];
     if (ids.length === 0 || !(await this.#deps.flush())) return;
-    await store.wake(home, this.#deps.partitions(), ids);
+    const [cancelled, running] = [this.#in("cancelled", ids), this.#in("running", ids)];
+    await store.wake(home, this.#deps.partitions(), { cancelled, running });
     for (const id of ids) this.#toWake.delete(id);
+  }
+
+  #in(state: ControlState, ids: readonly string[]): string[] {
+    return ids.filter((id) => (this.#states.get(id) ?? "running") === state);
   }
 
   async #look(): Promise<void> {
@@ -123,3 +138,5 @@ export class ControlBook {
     }
   }
 }
+
+function ignored(): void {}

@@ -104,10 +104,12 @@ test("ST36 — woken is all that waits of what is cancelled, what was paused of 
         select notification_id as id from timer where due_at <= clock_timestamp()`
     ).map(({ id }) => id);
   expect(await due()).toEqual([]); // an owner that has not heard of it would send it
-  await store.controls.wake(HOME, [3], [paused, sendAt]);
+  await store.controls.wake(HOME, [3], { cancelled: [], running: [paused, sendAt] });
   expect(await due()).toEqual([paused]);
-  await store.controls.wake(HOME, [2], null);
+  await store.controls.wake(HOME, [2], { cancelled: [cancelled], running: null });
   expect(await due()).toEqual([paused]);
-  await store.controls.wake(HOME, [3], null);
+  await store.controls.wake(HOME, [3], { cancelled: [], running: null });
+  expect(await due()).toEqual([paused]); // its owner would send what it has not heard to be cancelled
+  await store.controls.wake(HOME, [3], { cancelled: [cancelled, other], running: null });
   expect((await due()).toSorted()).toEqual([paused, cancelled].toSorted());
 });

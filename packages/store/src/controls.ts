@@ -18,6 +18,12 @@ export interface ControlChange {
   readonly otherRegions: readonly string[];
 }
 
+/** Notification ids; what was committed since is not theirs to wake. */
+export interface Heard {
+  readonly cancelled: readonly string[];
+  readonly running: readonly string[] | null; // null: all that are not paused
+}
+
 type TenantNews = Pick<HomesBatch["tenants"][number], "tenantId" | "controls">;
 type ControlRow = ControlRecord & { tenantId: string };
 
@@ -55,23 +61,20 @@ export class SqlControls {
   }
 
   /**
-   * What waits in these partitions and should no longer is due now: of cancelled notifications, and what was
-   * paused of those that go on. `notificationIds` null: of all.
+   * What waits in these partitions and should no longer is due now: of notifications that the owner has heard to
+   * be cancelled, and what was paused of those that go on.
    */
-  wake(
-    home: string,
-    partitions: readonly number[],
-    notificationIds: readonly string[] | null,
-  ): Promise<void> {
+  wake(home: string, partitions: readonly number[], heard: Heard): Promise<void> {
     return this.#pool.run("controls.wake", async (sql) => {
       await sql`
         update timer t set due_at = clock_timestamp()
         from notification_control c
-        where (${notificationIds === null} or c.notification_id = any(${notificationIds ?? []}::uuid[]))
-          and t.notification_id = c.notification_id and t.tenant_id = c.tenant_id
+        where t.notification_id = c.notification_id and t.tenant_id = c.tenant_id
           and t.home = ${home} and t.partition = any(${intsOf(partitions)}::int[])
           and t.due_at > clock_timestamp()
-          and (c.state = 'cancelled' or (c.state = 'running' and t.payload ->> 'reason' = 'paused'))`;
+          and ((c.state = 'cancelled' and c.notification_id = any(${heard.cancelled}::uuid[]))
+            or (c.state = 'running' and t.payload ->> 'reason' = 'paused'
+              and (${heard.running === null} or c.notification_id = any(${heard.running ?? []}::uuid[]))))`;
     });
   }
 
