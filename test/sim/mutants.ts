@@ -138,8 +138,8 @@ export const MUTANTS: readonly Mutant[] = [
   }),
   simulated("short-recovery", "a session that resumes gets only what is not terminal", {
     file: DESK,
-    from: "const entries = [...fromStore, ...partition.entriesOf(index, range)];",
-    to: "const entries = [...fromStore, ...partition.entriesOf(index, range)].filter((entry) => entry.isPending(index));",
+    from: "const entries = [...standing, ...partition.entriesOf(index, range)];",
+    to: "const entries = [...standing, ...partition.entriesOf(index, range)].filter((entry) => entry.isPending(index));",
     seed: 328,
   }),
   simulated("gap-ignored", "a gap in an owner's numbers is not noticed", {

@@ -11,8 +11,12 @@ const DAYS_MAX = 3_650;
 export const RETENTION_FIELDS = {
   CARILLON_NODE_KEEP_NOTIFICATIONS_DAYS: int(
     "notifications, inboxes and counts are kept at least so long (ingest)",
-    // Below the longest ttl what is over its time would still be open, and stay.
-    { min: LIMITS.ttlMaxSeconds / DAY_SECONDS, max: DAYS_MAX, fallback: 90 },
+    // Below the longest life what is over its time would still be open, and stay: it begins with sendAt.
+    {
+      min: (LIMITS.sendAtMaxSeconds + LIMITS.ttlMaxSeconds) / DAY_SECONDS,
+      max: DAYS_MAX,
+      fallback: 90,
+    },
   ),
   CARILLON_NODE_KEEP_JOURNAL_DAYS: int("what happened to each recipient is kept so long (ingest)", {
     min: 1,

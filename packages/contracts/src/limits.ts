@@ -73,7 +73,7 @@ export const LIMITS = {
   ttlMaxSeconds: 2_419_200, // four weeks, the longest that push services keep (RFC 8030 §5.2)
   collapseKeyMaxCharacters: 64, // as long as APNs takes one (apns-collapse-id)
   timeMaxCharacters: 40,
-  sendAtMaxSeconds: 2_678_400, // 31 days ahead: shorter than anything is kept
+  sendAtMaxSeconds: 2_678_400, // 31 days ahead: with the longest life shorter than anything is kept
   importLineMaxBytes: 65_536,
   importRejectsReported: 100,
   /** Wrong fields named in one answer: enough to mend a request, small whatever was sent. */

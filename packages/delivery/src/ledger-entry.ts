@@ -224,6 +224,7 @@ export class LedgerEntry {
     this.#changesWritten = this.#changesBeingWritten;
     this.#beingWritten = undefined;
     const left = this.#moves?.writeSucceeded();
+    if (this.#moves?.isWaiting === true) this.isDirty = true; // RM1: it may have been the last one's repeat
     if (left === undefined) return undefined;
     this.#sets.moved.or(left);
     this.#terminal.or(left);

@@ -20,6 +20,7 @@ const situation: RecipientSituation = {
   graceEndsAtMs: 0,
   ackMaxMs: 30_000,
   resendMax: 3,
+  isMoving: () => false,
   verdictOf: () => ALLOW,
 };
 const quiet: Verdict = { kind: "defer", untilMs: 77, reason: "ownQuietHours" };
@@ -182,6 +183,23 @@ const rows: Row[] = [
     effects: [],
     left: ["3×1@31000", "4×0@Infinity moving", "5×0@Infinity"],
     timerMs: 30_000,
+  },
+  {
+    name: "RD4 — what a session's opening has put off is not asked about again",
+    event: { kind: "resume", entries: [entry(4), entry(5)] },
+    situation: { isMoving: ({ offset }) => offset === 4 },
+    effects: [],
+    left: ["4×0@Infinity moving", "5×0@Infinity"],
+    timerMs: undefined,
+  },
+  {
+    name: "RD4 — what expires behind one that is on its way wakes nobody",
+    state: [{ ...pending(4, 0), isMoving: true }],
+    event: { kind: "entry", entry: entry(5, 1) },
+    situation: { wallClockMs: 5 },
+    effects: [],
+    left: ["4×0@Infinity moving", "5×0@Infinity"],
+    timerMs: undefined,
   },
   {
     name: "RD4 — when it has left, those behind it are sent",

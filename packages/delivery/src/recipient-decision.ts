@@ -50,6 +50,8 @@ export interface RecipientSituation {
   readonly graceEndsAtMs: number;
   readonly ackMaxMs: number;
   readonly resendMax: number;
+  /** It is put off, and that is not written. */
+  isMoving(entry: LedgerEntry): boolean;
   /** RD4 */
   verdictOf(entry: LedgerEntry): Verdict;
 }
@@ -86,7 +88,8 @@ export function decide(
   const effects: Effect[] = [];
   const next: Pending[] = [];
   let isBlocked = false; // by one that is on its way elsewhere
-  for (const pending of merge(state, event)) {
+  for (const merged of merge(state, event)) {
+    const pending = now.isMoving(merged.entry) ? { ...merged, isMoving: true } : merged;
     const isWaiting: boolean = pending.isMoving === true || (isBlocked && pending.sendCount === 0);
     const kept: Pending | undefined = isWaiting
       ? { ...pending, dueAtMs: Infinity }
@@ -163,7 +166,7 @@ function unsent(entry: LedgerEntry): Pending {
 function timerOf(state: RecipientState, now: RecipientSituation): number | undefined {
   let timerMs: number | undefined;
   for (const { entry, dueAtMs, isMoving } of state) {
-    if (isMoving === true) continue; // its write tells
+    if (isMoving === true || dueAtMs === Infinity) continue; // the write that it waits for tells
     const expiryMs = entry.envelope.notification.expiresAtMs - now.wallClockMs;
     const delayMs = Math.max(1, Math.min(dueAtMs - now.nowMs, expiryMs));
     timerMs = timerMs === undefined ? delayMs : Math.min(timerMs, delayMs);

@@ -57,6 +57,7 @@ export function createRecipientBehaviour(
       graceEndsAtMs: graceEndsAtMs(index),
       ackMaxMs: limits.ackMaxMs,
       resendMax: limits.resendMax,
+      isMoving: (entry) => entry.isMoving(index),
       verdictOf: (entry) => outcomes.verdictOf(partition, index, entry),
     };
   };
@@ -113,8 +114,9 @@ export function createRecipientBehaviour(
       const sessions = partition.sessions.of(index);
       const sentOffset = Math.max(0, ...sessions.map((session) => session.sentOffset));
       const dueAtMs = clock.monotonicMs() + limits.ackMaxMs;
-      return partition
-        .openEntriesOf(index)
+      const open = partition.openEntriesOf(index);
+      if (open.some((entry) => entry.isMoving(index))) partition.spilled.add(index); // and what it blocked
+      return open
         .filter((entry) => sessions.length === 0 || entry.offset <= sentOffset)
         .map((entry) => ({ entry, sendCount: sessions.length === 0 ? 0 : 1, dueAtMs }));
     },

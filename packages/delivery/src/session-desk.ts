@@ -283,7 +283,8 @@ function missedOf(partition: Partition, prepared: Prepared): LedgerEntry[] | und
   if (fromStore === undefined) return undefined;
   if (afterOffset < partition.tailFloor && !isShelved) return undefined;
   const range = { afterOffset, upToOffset: partition.readyUpTo(index) };
-  const entries = [...fromStore, ...partition.entriesOf(index, range)];
+  const standing = fromStore.filter((entry) => entry.isTargeted(index)); // SD7: others have left meanwhile
+  const entries = [...standing, ...partition.entriesOf(index, range)];
   return entries.length > LIMITS.recoveryMax ? undefined : entries;
 }
 

@@ -28,9 +28,10 @@ export const CUT_BY_TIME = [
     type: "uuid",
     keepDays: (policy: RetentionPolicy) => policy.notificationDays,
     namedBy: [
+      // Before the ledger: what is released between two looks is in the second one (ADR 0022).
+      { table: "timer", column: "notification_id" },
       { table: "ledger", column: "notification_id" },
       { table: "outbox", column: "notification_id" },
-      { table: "timer", column: "notification_id" }, // it waits for its time (ADR 0022)
     ],
   },
   {
