@@ -11,6 +11,7 @@ import { SimNode } from "./node.ts";
 import { Oracle } from "./oracle.ts";
 import { Device } from "./people.ts";
 import type { Poison } from "./poison.ts";
+import { Quiet } from "./quiet.ts";
 import { type Employee, Senders, TENANT } from "./senders.ts";
 import { createSimStore, NO_STORE_FAULTS, type StoreFaults, type StoreObserver } from "./store.ts";
 import type { World } from "./world.ts";
@@ -25,6 +26,12 @@ export interface Layout {
   readonly ingestLimits?: IngestLimits;
   /** Of the gateways; likewise. */
   readonly gatewayLimits?: GatewayLimits;
+  /** Of the posts, how many are sent later; default: none. */
+  readonly sendAtShare?: number;
+  /** Some people are put off, and do not want some of it (quiet.ts); default: nobody. */
+  readonly isQuiet?: boolean;
+  /** Of index numbers: above it a row has a set of them. Default: as in production. */
+  readonly smallAudienceMax?: number;
   /** Default: some seeds have them (neighbours.ts). */
   readonly neighbours?: "always";
 }
@@ -38,6 +45,9 @@ export interface Slot {
   startsCount: number;
 }
 
+/** As it is outside of runs: these are made one after another in a thread. */
+const SMALL_AUDIENCE_MAX = LIMITS.smallAudienceMax;
+
 export class Cluster {
   readonly world: World;
   readonly network: Network;
@@ -50,13 +60,15 @@ export class Cluster {
   readonly oracle: Oracle;
   /** Of one recipient, before the nodes are started; undefined: everybody's handlers are sound. */
   poison: Poison | undefined;
+  readonly quiet: Quiet | undefined;
   readonly #machines = new Map<string, Machine>();
 
   constructor(world: World, layout: Layout) {
     this.world = world;
     this.layout = layout;
     // As a small installation would have it; everything asks when it needs it.
-    Object.assign(LIMITS, { partitionCount: layout.partitionCount });
+    const { partitionCount, smallAudienceMax = SMALL_AUDIENCE_MAX } = layout;
+    Object.assign(LIMITS, { partitionCount, smallAudienceMax });
     this.network = new Network(world);
     for (const region of layout.regions) {
       this.databases.set(region, new Database(region, () => databaseNowMs(world), "e1"));
@@ -64,11 +76,15 @@ export class Cluster {
     }
     const employees = employeesOf(layout);
     for (const [region, database] of this.databases) fill(database, region, employees);
+    if (layout.isQuiet === true) this.quiet = new Quiet(world, employees);
     this.oracle = new Oracle(world, this.databases, {
       machineOf: (id) => this.#machines.get(id),
       lostCount: () => this.network.lostCount,
       hasDroppedReceipts: () =>
         this.slots.some(({ node }) => (node?.edge?.stats().receiptsDroppedTotal ?? 0) > 0),
+      quiet: this.quiet,
+      isOnTime: (home) =>
+        [...this.#machines].every(([name, { hasJumped }]) => !hasJumped || !name.startsWith(home)),
     });
     this.network.tap((from, subject, data) => this.oracle.onMessage(from, subject, data));
     this.slots = layout.regions.flatMap((region) =>
@@ -116,6 +132,7 @@ export class Cluster {
         world,
         network,
         poison: this.poison,
+        verdictsFor: this.quiet && ((machine) => this.quiet?.verdictsOf(machine, database)),
         storeFor: (machine) => {
           const observer: StoreObserver = {
             onWriter: (memberId) => void (this.oracle.writer = memberId),

@@ -22,7 +22,7 @@ import type { Scheduler } from "@carillon/kernel";
 import { ownClock, type OwnRun } from "@carillon/process";
 import type { Store } from "@carillon/store";
 import type { LogFields, Logger, Metrics } from "@carillon/telemetry";
-import { createWorker, type Worker } from "@carillon/worker";
+import { createWorker, type Worker, type WorkerDeps } from "@carillon/worker";
 import { Machine } from "./machine.ts";
 import type { Network } from "./network.ts";
 import type { Poison } from "./poison.ts";
@@ -51,6 +51,8 @@ export interface NodeDeps {
   readonly storeFor: (machine: Machine) => Store;
   /** Then crashes of processes are no bugs. */
   readonly poison: Poison | undefined;
+  /** Default: everybody may be handed everything. */
+  readonly verdictsFor: ((machine: Machine) => WorkerDeps["verdictOf"]) | undefined;
 }
 
 export interface Posted {
@@ -115,6 +117,7 @@ export class SimNode {
     };
     const store =
       roles.includes("gateway") && roles.length === 1 ? undefined : deps.storeFor(machine);
+    const verdictOf = deps.verdictsFor?.(machine);
     if (roles.includes("worker") && store !== undefined)
       this.worker = createWorker(
         { home: region, memberId: name, limits: HAND_OUT },
@@ -128,6 +131,7 @@ export class SimNode {
           log,
           metrics: NO_METRICS,
           supervision,
+          ...(verdictOf && { verdictOf }),
           ...deps.poison?.partsOf(machine),
         },
       );

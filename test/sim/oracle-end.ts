@@ -2,6 +2,7 @@
 // What must be so in the end, when all faults are over and time has passed.
 import type { Oracle } from "./oracle.ts";
 import type { LedgerRow } from "@carillon/store";
+import { isWrongSend } from "./oracle-moves.ts";
 import { notTold } from "./oracle-told.ts";
 import type { Device } from "./people.ts";
 import { type Senders, TENANT } from "./senders.ts";
@@ -19,6 +20,8 @@ export function* leftOver(
       for (const row of record.ledger)
         if (row.state !== "closed")
           yield `D1 ${database.home}/${partition}@${row.offset} is ${row.state}`;
+    for (const { partition, key } of database.timers.rows.values())
+      yield `D1 ${database.home}/${partition} waits for ${key}`;
     for (const { id, targetRegion } of database.outbox.values())
       yield `outbox row ${id} of ${database.home} for ${targetRegion}`;
   }
@@ -52,6 +55,8 @@ export function checkAccepted(oracle: Oracle, senders: Senders): void {
         world.violate("D1", `${key} has ${outcomes.length} outcomes for ${recipientId}`);
     }
   }
+  for (const early of oracle.earlySends)
+    if (isWrongSend(early)) world.violate("RD4", `was sent ${early.what}`);
   for (const database of oracle.databases.values()) {
     const known = new Set(senders.posts.map(({ id }) => id));
     for (const id of database.notifications.keys())

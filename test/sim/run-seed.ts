@@ -4,11 +4,13 @@
 import type { Role } from "@carillon/contracts";
 import { Cluster, type Layout } from "./cluster.ts";
 import { arm, FAULT_KINDS, type FaultKind, healAll, planFaults } from "./faults.ts";
+import { databaseNowMs } from "./machine.ts";
 import type { Queue } from "./node.ts";
 import { plantNeighbours } from "./neighbours.ts";
 import { type ArrivalCounts, checkArrival } from "./oracle-cut.ts";
 import { checkNeighbours, type NeighbourCounts } from "./oracle-neighbours.ts";
 import { checkAccepted, leftOver } from "./oracle-end.ts";
+import { checkLater, type LaterCounts } from "./oracle-later.ts";
 import { Weather } from "./weather.ts";
 import { type Dice, World } from "./world.ts";
 
@@ -26,10 +28,11 @@ export interface SeedResult {
 const REST_MAX_MS = 240_000;
 const LOOK_EVERY_MS = 500;
 
-export async function runSeed(seed: number): Promise<SeedResult> {
+/** `more`: of the layout, in place of what is drawn. */
+export async function runSeed(seed: number, more: Partial<Layout> = {}): Promise<SeedResult> {
   const world = new World(seed);
   const dice = world.dice("plan");
-  const layout = drawLayout(dice);
+  const layout = { ...drawLayout(dice), ...more };
   const cluster = new Cluster(world, layout);
   world.trace("plan", JSON.stringify(layout));
   const faultsEndMs = dice.isHit(0.6) ? dice.between(6_000, 16_000) : dice.between(16_000, 40_000);
@@ -58,6 +61,8 @@ export async function runSeed(seed: number): Promise<SeedResult> {
   if (isLate) await world.run(world.nowMs + 26_000);
   await rest(cluster);
   if (world.violations.length > 0) return resultOf(cluster);
+  // Who is put off, or waits for a time, is not asked how soon he has it, but how soon after it.
+  if (layout.sendAtShare !== undefined) return resultOf(cluster, checkLater(cluster, weather));
   const arrived = checkArrival(cluster, weather);
   return resultOf(cluster, {
     ...arrived,
@@ -84,7 +89,7 @@ export async function rest(cluster: Cluster): Promise<void> {
 
 export function resultOf(
   { world, oracle, network, senders }: Cluster,
-  checked: Partial<ArrivalCounts & NeighbourCounts> = {},
+  checked: Partial<ArrivalCounts & NeighbourCounts & LaterCounts> = {},
 ): SeedResult {
   return {
     seed: world.seed,
@@ -102,6 +107,8 @@ export function resultOf(
       resends: oracle.resendsCount,
       messages: network.sentCount,
       lost: network.lostCount,
+      ...(oracle.releasedCount > 0 && { released: oracle.releasedCount }),
+      ...(oracle.movedCount > 0 && { moved: oracle.movedCount }),
       ...checked,
     },
   };
@@ -142,7 +149,10 @@ export function sendUntil(
     if (world.nowMs > options.endMs) return;
     // A short life goes by wall clocks, which jump: only where they stand still.
     const ttlSeconds = !options.hasClockJumps && dice.isHit(0.1) ? 2 + dice.below(30) : 0;
-    senders.post(dice.pick(layout.regions), ttlSeconds);
+    const region = dice.pick(layout.regions);
+    const isLater = layout.sendAtShare !== undefined && dice.isHit(layout.sendAtShare);
+    const sendAtMs = isLater ? databaseNowMs(world) + dice.between(500, 20_000) : 0;
+    senders.post(region, ttlSeconds, isLater ? new Date(sendAtMs).toISOString() : undefined);
     world.after(dice.between(0, 2 * meanMs), send);
   };
   world.at(dice.between(200, 2_000), send);

@@ -11,5 +11,6 @@ export const SCENARIO_NAMES = [
   "crowded",
   "isolated",
   "neighbours",
+  "deferred",
 ] as const;
 export type ScenarioName = (typeof SCENARIO_NAMES)[number];

@@ -12,7 +12,7 @@ import { Cluster, type Layout } from "./cluster.ts";
 import { checkOrderPerSender, checkShownWithin } from "./oracle-arrival.ts";
 import { plantNeighbours } from "./neighbours.ts";
 import { checkNeighbours } from "./oracle-neighbours.ts";
-import { rest, resultOf, type SeedResult, sendUntil, watch } from "./run-seed.ts";
+import { rest, resultOf, runSeed, type SeedResult, sendUntil, watch } from "./run-seed.ts";
 import type { ScenarioName } from "./scenario-names.ts";
 import { NO_STORE_FAULTS, type StoreFaults } from "./store.ts";
 import { Weather } from "./weather.ts";
@@ -24,6 +24,8 @@ const HOUR_MS = 3_600_000;
 const CALM_MS = 30_000;
 /** A queue is full for some milliseconds only. */
 const CROWDED_LOOK_EVERY_MS = 20;
+/** A third is sent later, and people are put off, also in groups of which a row has a set. */
+const DEFERRED: Partial<Layout> = { sendAtShare: 0.3, isQuiet: true, smallAudienceMax: 2 };
 
 const SCENARIOS: Readonly<Record<ScenarioName, (world: World, dice: Dice) => Promise<SeedResult>>> =
   {
@@ -37,6 +39,7 @@ const SCENARIOS: Readonly<Record<ScenarioName, (world: World, dice: Dice) => Pro
     crowded: runCrowded,
     isolated: runIsolated,
     neighbours: runNeighbours,
+    deferred: (world) => runSeed(world.seed, DEFERRED),
   };
 
 export async function runScenario(name: ScenarioName, seed: number): Promise<SeedResult> {

@@ -49,8 +49,8 @@ export class Senders {
     return this.posts.every(({ id }) => id !== undefined);
   }
 
-  /** Posts one, of any kind, in `region`; `ttlSeconds` 0: the default. */
-  post(region: string, ttlSeconds = 0): Post {
+  /** Posts one, of any kind, in `region`; `ttlSeconds` 0: the default. `sendAt`: an instant. */
+  post(region: string, ttlSeconds = 0, sendAt?: string): Post {
     const dice = this.#dice;
     const kind = dice.pick(["one", "one", "some", "team", "all", "all but one"]);
     const some = this.#employees.filter(() => dice.isHit(0.4));
@@ -69,14 +69,15 @@ export class Senders {
       return { audience: { recipients: of.map(({ recipientId }) => recipientId) }, of };
     })();
     const excluded = kind === "all but one" ? [one.recipientId] : [];
-    return this.#begin(region, { ...audience, kind, excluded, ttlSeconds });
+    return this.#begin(region, { ...audience, kind, excluded, ttlSeconds, sendAt });
   }
 
   /** Posts one to one person. */
   postTo(region: string, recipientId: string): Post {
     const of = this.#employees.filter((employee) => employee.recipientId === recipientId);
     const audience = { recipients: [recipientId] };
-    return this.#begin(region, { audience, of, kind: "one", excluded: [], ttlSeconds: 0 });
+    const what = { kind: "one", excluded: [], ttlSeconds: 0, sendAt: undefined };
+    return this.#begin(region, { audience, of, ...what });
   }
 
   #begin(
@@ -87,9 +88,10 @@ export class Senders {
       readonly kind: string;
       readonly excluded: readonly string[];
       readonly ttlSeconds: number;
+      readonly sendAt: string | undefined;
     },
   ): Post {
-    const { kind, excluded, ttlSeconds } = what;
+    const { kind, excluded, ttlSeconds, sendAt } = what;
     const number = this.posts.length + 1;
     const post: Post = {
       key: `post-${number}`,
@@ -100,6 +102,7 @@ export class Senders {
         content: { en: { title: `Notification ${number}` } },
         priority: PRIORITIES[number % PRIORITIES.length] ?? "normal",
         ttlSeconds: ttlSeconds > 0 ? ttlSeconds : LIMITS.ttlDefaultSeconds,
+        ...(sendAt !== undefined && { sendAt }),
       },
       expected: what.of.filter(({ recipientId }) => !excluded.includes(recipientId)),
       postedAtMs: this.#world.nowMs,

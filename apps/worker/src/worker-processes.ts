@@ -90,6 +90,7 @@ export function startProcesses(
       store: deps.store.ledger,
       timers: deps.store.timers,
       ...(deps.timerHandlers && { timerHandlers: deps.timerHandlers }),
+      ...(deps.verdictOf && { verdictOf: deps.verdictOf }),
       gateways: {
         deliver: (gatewayId, message) =>
           bus.publish(subjects.memberDeliver(gatewayId), encodeMessage(message)).kind === "sent",
