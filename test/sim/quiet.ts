@@ -63,7 +63,7 @@ export class Quiet {
       const recipientId = home.partition(partition).recipients[index]?.recipientId ?? "nobody";
       if (this.hasOptedOut(recipientId, envelope.notification.id)) return OPTED_OUT;
       const span = this.spanAt(recipientId, machine.wallClockMs());
-      return span === undefined ? ALLOW : { kind: "defer", untilMs: span.toMs, reason: "quiet" };
+      return span === undefined ? ALLOW : { kind: "defer", untilMs: span.toMs, reason: "paused" };
     };
   }
 }
