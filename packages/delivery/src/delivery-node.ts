@@ -154,6 +154,8 @@ export class DeliveryNode {
       },
       onRoom: (partition) => {
         this.#receipts.written(partition);
+        const settled = partition.settling.takeWritten();
+        if (settled !== undefined) partition.tell(settled, { kind: "changed" });
         partition.trim();
         this.#intake.pump(partition);
       },

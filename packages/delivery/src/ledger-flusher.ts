@@ -113,6 +113,10 @@ export class LedgerFlusher {
       this.#failuresCount = 0;
       const moved = taken.flatMap(({ partition, entry }) => {
         const indexes = entry.writeSucceeded();
+        if (entry.isDirty) {
+          partition.changed(entry);
+          this.schedule();
+        }
         return indexes === undefined ? [] : [{ partition, entry, indexes }];
       });
       if (fencedPartitions.length > 0) this.#deps.onFenced(refusedOf(updates, fencedPartitions)); // LF2

@@ -13,6 +13,7 @@ import type { LedgerEntry } from "./ledger-entry.ts";
 import { PartitionDirectory } from "./partition-directory.ts";
 import type { RecipientEvent, RecipientState } from "./recipient-decision.ts";
 import { SessionTable } from "./session-table.ts";
+import { Settling } from "./settling.ts";
 
 export interface PartitionOptions {
   readonly partition: number;
@@ -34,6 +35,8 @@ export class Partition {
   readonly sessions = new SessionTable();
   /** Recipients that were refused an entry (PA4). */
   readonly spilled = new Bitset();
+  /** Recipients whose process waits for a write (DL5). */
+  readonly settling = new Settling();
   /** Recipients whose process crashed: `init` must give them back what is open. */
   readonly crashed = new Bitset();
   /** Waiting to be expanded and handed, ascending by offset without a hole. */

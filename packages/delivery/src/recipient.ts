@@ -55,6 +55,7 @@ export function createRecipientBehaviour(
       graceEndsAtMs: graceEndsAtMs(index),
       ackMaxMs: limits.ackMaxMs,
       resendMax: limits.resendMax,
+      isMoving: (entry) => entry.isLeaving(index),
       verdictOf: (entry) => outcomes.verdictOf(partition, index, entry),
     };
   };
@@ -82,6 +83,7 @@ export function createRecipientBehaviour(
     else {
       if (effect.isSent && effect.outcome === "expired") effect.entry.markSent(index); // SD4
       outcomes.record(partition, index, effect.entry, effect.outcome);
+      if (effect.isAwaited) partition.settling.add(index, effect.entry);
     }
   };
 
@@ -108,8 +110,9 @@ export function createRecipientBehaviour(
       const sessions = partition.sessions.of(index);
       const sentOffset = Math.max(0, ...sessions.map((session) => session.sentOffset));
       const dueAtMs = clock.monotonicMs() + limits.ackMaxMs;
-      return partition
-        .openEntriesOf(index)
+      const open = partition.openEntriesOf(index);
+      if (open.some((entry) => entry.isMoving(index))) partition.spilled.add(index); // and what it blocked
+      return open
         .filter((entry) => sessions.length === 0 || entry.offset <= sentOffset)
         .map((entry) => ({ entry, sendCount: sessions.length === 0 ? 0 : 1, dueAtMs }));
     },
@@ -118,10 +121,8 @@ export function createRecipientBehaviour(
         if (!event.entry.isPending(context.slot)) return; // it has an outcome already (D2)
         if (context.state === undefined && isUnreachable(context.slot)) {
           const isExpired = event.entry.envelope.notification.expiresAtMs <= clock.wallClockMs();
-          if (
-            isExpired ||
-            outcomes.verdictOf(partition, context.slot, event.entry).kind === "allow"
-          ) {
+          const { kind } = outcomes.verdictOf(partition, context.slot, event.entry);
+          if (kind === "allow" || (isExpired && kind === "defer")) {
             const outcome = isExpired ? "expired" : "noDevice";
             outcomes.record(partition, context.slot, event.entry, outcome); // RE2
             return;
@@ -150,13 +151,17 @@ export function createRecipientBehaviour(
   };
 }
 
-/** Without those that have left for another row; who is on his way is marked (DL4). */
+/**
+ * Without those that have left for another row, or have an outcome since a session was opened; who is on
+ * his way is marked (DL4, DL5).
+ */
 function standing(state: RecipientState, index: number): RecipientState {
-  const isMoved = ({ entry, isMoving }: RecipientState[number]): boolean =>
-    isMoving === true || entry.isMoving(index) || !entry.isTargeted(index);
-  if (!state.some(isMoved)) return state;
+  const isChanged = ({ entry, isMoving }: RecipientState[number]): boolean =>
+    isMoving === true || entry.isLeaving(index) || !entry.isPending(index);
+  if (!state.some(isChanged)) return state;
   return state.flatMap((pending) => {
-    if (!pending.entry.isTargeted(index)) return [];
-    return { ...pending, isMoving: pending.entry.isMoving(index) };
+    const { entry } = pending;
+    const isMoving = entry.isLeaving(index);
+    return isMoving || entry.isPending(index) ? [{ ...pending, isMoving }] : [];
   });
 }

@@ -32,6 +32,11 @@ export class RowMoves {
     return this.#batch && { ...this.#batch, count: this.#count };
   }
 
+  /** Somebody was put off since the write under way began: another one is to follow. */
+  get isWaiting(): boolean {
+    return this.#waiting.size > 0;
+  }
+
   has(position: number): boolean {
     return this.#moving.has(position);
   }
