@@ -25,6 +25,7 @@ const CHECKED = [
   "besides",
   "released",
   "moved",
+  "again",
   "inTime",
 ] as const;
 

@@ -3,6 +3,8 @@
 // exact text of one file when it is loaded (mutant-hook.ts). `seed`: one that caught it when it was
 // last looked for; tried first. A patch that no longer matches is an error: mend it or drop it.
 
+import { DEFERRED_MUTANTS } from "./mutants-deferred.ts";
+
 export interface Mutant {
   readonly id: string;
   /** What is wrong with it, in a few words. */
@@ -386,4 +388,5 @@ export const MUTANTS: readonly Mutant[] = [
     from: "where due.partition = any(array(select n from held)) and t.id = due.id",
     to: "where t.id = due.id",
   }),
+  ...DEFERRED_MUTANTS,
 ];

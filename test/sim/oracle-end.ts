@@ -43,8 +43,12 @@ export function checkAccepted(oracle: Oracle, senders: Senders): void {
       const key = `${home}/${row.partition}/${row.notificationId}`;
       rowsOf.set(key, [...(rowsOf.get(key) ?? []), row]);
     }
-  for (const { key, id, expected } of senders.posts) {
+  for (const { key, id, expected, request, region } of senders.posts) {
     if (id === undefined) continue;
+    // The node that accepts it decides by its own clock whether its time has come.
+    const plannedMs = oracle.firstPlannedMs.get(id) ?? Infinity;
+    if (request.sendAt !== undefined && plannedMs < Date.parse(request.sendAt))
+      if (oracle.isOnTime(region)) world.violate("A2", `${key} is in a ledger before its time`);
     for (const { home, recipientId } of expected) {
       const database = oracle.databases.get(home);
       const recipient = database?.recipients.get(`${TENANT}/${recipientId}`);

@@ -27,6 +27,9 @@ export interface SeedResult {
 /** After the last fault everything must have come to its end by then: four sends of 30 s, and a grace. */
 const REST_MAX_MS = 240_000;
 const LOOK_EVERY_MS = 500;
+/** Of the seeds with verdicts one in so many goes on until everything unacked has been sent again (W3). */
+const RESENT_SEEDS = 5;
+const RESENT_MS = 32_000;
 
 /** `more`: of the layout, in place of what is drawn. */
 export async function runSeed(seed: number, more: Partial<Layout> = {}): Promise<SeedResult> {
@@ -60,6 +63,9 @@ export async function runSeed(seed: number, more: Partial<Layout> = {}): Promise
     if (isLate && dice.isHit(0.7)) world.after(dice.between(20_000, 26_000), () => device.open());
   if (isLate) await world.run(world.nowMs + 26_000);
   await rest(cluster);
+  // What is sent again when nobody acks it comes only then.
+  if (layout.isQuiet === true && seed % RESENT_SEEDS === 0)
+    await world.run(world.nowMs + RESENT_MS);
   if (world.violations.length > 0) return resultOf(cluster);
   // Who is put off, or waits for a time, is not asked how soon he has it, but how soon after it.
   if (layout.sendAtShare !== undefined) return resultOf(cluster, checkLater(cluster, weather));
@@ -108,7 +114,7 @@ export function resultOf(
       messages: network.sentCount,
       lost: network.lostCount,
       ...(oracle.releasedCount > 0 && { released: oracle.releasedCount }),
-      ...(oracle.movedCount > 0 && { moved: oracle.movedCount }),
+      ...(oracle.movedCount > 0 && { moved: oracle.movedCount, again: oracle.againCount }),
       ...checked,
     },
   };
