@@ -12,6 +12,7 @@ import { SimNode } from "./node.ts";
 import { Oracle } from "./oracle.ts";
 import { Device } from "./people.ts";
 import type { Poison } from "./poison.ts";
+import { Quiet } from "./quiet.ts";
 import { type Employee, Senders, TENANT } from "./senders.ts";
 import { createSimStore, NO_STORE_FAULTS, type StoreFaults, type StoreObserver } from "./store.ts";
 import type { World } from "./world.ts";
@@ -30,6 +31,10 @@ export interface Layout {
   readonly deliveryLimits?: Partial<DeliveryLimits>;
   /** Of the posts, how many are sent later; default: none. */
   readonly sendAtShare?: number;
+  /** Some people are put off, and do not want some of it (quiet.ts); default: nobody. */
+  readonly isQuiet?: boolean;
+  /** Of index numbers: above it a row has a set of them. Default: as in production. */
+  readonly smallAudienceMax?: number;
   /** Default: some seeds have them (neighbours.ts). */
   readonly neighbours?: "always";
 }
@@ -43,6 +48,9 @@ export interface Slot {
   startsCount: number;
 }
 
+/** As it is outside of runs: these are made one after another in a thread. */
+const SMALL_AUDIENCE_MAX = LIMITS.smallAudienceMax;
+
 export class Cluster {
   readonly world: World;
   readonly network: Network;
@@ -55,13 +63,15 @@ export class Cluster {
   readonly oracle: Oracle;
   /** Of one recipient, before the nodes are started; undefined: everybody's handlers are sound. */
   poison: Poison | undefined;
+  readonly quiet: Quiet | undefined;
   readonly #machines = new Map<string, Machine>();
 
   constructor(world: World, layout: Layout) {
     this.world = world;
     this.layout = layout;
     // As a small installation would have it; everything asks when it needs it.
-    Object.assign(LIMITS, { partitionCount: layout.partitionCount });
+    const { partitionCount, smallAudienceMax = SMALL_AUDIENCE_MAX } = layout;
+    Object.assign(LIMITS, { partitionCount, smallAudienceMax });
     this.network = new Network(world);
     for (const region of layout.regions) {
       this.databases.set(region, new Database(region, () => databaseNowMs(world), "e1"));
@@ -69,11 +79,15 @@ export class Cluster {
     }
     const employees = employeesOf(layout);
     for (const [region, database] of this.databases) fill(database, region, employees);
+    if (layout.isQuiet === true) this.quiet = new Quiet(world, employees);
     this.oracle = new Oracle(world, this.databases, {
       machineOf: (id) => this.#machines.get(id),
       lostCount: () => this.network.lostCount,
       hasDroppedReceipts: () =>
         this.slots.some(({ node }) => (node?.edge?.stats().receiptsDroppedTotal ?? 0) > 0),
+      quiet: this.quiet,
+      isOnTime: (home) =>
+        [...this.#machines].every(([name, { hasJumped }]) => !hasJumped || !name.startsWith(home)),
     });
     this.network.tap((from, subject, data) => this.oracle.onMessage(from, subject, data));
     this.slots = layout.regions.flatMap((region) =>
@@ -122,6 +136,7 @@ export class Cluster {
         world,
         network,
         poison: this.poison,
+        verdictsFor: this.quiet && ((machine) => this.quiet?.verdictsOf(machine, database)),
         storeFor: (machine) => {
           const observer: StoreObserver = {
             onWriter: (memberId) => void (this.oracle.writer = memberId),

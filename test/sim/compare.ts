@@ -308,6 +308,10 @@ const STEPS = {
     const outcome = await real.ledger.writeRows(HOME, updates);
     const after = await real.ledger.readRows(HOME, updates[0]?.partition ?? 0, ALL_ROWS);
     const simulated = database.writeRows(updates);
+    if (dice.isHit(0.5)) {
+      await real.ledger.writeRows(HOME, updates); // as an owner that did not hear the answer
+      database.writeRows(updates);
+    }
     return [
       [outcome.fencedPartitions.toSorted(ascending), after],
       [

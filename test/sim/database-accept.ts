@@ -127,7 +127,10 @@ function plan(
     ? database.partitions.map((_, partition) => ({ partition, members: null }))
     : wanted;
   if (notification.sendAtMs !== undefined) {
-    for (const entry of entries) later(database, notification, entry);
+    for (const entry of entries) {
+      later(database, notification, entry);
+      database.observer.onPlaced(entry.partition, notification.id);
+    }
     return [];
   }
   return entries.map(({ partition, members }) => {
@@ -147,6 +150,7 @@ function plan(
     };
     record.ledger.push(row);
     database.observer.onPlanned(row);
+    database.observer.onPlaced(partition, notification.id);
     return {
       partition,
       offset: row.offset,

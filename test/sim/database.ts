@@ -60,6 +60,10 @@ export interface OutboxRecord {
 export interface DatabaseObserver {
   onPlanned(row: LedgerRow): void;
   onWritten(update: LedgerUpdate, before: LedgerRow): void;
+  /** A statement has put some of those whom it is for in a row, or away from one: all of it is done. */
+  onPlaced(partition: number, notificationId: string): void;
+  /** Its row follows. */
+  onReleased(timer: { id: number; partition: number; dueAtMs: number; attemptCount: number }): void;
   /** The fence refused a write for these. */
   onFenced(partitions: readonly number[]): void;
   onOwner(partition: number, owner: string | null, epoch: number): void;
@@ -70,6 +74,8 @@ export interface DatabaseObserver {
 const NO_OBSERVER: DatabaseObserver = {
   onPlanned: () => undefined,
   onWritten: () => undefined,
+  onPlaced: () => undefined,
+  onReleased: () => undefined,
   onFenced: () => undefined,
   onOwner: () => undefined,
   onRevoked: () => undefined,
@@ -279,6 +285,8 @@ export class Database {
       const movesCount = update.moves?.count ?? before.movesCount;
       const { state, sets } = update;
       ledger[update.offset - 1] = { ...before, state, movesCount, sets };
+      if (Buffer.compare(sets.moved, before.sets.moved) !== 0 || movesCount !== before.movesCount)
+        this.observer.onPlaced(update.partition, before.notificationId);
     }
     return { fencedPartitions: fenced };
   }
@@ -294,7 +302,9 @@ export class Database {
     });
     if (fencedPartitions.length > 0) this.observer.onFenced(fencedPartitions);
     const entries = releases.flatMap(({ partition, timerId, notificationId, members }) => {
+      const timer = [...this.timers.rows.values()].find(({ id }) => id === timerId);
       if (fencedPartitions.includes(partition) || !this.timers.take(timerId)) return [];
+      if (timer !== undefined) this.observer.onReleased(timer);
       const record = this.partition(partition);
       const place = {
         partition,
@@ -311,6 +321,7 @@ export class Database {
       };
       record.ledger.push(row);
       this.observer.onPlanned(row);
+      this.observer.onPlaced(partition, notificationId);
       return { ...place, timerId };
     });
     return {

@@ -19,6 +19,8 @@ export class Machine implements Clock, Scheduler {
   wokeAtMs = -Infinity;
   /** The most it has ever been. */
   wallOffsetMaxMs = 0;
+  /** Its wall clock has been wrong at some time. */
+  hasJumped = false;
   #wallOffsetMs = 0;
   readonly #monotonicStartMs: number;
 
@@ -34,6 +36,7 @@ export class Machine implements Clock, Scheduler {
 
   set wallOffsetMs(offsetMs: number) {
     this.#wallOffsetMs = offsetMs;
+    this.hasJumped ||= offsetMs !== 0;
     this.wallOffsetMaxMs = Math.max(this.wallOffsetMaxMs, offsetMs);
   }
 

@@ -19,7 +19,16 @@ const USAGE =
   "with either [--scenario <name>] [--mutant <id>] [--tail <lines>] [--json]";
 
 /** How often a check had something to look at, which other faults may leave it without. */
-const CHECKED = ["ownWhileCut", "othersAfterCut", "besides", "shelfReads", "released"] as const;
+const CHECKED = [
+  "ownWhileCut",
+  "othersAfterCut",
+  "besides",
+  "shelfReads",
+  "released",
+  "moved",
+  "again",
+  "inTime",
+] as const;
 
 const { values } = reading(USAGE, () =>
   parseArgs({

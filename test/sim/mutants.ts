@@ -3,6 +3,8 @@
 // exact text of one file when it is loaded (mutant-hook.ts). `seed`: one that caught it when it was
 // last looked for; tried first. A patch that no longer matches is an error: mend it or drop it.
 
+import { DEFERRED_MUTANTS } from "./mutants-deferred.ts";
+
 export interface Mutant {
   readonly id: string;
   /** What is wrong with it, in a few words. */
@@ -349,14 +351,7 @@ export const MUTANTS: readonly Mutant[] = [
     from: "queued.filter((release) => this.#deps.isHeld(release)); // one epoch each (D4)",
     to: "queued.slice(0, 0);",
     seed: 1,
-    scenario: "scheduled",
-  }),
-  simulated("released-as-empty", "what waited for an audience is a row for nobody", {
-    file: DEFERRED,
-    from: 'state: members.kind === "all" ? "planned" : "open",',
-    to: 'state: "closed",',
-    seed: 1,
-    scenario: "scheduled",
+    scenario: "deferred",
   }),
   simulated("shelf-backwards", "the newest rows of a page come back first", {
     file: SHELF_READER,
@@ -444,4 +439,5 @@ export const MUTANTS: readonly Mutant[] = [
     from: "lost_count = t.lost_count + (coalesce(t.claimed_epoch, due.epoch) <> due.epoch)::int",
     to: "lost_count = t.lost_count",
   }),
+  ...DEFERRED_MUTANTS,
 ];

@@ -23,7 +23,7 @@ import type { Scheduler } from "@carillon/kernel";
 import { ownClock, type OwnRun } from "@carillon/process";
 import type { Store } from "@carillon/store";
 import type { LogFields, Logger, Metrics } from "@carillon/telemetry";
-import { createWorker, type Worker } from "@carillon/worker";
+import { createWorker, type Worker, type WorkerDeps } from "@carillon/worker";
 import { Machine } from "./machine.ts";
 import type { Network } from "./network.ts";
 import type { Poison } from "./poison.ts";
@@ -53,6 +53,8 @@ export interface NodeDeps {
   readonly storeFor: (machine: Machine) => Store;
   /** Then crashes of processes are no bugs. */
   readonly poison: Poison | undefined;
+  /** Default: everybody may be handed everything. */
+  readonly verdictsFor: ((machine: Machine) => WorkerDeps["verdictOf"]) | undefined;
 }
 
 export interface Posted {
@@ -117,6 +119,7 @@ export class SimNode {
     };
     const store =
       roles.includes("gateway") && roles.length === 1 ? undefined : deps.storeFor(machine);
+    const verdictOf = deps.verdictsFor?.(machine);
     if (roles.includes("worker") && store !== undefined)
       this.worker = createWorker(
         { home: region, memberId: name, limits: { ...HAND_OUT, ...options.deliveryLimits } },
@@ -130,6 +133,7 @@ export class SimNode {
           log,
           metrics: NO_METRICS,
           supervision,
+          ...(verdictOf && { verdictOf }),
           ...deps.poison?.partsOf(machine),
         },
       );

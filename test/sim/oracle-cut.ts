@@ -66,14 +66,20 @@ export function checkArrival(cluster: Cluster, weather: Weather): ArrivalCounts 
 
 /** When a device may miss what is sent: without a whole session, or around a change of its owner. */
 export function awayOf({ oracle }: Cluster, { lives, identity, partition }: Device): Span[] {
-  const place = `${identity.home}/${partition}`;
-  const moves = (oracle.ownerChangesMs.get(place) ?? []).map((atMs) => ({
-    fromMs: atMs - MOVED_MS,
-    toMs: atMs + MOVED_MS,
-  }));
+  const moves = ownerChangesOf(oracle, identity.home, partition);
   const away = lives.map(({ fromMs }, at) => ({
     fromMs: lives[at - 1]?.toMs ?? -Infinity,
     toMs: fromMs,
   }));
   return [...moves, ...away, { fromMs: lives.at(-1)?.toMs ?? -Infinity, toMs: Infinity }];
+}
+
+/** When a partition may be served by nobody. */
+export function ownerChangesOf(
+  { ownerChangesMs }: Cluster["oracle"],
+  home: string,
+  partition: number,
+): Span[] {
+  const changesMs = ownerChangesMs.get(`${home}/${partition}`) ?? [];
+  return changesMs.map((atMs) => ({ fromMs: atMs - MOVED_MS, toMs: atMs + MOVED_MS }));
 }

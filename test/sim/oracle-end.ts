@@ -2,6 +2,7 @@
 // What must be so in the end, when all faults are over and time has passed.
 import type { Oracle } from "./oracle.ts";
 import type { LedgerRow } from "@carillon/store";
+import { isWrongSend } from "./oracle-moves.ts";
 import { notTold } from "./oracle-told.ts";
 import type { Device } from "./people.ts";
 import { type Senders, TENANT } from "./senders.ts";
@@ -42,8 +43,12 @@ export function checkAccepted(oracle: Oracle, senders: Senders): void {
       const key = `${home}/${row.partition}/${row.notificationId}`;
       rowsOf.set(key, [...(rowsOf.get(key) ?? []), row]);
     }
-  for (const { key, id, expected } of senders.posts) {
+  for (const { key, id, expected, request, region } of senders.posts) {
     if (id === undefined) continue;
+    // The node that accepts it decides by its own clock whether its time has come.
+    const plannedMs = oracle.firstPlannedMs.get(id) ?? Infinity;
+    if (request.sendAt !== undefined && plannedMs < Date.parse(request.sendAt))
+      if (oracle.isOnTime(region)) world.violate("A2", `${key} is in a ledger before its time`);
     for (const { home, recipientId } of expected) {
       const database = oracle.databases.get(home);
       const recipient = database?.recipients.get(`${TENANT}/${recipientId}`);
@@ -54,6 +59,8 @@ export function checkAccepted(oracle: Oracle, senders: Senders): void {
         world.violate("D1", `${key} has ${outcomes.length} outcomes for ${recipientId}`);
     }
   }
+  for (const early of oracle.earlySends)
+    if (isWrongSend(early)) world.violate("RD4", `was sent ${early.what}`);
   for (const database of oracle.databases.values()) {
     const known = new Set(senders.posts.map(({ id }) => id));
     for (const id of database.notifications.keys())

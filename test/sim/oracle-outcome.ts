@@ -7,7 +7,17 @@ import type { TruthRow } from "./oracle.ts";
 /** A client's longest back-off (W5); the oracle's own, so that the product cannot move it. */
 const GRACE_MS = 20_000;
 
-export const TERMINAL = ["deliveredSocket", "noDevice", "unacked", "expired", "failed"] as const;
+export const TERMINAL = [
+  "deliveredSocket",
+  "noDevice",
+  "unacked",
+  "expired",
+  "failed",
+  "cancelled",
+  "optedOut",
+  "capped",
+  "collapsed",
+] as const;
 export type Outcome = (typeof TERMINAL)[number];
 export const RECEIPTS = ["receivedLate", "read"] as const;
 export type Receipt = (typeof RECEIPTS)[number];
@@ -41,7 +51,7 @@ export interface Read {
 
 /** Of devices by name; a recipient has one. */
 export class Evidence {
-  /** "device/notification" → when it was shown. */
+  /** "device/offset" → when it was shown. */
   readonly shows = new Map<string, Moment>();
   readonly reads: Read[] = [];
   /** Since when a device has been live without a break; undefined: it is not. */
@@ -104,6 +114,7 @@ export function wrongOutcome(
     readonly row: TruthRow;
     readonly isShown: boolean;
     readonly mayFail: boolean;
+    readonly hasOptedOut: boolean;
     readonly evidence: Evidence;
     readonly nowMs: number;
     /** The furthest that the writer's wall clock can have been when it decided. */
@@ -111,6 +122,8 @@ export function wrongOutcome(
   },
 ): string | undefined {
   const { device, row, evidence, nowMs } = seen;
+  const isEnd = outcome === "optedOut" || outcome === "expired" || outcome === "failed";
+  if (seen.hasOptedOut && !isEnd) return "has opted out";
   switch (outcome) {
     case "deliveredSocket":
       return seen.isShown ? undefined : "never showed it";
@@ -124,5 +137,11 @@ export function wrongOutcome(
       return seen.mayFail ? undefined : "cannot fail: its process does not crash";
     case "unacked":
       return undefined;
+    case "optedOut":
+      return seen.hasOptedOut ? undefined : "wants it";
+    case "cancelled":
+    case "capped":
+    case "collapsed":
+      return "is in no such run";
   }
 }

@@ -10,15 +10,28 @@ export function isSame(indexes: readonly number[], truth: ReadonlySet<number>): 
   return indexes.length === truth.size && indexes.every((index) => truth.has(index));
 }
 
-/** From the request, not from what the owner makes of it. The directory stands still in a run. */
+/**
+ * As it is planned: from the request, not from what the owner makes of it; of one that waited, and is not for
+ * an audience, those who waited, which is held against the request apart (oracle-places.ts).
+ */
 export function targetsOf(database: Database, row: LedgerRow): Set<number> {
   if (row.members !== null) return new Set(row.members);
-  const record = database.notifications.get(row.notificationId);
+  if (row.state === "open") return new Set(Bitset.fromBytes(row.sets.targeted).toArray());
+  return audienceOf(database, row.partition, row.notificationId);
+}
+
+/** Everybody in a partition whom a notification is for. The directory stands still in a run. */
+export function audienceOf(
+  database: Database,
+  partition: number,
+  notificationId: string,
+): Set<number> {
+  const record = database.notifications.get(notificationId);
   const audience = record?.audience;
   if (record === undefined || audience === undefined || audience === null) return new Set();
   const { notification } = record;
   const indexes = new Set<number>();
-  for (const recipient of database.partition(row.partition).recipients) {
+  for (const recipient of database.partition(partition).recipients) {
     if (recipient.tenantId !== notification.tenantId) continue;
     if (notification.exclude.includes(recipient.recipientId)) continue;
     if (audience.kind === "recipients" && !audience.recipientIds.includes(recipient.recipientId))
@@ -37,6 +50,15 @@ export function readOutcomes(row: LedgerRow): ReadonlyMap<number, Outcome> {
     for (const bit of Bitset.fromBytes(row.sets[name]).toArray())
       found.set(row.members?.[bit] ?? bit, name);
   return found;
+}
+
+/** Who has left the row for a later one. */
+export function readMoved({ sets, members }: Pick<LedgerRow, "sets" | "members">): Set<number> {
+  return new Set(
+    Bitset.fromBytes(sets.moved)
+      .toArray()
+      .map((bit) => members?.[bit] ?? bit),
+  );
 }
 
 export function hasReceipt(row: LedgerRow, name: Receipt, index: number): boolean {

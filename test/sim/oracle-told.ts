@@ -23,7 +23,7 @@ export function* notTold(oracle: Oracle, device: Device): Generator<string> {
   const { ledger } = database.partition(partition);
   const truth = oracle.rowsOf(identity.home, partition);
   for (const row of ledger) {
-    const moment = evidence.shows.get(`${name}/${row.notificationId}`);
+    const moment = evidence.shows.get(`${name}/${row.offset}`);
     const known = truth[row.offset - 1];
     if (moment === undefined || known === undefined) continue;
     const isInMemory = row.offset > ledger.length - IN_MEMORY_COUNT;

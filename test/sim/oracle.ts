@@ -10,7 +10,10 @@ import type { LedgerRow, LedgerUpdate } from "@carillon/store";
 import type { Database, DatabaseObserver } from "./database.ts";
 import type { Machine } from "./machine.ts";
 import type { Device, DeviceObserver } from "./people.ts";
-import { isSame, newReceipts, readOutcomes, targetsOf } from "./oracle-rows.ts";
+import { Waits } from "./oracle-later.ts";
+import { earlySend, type EarlySend, takenBack, tooEarly } from "./oracle-moves.ts";
+import { misplaced } from "./oracle-places.ts";
+import { isSame, newReceipts, readMoved, readOutcomes, targetsOf } from "./oracle-rows.ts";
 import {
   Evidence,
   type Moment,
@@ -20,6 +23,7 @@ import {
   wrongOutcome,
 } from "./oracle-outcome.ts";
 import type { Poison } from "./poison.ts";
+import type { Quiet } from "./quiet.ts";
 import type { World } from "./world.ts";
 
 /** A ledger row as it should be: whom it is meant for, from the request and the directory. */
@@ -28,9 +32,13 @@ export interface TruthRow {
   readonly notificationId: string;
   readonly targets: ReadonlySet<number>; // indexes
   readonly plannedAtMs: number;
+  /** Of the ownership then, or the last one before. */
+  readonly plannedEpoch: number;
   readonly expiresAtMs: number;
   /** By index: the first outcome, and under which ownership. */
   readonly decided: Map<number, { readonly outcome: Outcome; readonly epoch: number }>;
+  /** By index, who has left it for a later one: when, and under which ownership. */
+  readonly moved: Map<number, { readonly atMs: number; readonly epoch: number }>;
 }
 
 const STATES = ["planned", "open", "closed"];
@@ -41,12 +49,16 @@ export class Oracle implements DeviceObserver {
   readonly world: World;
   readonly databases: ReadonlyMap<string, Database>;
   readonly truth = new Map<string, TruthRow[]>(); // "home/partition"
-  /** "device/notification" → when it was shown. */
+  /** "device/notification" → when it was shown first. */
   readonly shownAtMs = new Map<string, number>();
+  /** By notification, in any region, by the databases' clock. */
+  readonly firstPlannedMs = new Map<string, number>();
   writer = "";
   fencedCount = 0; // partitions of writes that were refused
   writtenCount = 0;
   releasedCount = 0; // rows of posts that were sent later
+  movedCount = 0; // people who left a row for a later one
+  againCount = 0; // shown in two rows: the first by an owner that was gone
   ownerChangesCount = 0;
   livesCount = 0; // joins that were answered
   resendsCount = 0;
@@ -56,7 +68,14 @@ export class Oracle implements DeviceObserver {
   poison: Poison | undefined;
   readonly #revoked = new Map<string, { readonly ownerId: string; readonly atMs: number }>();
   readonly #outcomes = new WeakMap<LedgerRow, ReadonlyMap<number, Outcome>>(); // rows never change
-  readonly #planned = new Set<string>(); // "home/partition/notification"
+  readonly #byNotification = new Map<string, TruthRow[]>(); // "home/partition/notification"
+  readonly #sent = new Set<TruthRow>();
+  readonly waits = new Waits();
+  /** Judged in the end (oracle-moves.ts). */
+  readonly earlySends: EarlySend[] = [];
+  readonly quiet: Quiet | undefined;
+  /** No worker of a region has ever had a wall clock that was wrong. */
+  readonly isOnTime: (home: string) => boolean;
   readonly #ownedSinceMs = new Map<string, number>(); // "home/partition"
   /** "home/partition" → when it was given or taken. */
   readonly ownerChangesMs = new Map<string, number[]>();
@@ -72,6 +91,8 @@ export class Oracle implements DeviceObserver {
       readonly lostCount: () => number;
       /** A gateway had more receipts than may wait. */
       readonly hasDroppedReceipts: () => boolean;
+      readonly quiet: Quiet | undefined;
+      readonly isOnTime: (home: string) => boolean;
     },
   ) {
     this.world = world;
@@ -79,6 +100,8 @@ export class Oracle implements DeviceObserver {
     this.#machineOf = deps.machineOf;
     this.#lostCount = deps.lostCount;
     this.hasDroppedReceipts = deps.hasDroppedReceipts;
+    this.quiet = deps.quiet;
+    this.isOnTime = deps.isOnTime;
     for (const database of databases.values()) database.observer = this.#observerOf(database);
   }
 
@@ -103,11 +126,28 @@ export class Oracle implements DeviceObserver {
       );
     if (expected.notificationId !== id)
       world.violate("D3", `${device.name} saw another notification at ${offset}`);
+    const moment = this.#momentOf(device);
     const key = `${device.name}/${id}`;
-    if (this.shownAtMs.has(key)) world.violate("D3", `${device.name} saw ${id} twice`);
-    this.shownAtMs.set(key, world.nowMs);
+    const early = tooEarly(this, device, { row: expected, moment });
+    if (early !== undefined) world.violate("RD4", `${device.name} saw ${offset}, ${early}`);
+    if (!this.shownAtMs.has(key)) this.shownAtMs.set(key, world.nowMs);
+    else {
+      this.againCount++;
+      const why = takenBack(this, device, expected);
+      if (why !== undefined)
+        world.violate("D2", `${device.name} saw ${id} at ${offset}, too: ${why}`);
+    }
     this.evidence.shown(device.name, expected.plannedAtMs, world.nowMs);
-    this.evidence.shows.set(key, this.#momentOf(device));
+    this.evidence.shows.set(`${device.name}/${offset}`, moment);
+  }
+
+  /** Rows of a partition for one notification, in order. */
+  rowsFor(home: string, partition: number, notificationId: string): readonly TruthRow[] {
+    return this.#byNotification.get(`${home}/${partition}/${notificationId}`) ?? [];
+  }
+
+  indexOf({ identity: { home, tenantId, recipientId } }: Device): number | undefined {
+    return this.databases.get(home)?.recipients.get(`${tenantId}/${recipientId}`)?.index;
   }
 
   #momentOf(device: Device): Moment {
@@ -160,26 +200,30 @@ export class Oracle implements DeviceObserver {
 
   /**
    * The first row for a device above `offset` that it must see. What has expired need not be shown,
-   * but may be (W2: a recovered tail holds it); `shownOffset` is one that is being shown.
+   * but may be (W2: a recovered tail holds it); nor need what it has left for a later row, or does not
+   * want. `shownOffset` is one that is being shown.
    */
   firstMissedBy(device: Device, offset: number, shownOffset?: number): TruthRow | undefined {
-    const { home, tenantId, recipientId } = device.identity;
-    const database = this.databases.get(home);
-    const index = database?.recipients.get(`${tenantId}/${recipientId}`)?.index;
+    const { home, recipientId } = device.identity;
+    const [database, index] = [this.databases.get(home), this.indexOf(device)];
     if (database === undefined || index === undefined) return undefined;
     const nowMs = database.nowMs();
     const rows = this.rowsOf(home, device.partition); // row of offset n at n − 1
     for (let at = Math.max(0, offset); at < rows.length; at++) {
       const row = rows[at];
       if (row?.targets.has(index) !== true) continue;
-      const mayMiss = row.expiresAtMs <= nowMs || this.#mayFail(device.name, row);
+      const mayMiss =
+        row.expiresAtMs <= nowMs ||
+        row.moved.has(index) ||
+        this.quiet?.hasOptedOut(recipientId, row.notificationId) === true ||
+        this.mayFail(device.name, row);
       if (row.offset === shownOffset || !mayMiss) return row;
     }
     return undefined;
   }
 
   /** Its handler threw when it was there, and may have thrown for it. */
-  #mayFail(device: string, row: TruthRow): boolean {
+  mayFail(device: string, row: TruthRow): boolean {
     const { poison } = this;
     return poison?.victim.device.name === device && row.plannedAtMs <= poison.endedAtMs;
   }
@@ -200,6 +244,7 @@ export class Oracle implements DeviceObserver {
       const database = this.databases.get(home);
       const record = database?.partition(partition);
       if (record === undefined || database === undefined) continue;
+      this.#onSent(database, { partition, offset, ownerId });
       if (record.ledger[offset - 1]?.state === "planned")
         this.world.violate(
           "D1",
@@ -215,6 +260,21 @@ export class Oracle implements DeviceObserver {
           (since < 1_000 ? ` (woke ${since.toFixed(2)} ms ago)` : ""),
       );
     }
+  }
+
+  #onSent(
+    database: Database,
+    { partition, offset, ownerId }: { partition: number; offset: number; ownerId: string },
+  ): void {
+    const row = this.rowsOf(database.home, partition)[offset - 1];
+    const machine = this.#machineOf(ownerId);
+    if (this.quiet === undefined || row === undefined || machine === undefined) return;
+    if (this.#sent.has(row)) return;
+    this.#sent.add(row);
+    if (this.world.nowMs - machine.wokeAtMs < 1_000) return; // it may have been asked before it slept
+    const sent = { row, partition, wallMs: machine.wallClockMs() };
+    const early = earlySend(this.quiet, sent, database);
+    if (early !== undefined) this.earlySends.push(early);
   }
 
   /** It has been told that it owns these no more: from now on it may not act as if it did. */
@@ -236,6 +296,15 @@ export class Oracle implements DeviceObserver {
     return {
       onPlanned: (row) => this.#onPlanned(database, row),
       onWritten: (update, before) => this.#onWritten(database, update, before),
+      onPlaced: (partition, id) => {
+        const wrong = misplaced(database, partition, {
+          id,
+          rows: this.rowsFor(home, partition, id),
+        });
+        if (wrong !== undefined) this.world.violate("D5", wrong);
+        this.waits.look(database, this.world.nowMs);
+      },
+      onReleased: (timer) => this.waits.released(database, this.world.nowMs, timer),
       onFenced: (partitions) => {
         this.fencedCount += partitions.length;
         this.world.trace(`db ${home}`, `refuses ${this.writer} ${partitions.join()}`);
@@ -266,20 +335,29 @@ export class Oracle implements DeviceObserver {
     const rows = this.rowsOf(home, row.partition);
     if (row.offset !== rows.length + 1)
       this.world.violate("ST14", `${home}/${row.partition} got offset ${row.offset}`);
-    const planned = `${home}/${row.partition}/${row.notificationId}`;
-    if (this.#planned.has(planned))
-      this.world.violate("D5", `${row.notificationId} is twice in ${home}/${row.partition}`);
-    this.#planned.add(planned);
-    const { sendAtMs = 0 } = database.notifications.get(row.notificationId)?.notification ?? {};
-    if (sendAtMs > database.nowMs())
-      this.world.violate("A2", `${row.notificationId} is in the ledger before its time`);
-    if (sendAtMs > 0) this.releasedCount++;
     const targets = targetsOf(database, row);
     const { offset, notificationId } = row;
-    const expiresAtMs =
-      database.notifications.get(notificationId)?.notification.expiresAtMs ?? Infinity;
-    const [plannedAtMs, decided] = [this.world.nowMs, new Map()];
-    rows.push({ offset, notificationId, targets, plannedAtMs, expiresAtMs, decided });
+    const { sendAtMs = 0, expiresAtMs = Infinity } =
+      database.notifications.get(notificationId)?.notification ?? {};
+    if (sendAtMs > database.nowMs())
+      this.world.violate("A2", `${notificationId} is in the ledger before its time`);
+    if (sendAtMs > 0) this.releasedCount++;
+    const truth: TruthRow = {
+      offset,
+      notificationId,
+      targets,
+      plannedAtMs: this.world.nowMs,
+      plannedEpoch: database.partition(row.partition).epoch,
+      expiresAtMs,
+      decided: new Map(),
+      moved: new Map(),
+    };
+    rows.push(truth);
+    const { firstPlannedMs } = this;
+    const plannedMs = Math.min(firstPlannedMs.get(notificationId) ?? Infinity, database.nowMs());
+    firstPlannedMs.set(notificationId, plannedMs);
+    const key = `${home}/${row.partition}/${notificationId}`;
+    this.#byNotification.set(key, [...(this.#byNotification.get(key) ?? []), truth]);
     this.world.trace(
       `db ${home}`,
       `${row.partition}@${offset} ${notificationId.slice(-6)} for ${[...targets].join()}`,
@@ -320,19 +398,50 @@ export class Oracle implements DeviceObserver {
       const why = this.#wrongOutcome(database, { row, partition, index, outcome });
       if (why !== undefined) broken("D1", `has the outcome ${outcome} of ${index}, who ${why}`);
     }
-    if (state === "closed" && outcomes.length !== truth.size)
-      broken("D1", `is closed with ${outcomes.length} outcomes of ${truth.size}`);
+    const moved = this.#onMoves(database, { update, before, row });
+    for (const index of outcomes)
+      if (moved.has(index)) broken("D2", `has moved ${index}, and ended`);
+    if (state === "closed" && outcomes.length + moved.size !== truth.size)
+      broken(
+        "D1",
+        `is closed with ${outcomes.length} outcomes of ${truth.size}, ${moved.size} left`,
+      );
     for (const [name, index] of newReceipts(before, sets)) {
       const device = database.partition(partition).recipients[index]?.recipientId ?? "nobody";
       const isSeen =
         name === "read"
           ? this.evidence.hasRead(device, offset)
-          : this.shownAtMs.has(`${device}/${row?.notificationId}`);
+          : this.evidence.shows.has(`${device}/${offset}`);
       if (!isSeen) broken("D1", `has the receipt ${name} of ${device}, who sent none`);
     }
     for (const name of RECEIPTS)
       if (!Bitset.fromBytes(before.sets[name]).andNot(Bitset.fromBytes(sets[name])).isEmpty)
         broken("D2", `lost a receipt ${name}`);
+  }
+
+  /** Who has left the row when this is written. Whether they are somewhere else then: onPlaced. */
+  #onMoves(
+    database: Database,
+    of: { update: LedgerUpdate; before: LedgerRow; row: TruthRow | undefined },
+  ): ReadonlySet<number> {
+    const { update, before, row } = of;
+    const { partition, offset, epoch, sets } = update;
+    const [left, leaving] = [readMoved(before), readMoved({ ...before, sets })];
+    const broken = (id: string, what: string): void =>
+      this.world.violate(id, `${database.home}/${partition}@${offset} ${what}`);
+    for (const index of left)
+      if (!leaving.has(index)) broken("D2", `takes back ${index}, who left`);
+    for (const index of leaving) {
+      if (left.has(index) || row === undefined) continue;
+      if (!row.targets.has(index)) broken("D2", `puts off ${index}, whom it is not for`);
+      const { recipientId } = database.partition(partition).recipients[index] ?? {};
+      if (this.quiet?.hasOptedOut(recipientId ?? "", row.notificationId) === true)
+        broken("RD4", `puts off ${recipientId}, who has opted out`);
+      row.moved.set(index, { atMs: this.world.nowMs, epoch });
+      this.movedCount++;
+      this.world.trace(`db ${database.home}`, `${partition}@${offset} is left by ${index}`);
+    }
+    return leaving;
   }
 
   #wrongOutcome(
@@ -344,8 +453,9 @@ export class Oracle implements DeviceObserver {
     return wrongOutcome(outcome, {
       device,
       row,
-      isShown: this.shownAtMs.has(`${device}/${row.notificationId}`),
-      mayFail: this.#mayFail(device, row),
+      isShown: this.evidence.shows.has(`${device}/${row.offset}`),
+      hasOptedOut: this.quiet?.hasOptedOut(device, row.notificationId) === true,
+      mayFail: this.mayFail(device, row),
       evidence: this.evidence,
       nowMs: this.world.nowMs,
       writerWallMaxMs: this.#machineOf(this.writer)?.wallClockMaxMs ?? Infinity,

@@ -10,6 +10,7 @@ import { plantNeighbours } from "./neighbours.ts";
 import { type ArrivalCounts, checkArrival } from "./oracle-cut.ts";
 import { checkNeighbours, type NeighbourCounts } from "./oracle-neighbours.ts";
 import { checkAccepted, leftOver } from "./oracle-end.ts";
+import { checkLater, type LaterCounts } from "./oracle-later.ts";
 import { Weather } from "./weather.ts";
 import { type Dice, World } from "./world.ts";
 
@@ -26,6 +27,9 @@ export interface SeedResult {
 /** After the last fault everything must have come to its end by then: four sends of 30 s, and a grace. */
 const REST_MAX_MS = 240_000;
 const LOOK_EVERY_MS = 500;
+/** Of the seeds with verdicts one in so many goes on until everything unacked has been sent again (W3). */
+const RESENT_SEEDS = 5;
+const RESENT_MS = 32_000;
 
 /** `more`: of the layout, in place of what is drawn. */
 export async function runSeed(seed: number, more: Partial<Layout> = {}): Promise<SeedResult> {
@@ -59,11 +63,14 @@ export async function runSeed(seed: number, more: Partial<Layout> = {}): Promise
     if (isLate && dice.isHit(0.7)) world.after(dice.between(20_000, 26_000), () => device.open());
   if (isLate) await world.run(world.nowMs + 26_000);
   await rest(cluster);
+  // What is sent again when nobody acks it comes only then.
+  if (layout.isQuiet === true && seed % RESENT_SEEDS === 0)
+    await world.run(world.nowMs + RESENT_MS);
   if (world.violations.length > 0) return resultOf(cluster);
   // With a share of two rows each waits for his own, acknowledgement by acknowledgement.
-  // Who waits for his own rows, or for a time, is not asked how soon he has it.
-  if (layout.deliveryLimits !== undefined || layout.sendAtShare !== undefined)
-    return resultOf(cluster);
+  if (layout.deliveryLimits !== undefined) return resultOf(cluster);
+  // Who is put off, or waits for a time, is not asked how soon he has it, but how soon after it.
+  if (layout.sendAtShare !== undefined) return resultOf(cluster, checkLater(cluster, weather));
   const arrived = checkArrival(cluster, weather);
   return resultOf(cluster, {
     ...arrived,
@@ -90,7 +97,7 @@ export async function rest(cluster: Cluster): Promise<void> {
 
 export function resultOf(
   { world, oracle, network, senders, databases }: Cluster,
-  checked: Partial<ArrivalCounts & NeighbourCounts> = {},
+  checked: Partial<ArrivalCounts & NeighbourCounts & LaterCounts> = {},
 ): SeedResult {
   return {
     seed: world.seed,
@@ -110,6 +117,7 @@ export function resultOf(
       lost: network.lostCount,
       ...(oracle.releasedCount > 0 && { released: oracle.releasedCount }),
       shelfReads: [...databases.values()].reduce((sum, one) => sum + one.ownReadsCount, 0),
+      ...(oracle.movedCount > 0 && { moved: oracle.movedCount, again: oracle.againCount }),
       ...checked,
     },
   };

@@ -12,6 +12,6 @@ export const SCENARIO_NAMES = [
   "isolated",
   "neighbours",
   "shelved",
-  "scheduled",
+  "deferred",
 ] as const;
 export type ScenarioName = (typeof SCENARIO_NAMES)[number];

@@ -31,6 +31,8 @@ const CROWDED_LOOK_EVERY_MS = 20;
 const LITTLE_ROOM = { openMax: 512, ownRowsMax: 16 };
 /** Whoever is away, or slow, has rows on the shelf (SH1); chaos with it is the scenario `shelved`. */
 const SMALL_SHARE = { ownRowsMax: 2 };
+/** A third is sent later, and people are put off, also in groups of which a row has a set. */
+const DEFERRED: Partial<Layout> = { sendAtShare: 0.3, isQuiet: true, smallAudienceMax: 2 };
 
 const SCENARIOS: Readonly<Record<ScenarioName, (world: World, dice: Dice) => Promise<SeedResult>>> =
   {
@@ -45,7 +47,7 @@ const SCENARIOS: Readonly<Record<ScenarioName, (world: World, dice: Dice) => Pro
     isolated: runIsolated,
     neighbours: runNeighbours,
     shelved: (world) => runSeed(world.seed, { deliveryLimits: SMALL_SHARE }),
-    scheduled: (world) => runSeed(world.seed, { sendAtShare: 0.6 }),
+    deferred: (world) => runSeed(world.seed, DEFERRED),
   };
 
 export async function runScenario(name: ScenarioName, seed: number): Promise<SeedResult> {

@@ -5,6 +5,7 @@ import type { KindHandler, LeaseStore, Membership, PlacementLimits } from "@cari
 import type {
   ControlStore,
   DeliveryLimits,
+  DeliveryNodeDeps,
   JournalStore,
   LedgerStore,
   PolicyStore,
@@ -53,6 +54,8 @@ export interface WorkerDeps {
   readonly handlers?: readonly KindHandler<RecipientProcesses>[];
   /** What happens when durable timers are due, by kind. Default: none is looked at. */
   readonly timerHandlers?: readonly TimerHandler<RecipientProcesses>[];
+  /** Whether somebody may be handed something now. Default: as delivery decides by itself. */
+  readonly verdictOf?: NonNullable<DeliveryNodeDeps["verdictOf"]>;
   /** Of the node's watchdog. */
   readonly pulse?: TurnPulse | undefined;
   /** Who is told what becomes of its parts. */

@@ -94,6 +94,7 @@ export function startProcesses(
       ...(deps.store.controls && { controls: deps.store.controls }),
       ...(deps.store.journal && { journal: deps.store.journal }),
       ...(deps.timerHandlers && { timerHandlers: deps.timerHandlers }),
+      ...(deps.verdictOf && { verdictOf: deps.verdictOf }),
       gateways: {
         deliver: (gatewayId, message) =>
           bus.publish(subjects.memberDeliver(gatewayId), encodeMessage(message)).kind === "sent",

@@ -188,12 +188,10 @@ export class DeliveryNode {
       onFenced: (refused) => this.#fenced(refused),
       onFlushed: observer.onFlushed.bind(observer),
       onFault,
-      onMoved: (partition, entry, indexes) => {
-        if (entry.state === "closed") partition.closedOne(entry);
-        partition.tell(indexes, { kind: "changed" });
-      },
+      onMoved: (partition, entry, indexes) => partition.moved(entry, indexes),
       onRoom: (partition) => {
         this.#receipts.written(partition);
+        partition.tellSettled();
         partition.trim();
         this.#intake.pump(partition);
         if (partition.shelf.count > 0) this.#shelves.pump();

@@ -5,6 +5,8 @@
 //   DL3  `closed` exactly when every targeted recipient is terminal, or goes on in another row.
 //   DL4  Who is put off leaves the row when that is written, and not before: until then he has no outcome
 //        in it, and can get none (ADR 0022).
+//   DL5  What is not handed on purpose has that outcome at once, and holds back what comes after it until
+//        that is written: no place covers it before (SD4).
 import { type DeferReason, type DeferredMembers, LIMITS } from "@carillon/contracts";
 import { assert, Bitset } from "@carillon/kernel";
 import type { Envelope } from "./envelope.ts";
@@ -173,6 +175,14 @@ export class LedgerEntry {
   /** Put off, and not known to be written (DL4). */
   isMoving(index: number): boolean {
     return this.#moves?.has(this.#positionOf(index)) === true;
+  }
+
+  /**
+   * Put off, or not to be handed at all, and that is not known to be written (DL5): nothing unsent passes it,
+   * and no session opens above it.
+   */
+  isLeaving(index: number): boolean {
+    return this.isMoving(index) || (this.isUnwritten(index) && this.isSuppressed(index));
   }
 
   /** A receipt changes no outcome. False when there was one, or the recipient is not targeted. */

@@ -61,15 +61,15 @@ export class Outcomes {
 
   /**
    * Of a pending one that a session would be sent outside of the process's turn. False: it is on its way to
-   * a later row. What may not be handed at all has its outcome afterwards.
+   * a later row, or not to be handed at all, and that is not written (DL4, DL5).
    */
   mayHand(partition: Partition, index: number, entry: LedgerEntry): boolean {
-    if (entry.isMoving(index)) return false;
+    if (entry.isLeaving(index)) return false;
     if (partition.sessions.of(index).some((session) => session.sentOffset >= entry.offset))
       return true; // one of them has it
     const verdict = this.verdictOf(partition, index, entry);
     if (verdict.kind === "suppress") this.record(partition, index, entry, verdict.outcome);
     if (verdict.kind === "defer") this.defer(partition, index, entry, verdict);
-    return verdict.kind !== "defer";
+    return verdict.kind === "allow";
   }
 }

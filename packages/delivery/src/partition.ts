@@ -14,6 +14,7 @@ import type { LedgerEntry } from "./ledger-entry.ts";
 import { PartitionDirectory } from "./partition-directory.ts";
 import type { RecipientEvent, RecipientState } from "./recipient-decision.ts";
 import { SessionTable } from "./session-table.ts";
+import { Settling } from "./settling.ts";
 import { Shelf } from "./shelf.ts";
 
 export interface PartitionOptions {
@@ -40,6 +41,8 @@ export class Partition {
   readonly shelf: Shelf;
   /** Recipients that were refused an entry (PA4). */
   readonly spilled = new Bitset();
+  /** Recipients whose process waits for a write (DL5). */
+  readonly settling = new Settling();
   /** Recipients whose process crashed: `init` must give them back what is open. */
   readonly crashed = new Bitset();
   /** Waiting to be expanded and handed, ascending by offset without a hole. */
@@ -210,6 +213,18 @@ export class Partition {
     this.shelf.closed(entry);
     if (this.#fetched.delete(entry) && entry.offset <= this.#tailFloor) this.#strays.add(entry);
     else this.#keepAsTail(entry);
+  }
+
+  /** Those who were put off have left the entry (DL4). `indexes` is the caller's no more. */
+  moved(entry: LedgerEntry, indexes: Bitset): void {
+    if (entry.state === "closed") this.closedOne(entry);
+    this.tell(indexes, { kind: "changed" });
+  }
+
+  /** After a write: whoever waited for it goes on (DL5). */
+  tellSettled(): void {
+    const settled = this.settling.takeWritten();
+    if (settled !== undefined) this.tell(settled, { kind: "changed" });
   }
 
   /** Who is refused it is looked at again by the sweep. `indexes` is the caller's no more. */

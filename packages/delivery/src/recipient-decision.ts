@@ -3,19 +3,20 @@
 //   RD1  Notifications are sent in offset order; one that was not sent is not passed (D3).
 //   RD2  An outcome is decided once per pending notification, and the notification is then
 //        forgotten (D2).
-//   RD4  Whether it may be handed is asked when it would be sent first, or given up unsent. What is put off
-//        waits for its write, and nothing unsent passes it meanwhile (DL4).
+//   RD4  Whether it may be handed is asked when it would be sent first, or given up unsent, also since it has
+//        expired. What is put off waits for its write, and nothing unsent passes it meanwhile (DL4); nor
+//        what is not to be handed at all, where there is a session (DL5).
 //   RD3  Nothing waits without a limit: an ack `ackMaxMs`, resends `resendMax`, a session that may
 //        come back `graceMs`, everything the notification's expiry.
 import type { DeferReason } from "@carillon/contracts";
 import type { LedgerEntry, Outcome } from "./ledger-entry.ts";
-import type { Verdict } from "./verdict.ts";
+import { ALLOW, type Verdict } from "./verdict.ts";
 
 export interface Pending {
   readonly entry: LedgerEntry;
   readonly sendCount: number; // 0: no session has had it
   readonly dueAtMs: number; // monotonic: resend, or give up
-  /** Put off; it leaves when that is written. */
+  /** Put off, or not to be handed at all; it leaves when that is written. */
   readonly isMoving?: boolean;
 }
 
@@ -50,7 +51,7 @@ export interface RecipientSituation {
   readonly graceEndsAtMs: number;
   readonly ackMaxMs: number;
   readonly resendMax: number;
-  /** It is put off, and that is not written. */
+  /** It is put off, or not to be handed at all, and that is not written. */
   isMoving(entry: LedgerEntry): boolean;
   /** RD4 */
   verdictOf(entry: LedgerEntry): Verdict;
@@ -64,6 +65,8 @@ export type Effect =
       readonly outcome: Outcome;
       /** A session has had it. */
       readonly isSent: boolean;
+      /** What comes after it waits until it is written (DL5). */
+      readonly isAwaited: boolean;
     }
   | {
       readonly kind: "defer";
@@ -109,25 +112,34 @@ function decideOne(
 ): Pending | undefined {
   const { entry } = pending;
   const finish = (outcome: Outcome): undefined => {
-    effects.push({ kind: "outcome", entry, outcome, isSent: pending.sendCount > 0 });
+    const isSent = pending.sendCount > 0;
+    effects.push({ kind: "outcome", entry, outcome, isSent, isAwaited: false });
     return undefined;
   };
   const send = (isResend: boolean): Pending => {
     effects.push({ kind: "send", entry, isResend });
     return { entry, sendCount: pending.sendCount + 1, dueAtMs: now.nowMs + now.ackMaxMs };
   };
+  const verdict = (): Verdict =>
+    pending.sendCount > 0 || entry.offset <= now.sentOffset ? ALLOW : now.verdictOf(entry);
   /** RD4. Undefined: it may be handed. */
-  const heldBack = (): { readonly kept: Pending | undefined } | undefined => {
-    if (pending.sendCount > 0 || entry.offset <= now.sentOffset) return undefined;
-    const verdict = now.verdictOf(entry);
-    if (verdict.kind === "allow") return undefined;
-    if (verdict.kind === "suppress") return { kept: finish(verdict.outcome) };
-    effects.push({ kind: "defer", entry, untilMs: verdict.untilMs, reason: verdict.reason });
+  const heldBack = (asked = verdict()): { readonly kept: Pending | undefined } | undefined => {
+    if (asked.kind === "allow") return undefined;
+    const { outcome } = asked.kind === "suppress" ? asked : { outcome: undefined };
+    if (outcome !== undefined && !now.hasSession) return { kept: finish(outcome) };
+    if (outcome !== undefined)
+      effects.push({ kind: "outcome", entry, outcome, isSent: false, isAwaited: true });
+    else if (asked.kind === "defer")
+      effects.push({ kind: "defer", entry, untilMs: asked.untilMs, reason: asked.reason });
     return { kept: { ...pending, isMoving: true, dueAtMs: Infinity } };
   };
   const ackedOffset = event.kind === "acked" ? event.offset : now.ackedOffset;
   if (entry.offset <= ackedOffset) return finish("deliveredSocket");
-  if (entry.envelope.notification.expiresAtMs <= now.wallClockMs) return finish("expired");
+  if (entry.envelope.notification.expiresAtMs <= now.wallClockMs) {
+    const asked = verdict(); // who is not to be handed it is not sent it later, as one that he has missed (SD1)
+    const held = asked.kind === "suppress" ? heldBack(asked) : undefined;
+    return held === undefined ? finish("expired") : held.kept;
+  }
   if (now.hasSession) {
     if (pending.sendCount === 0) {
       const held = heldBack();

@@ -57,7 +57,7 @@ export function createRecipientBehaviour(
       graceEndsAtMs: graceEndsAtMs(index),
       ackMaxMs: limits.ackMaxMs,
       resendMax: limits.resendMax,
-      isMoving: (entry) => entry.isMoving(index),
+      isMoving: (entry) => entry.isLeaving(index),
       verdictOf: (entry) => outcomes.verdictOf(partition, index, entry),
     };
   };
@@ -88,6 +88,7 @@ export function createRecipientBehaviour(
     else {
       if (effect.isSent && effect.outcome === "expired") effect.entry.markSent(index); // SD4
       outcomes.record(partition, index, effect.entry, effect.outcome);
+      if (effect.isAwaited) partition.settling.add(index, effect.entry);
     }
   };
 
@@ -126,18 +127,19 @@ export function createRecipientBehaviour(
         journal?.handed(partition, context.slot, event.entry);
         if (context.state === undefined && isUnreachable(context.slot)) {
           const isExpired = event.entry.envelope.notification.expiresAtMs <= clock.wallClockMs();
-          if (
-            isExpired ||
-            outcomes.verdictOf(partition, context.slot, event.entry).kind === "allow"
-          ) {
+          const { kind } = outcomes.verdictOf(partition, context.slot, event.entry);
+          if (kind === "allow" || (isExpired && kind === "defer")) {
             const outcome = isExpired ? "expired" : "noDevice";
             outcomes.record(partition, context.slot, event.entry, outcome); // RE2
             return;
           }
         }
       } else if (event.kind === "lapsed") {
-        for (const entry of event.entries)
-          outcomes.record(partition, context.slot, entry, "expired");
+        for (const entry of event.entries) {
+          const verdict = outcomes.verdictOf(partition, context.slot, entry); // as in decide (RD4)
+          const outcome = verdict.kind === "suppress" ? verdict.outcome : "expired";
+          outcomes.record(partition, context.slot, entry, outcome);
+        }
         return;
       } else if (context.state === undefined && event.kind !== "resume") return;
       run(context, event);
@@ -164,13 +166,17 @@ export function createRecipientBehaviour(
   };
 }
 
-/** Without those that have left for another row; who is on his way is marked (DL4). */
+/**
+ * Without those that have left for another row, or have an outcome since a session was opened; who is on
+ * his way is marked (DL4, DL5).
+ */
 function standing(state: RecipientState, index: number): RecipientState {
-  const isMoved = ({ entry, isMoving }: RecipientState[number]): boolean =>
-    isMoving === true || entry.isMoving(index) || !entry.isTargeted(index);
-  if (!state.some(isMoved)) return state;
+  const isChanged = ({ entry, isMoving }: RecipientState[number]): boolean =>
+    isMoving === true || entry.isLeaving(index) || !entry.isPending(index);
+  if (!state.some(isChanged)) return state;
   return state.flatMap((pending) => {
-    if (!pending.entry.isTargeted(index)) return [];
-    return { ...pending, isMoving: pending.entry.isMoving(index) };
+    const { entry } = pending;
+    const isMoving = entry.isLeaving(index);
+    return isMoving || entry.isPending(index) ? [{ ...pending, isMoving }] : [];
   });
 }

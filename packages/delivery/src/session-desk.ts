@@ -8,7 +8,8 @@
 //   SD5  Who joins anew begins below all that the next owner may find open, and is sent what is above:
 //        its place, which counts as an ack there, covers nothing that it was not sent (D1).
 //   SD7  What a session would be sent is looked at before it opens: nothing is sent that is put off, and its
-//        place covers nothing that is on its way to a later row (RD4, DL4).
+//        place covers nothing that is on its way to a later row, or of which it is not written that it is
+//        not handed at all (RD4, DL4, DL5).
 //   SD8  What is on the shelf (shelf.ts) is no part of a recovery: it follows it, in order, as it comes back.
 import {
   LIMITS,
@@ -163,11 +164,11 @@ export class SessionDesk {
   /** Something that these would be sent is on its way to a later row. */
   #isHeldBack(partition: Partition, prepared: readonly (Prepared | undefined)[]): boolean {
     let isMoving = false;
-    if (partition.isLost || partition.openCount === 0) return false;
+    if (partition.isLost || (partition.openCount === 0 && partition.dirtyCount === 0)) return false;
     for (const one of prepared) {
       if (one === undefined) continue;
       for (const entry of missedOf(partition, one) ?? unsettledOf(partition, one.index))
-        if (entry.isPending(one.index))
+        if (entry.isPending(one.index) || entry.isLeaving(one.index))
           isMoving = !this.#deps.outcomes.mayHand(partition, one.index, entry) || isMoving;
     }
     return isMoving;
