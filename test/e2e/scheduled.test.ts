@@ -2,6 +2,7 @@
 // Goal: A2's `sendAt` through whole regions: nobody has it before, everybody has it soon after, once, whatever
 // dies meanwhile. Method: real nodes of two regions; clients write down when they are shown something.
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { until } from "./api.ts";
 import { startTestCluster, type TestCluster } from "./cluster.ts";
 
 let system: TestCluster;
@@ -58,7 +59,10 @@ test("D1, D2 — kill -9 of the region while it waits, and as it is due: sent on
   const post = (title: string, delayMs: number) =>
     system.api("lon").post({ recipients: ["bob-fra"] }, title, { sendAt: inMs(delayMs) });
   const posted = [await post("while it waits", 4_000), await post("as it is due", 1_500)];
-  await new Promise((resolve) => setTimeout(resolve, 1_500)); // the kill is at the instant, not after an event
+  await until("the second one is due", 10_000, async () => {
+    const { state } = await system.api("lon").status(posted[1]!);
+    return state !== "scheduled" || undefined;
+  });
   system.cluster.killNode("fra", "SIGKILL");
   const states = await Promise.all(posted.map((id) => system.api("lon").finished(id, 120_000)));
   await log.has(2, 60_000);

@@ -179,6 +179,21 @@ test("IN58 — of a large audience it says that the story was not kept, unless t
   expect((await get("fra", `${id}/recipients/ben`)).body).toMatchObject({ journal: "kept" });
 });
 
+test("IN58 — who waits for a time is told until when, also where the audience is not worked out yet", async () => {
+  const sendAt = new Date(Date.now() + 3_600_000).toISOString();
+  const named = await post("fra", { audience: { recipients: ["ada", "ben"] }, sendAt });
+  const all = await post("fra", { audience: { broadcast: true }, exclude: ["ada"], sendAt });
+  const stateOf = async (id: string, recipientId: string) => {
+    const { body } = await get("par", `${id}/recipients/${recipientId}`);
+    const { state, dueAt, reason } = body as Record<string, { code?: string } | undefined>;
+    return [state, dueAt, reason?.code];
+  };
+  expect(await stateOf(named, "ada")).toEqual(["scheduled", sendAt, undefined]);
+  expect(await stateOf(named, "ben")).toEqual(["scheduled", sendAt, undefined]);
+  expect(await stateOf(all, "ben")).toEqual(["scheduled", sendAt, undefined]);
+  expect(await stateOf(all, "ada")).toEqual(["not_targeted", undefined, "excluded"]);
+});
+
 test("IN59 — who was not meant is told why", async () => {
   const reasonOf = async (id: string, recipientId: string): Promise<unknown[]> => {
     const { body, status } = await get("par", `${id}/recipients/${recipientId}`);

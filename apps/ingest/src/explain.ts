@@ -68,21 +68,23 @@ export function createExplanations(
     if (row === undefined) return { kind: "unknown_recipient" };
     if (details === undefined || details.audience === null) return { kind: "no_copy" };
     const place = { home: region, partition: row.partition, index: row.index, notificationId };
-    const [ledgerRows, story] = await Promise.all([
+    const [ledgerRows, wait, story] = await Promise.all([
       store.notifications.rowsOf(place),
+      store.notifications.waitOf(place),
       store.journal.storyOf(place, LIMITS.explainEventsMax + 1),
     ]);
     const rows = ledgerRows.filter(({ sets }) => sets.length > 0);
     const isPlanned = ledgerRows.some(({ state }) => state === "planned");
     const { audience } = details;
-    const isMeant = rows.length > 0 || isPlanned;
+    const meant = { notification: details.notification, audience };
+    const waitsUntilMs = isWaitFor(recipientId, wait, meant, row) ? wait?.untilMs : undefined;
+    const isMeant = rows.length > 0 || isPlanned || waitsUntilMs !== undefined;
     return {
       kind: "explained",
-      reason: isMeant
-        ? null
-        : reasonFor(recipientId, { notification: details.notification, audience }, row),
+      reason: isMeant ? null : reasonFor(recipientId, meant, row),
       rows: rows.map(({ offset, sets }) => ({ offset, sets: [...sets] })),
       isPlanned,
+      ...(waitsUntilMs === undefined ? {} : { waitsUntilMs }),
       isKept:
         rows.length === 0 ||
         rows.some(({ targetedCount }) => isKeptWhole(audience, targetedCount)) ||
@@ -175,7 +177,7 @@ function isOfWhole({ kind }: StoryEvent): boolean {
 export function explanationOf(
   { notificationId, recipientId }: ExplainRequest,
   homeRegion: string,
-  { reason, rows, isPlanned, isKept, events, isCut }: Explained,
+  { reason, rows, isPlanned, waitsUntilMs, isKept, events, isCut }: Explained,
 ): RecipientExplanation {
   const last = rows.at(-1);
   const has = (name: string): boolean => rows.some(({ sets }) => sets.includes(name));
@@ -185,7 +187,8 @@ export function explanationOf(
     notificationId,
     recipientId,
     homeRegion,
-    state: outcome ?? (last === undefined ? unsettled : "pending"),
+    state: outcome ?? (waitsUntilMs !== undefined ? "scheduled" : last ? "pending" : unsettled),
+    ...(waitsUntilMs === undefined ? {} : { dueAt: new Date(waitsUntilMs).toISOString() }),
     reason: reason === null ? null : reasonOf(reason),
     read: has("read"),
     acknowledged: has("acknowledged"),
@@ -200,6 +203,17 @@ export function explanationOf(
 interface Meant {
   readonly notification: NotificationDetails["notification"];
   readonly audience: NonNullable<NotificationDetails["audience"]>;
+}
+
+/** What waits for an audience waits for who is in it, as far as is known now. */
+function isWaitFor(
+  recipientId: string,
+  wait: { readonly isForAudience: boolean } | undefined,
+  { notification, audience }: Meant,
+  row: NonNullable<Awaited<ReturnType<Store["directory"]["rowOf"]>>>,
+): boolean {
+  if (wait?.isForAudience !== true) return wait !== undefined;
+  return !notification.exclude.includes(recipientId) && isInAudience(row, audience, []);
 }
 
 /** Rows are there, and none has the recipient; or none is there, since its audience named others. */

@@ -50,9 +50,10 @@ export function createStatuses(
 
   const readHere: Statuses["readHere"] = async (tenantId, notificationId) => {
     if (!UUID.test(notificationId)) return { state: "waiting", counts: zeroCounts() };
-    const [details, progress] = await Promise.all([
+    const [details, progress, control] = await Promise.all([
       store.notifications.get(tenantId, notificationId),
       store.notifications.countsOf({ home: region, tenantId }, [notificationId]),
+      store.controls.find(tenantId, notificationId),
     ]);
     const own = progress.get(notificationId) ?? { state: "waiting", counts: zeroCounts() };
     if (details === undefined) return { ...own, summary: null };
@@ -64,6 +65,7 @@ export function createStatuses(
       targetRegions: isAcceptedHere ? [...targetRegions] : null,
       unknownCount: isAcceptedHere ? unknownCount : null,
       ...(notification.sendAtMs === undefined ? {} : { sendAtMs: notification.sendAtMs }),
+      ...(control === undefined ? {} : { control: control.state }),
     };
     return { ...own, summary };
   };
@@ -157,6 +159,13 @@ function regionStatusOf(region: string, reply: StatusReply | null): RegionStatus
   return { region, state: reply.state, counts: reply.counts };
 }
 
+function wholeStateOf(regions: readonly RegionStatus[]): NotificationStatus["state"] {
+  const areAll = (wanted: RegionStatus["state"]): boolean =>
+    regions.every(({ state }) => state === wanted);
+  if (areAll("finished")) return "finished";
+  return areAll("scheduled") ? "scheduled" : "delivering";
+}
+
 function statusOf(
   id: string,
   summary: StatusSummary,
@@ -172,7 +181,8 @@ function statusOf(
     acceptedRegion: summary.acceptedRegion,
     priority: summary.priority,
     ...(summary.sendAtMs === undefined ? {} : { sendAt: new Date(summary.sendAtMs).toISOString() }),
-    state: regions.every(({ state }) => state === "finished") ? "finished" : "delivering",
+    state: wholeStateOf(regions),
+    ...(summary.control === undefined ? {} : { control: summary.control }),
     counts: { ...counts, unknown: summary.unknownCount ?? 0, pending: counts.targeted - terminal },
     regions,
   };

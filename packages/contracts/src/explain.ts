@@ -43,9 +43,11 @@ export interface RecipientExplanation {
   readonly homeRegion: string;
   /**
    * An outcome's name (a terminal count); `pending`: none yet. `planned`: the audience is not worked out
-   * yet. `waiting`: the home region has not confirmed its copy. `not_targeted`: see `reason`.
+   * yet. `scheduled`: it waits until `dueAt`. `waiting`: the home region has not confirmed its copy.
+   * `not_targeted`: see `reason`.
    */
   readonly state: string;
+  readonly dueAt?: string; // ISO 8601
   readonly reason: { readonly code: NotTargetedReason; readonly text: string } | null;
   readonly read: boolean;
   readonly acknowledged: boolean;
@@ -86,6 +88,8 @@ export const explainReplySchema = z.discriminatedUnion("kind", [
     rows: z.array(z.object({ offset: z.number(), sets: z.array(z.string()) })),
     /** A row of the recipient's partition is not expanded yet. */
     isPlanned: z.boolean(),
+    /** It waits for the recipient until then. */
+    waitsUntilMs: z.number().optional(),
     isKept: z.boolean(),
     events: z.array(
       z.object({

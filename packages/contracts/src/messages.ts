@@ -3,7 +3,7 @@
 // does not know (STYLE §5): hence z.object, which strips, and never z.strictObject.
 import { z } from "zod";
 import { attributesSchema } from "./audience.ts";
-import { controlRecordSchema } from "./control.ts";
+import { CONTROL_STATES, controlRecordSchema } from "./control.ts";
 import { groupRecordSchema } from "./group.ts";
 import { HOME_STANDINGS, homeClaimsSchema } from "./homes.ts";
 import { LIMITS } from "./limits.ts";
@@ -209,6 +209,7 @@ export const statusSummarySchema = z.object({
   targetRegions: z.array(z.string()).nullable(),
   unknownCount: z.number().nullable(),
   sendAtMs: z.number().optional(),
+  control: z.enum(CONTROL_STATES).optional(),
 });
 export type StatusSummary = z.infer<typeof statusSummarySchema>;
 

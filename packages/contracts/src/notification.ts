@@ -2,6 +2,7 @@
 // A notification as posted (A2), as it travels between regions and nodes, and its status (A4).
 import { z } from "zod";
 import { audienceSchema, excludeSchema, storedFilterSchema } from "./audience.ts";
+import type { ControlState } from "./control.ts";
 import { LIMITS } from "./limits.ts";
 import { localeFallbacksSchema, localeSchema } from "./locale.ts";
 import { categoryIdSchema, recipientIdSchema, regionSchema, tenantIdSchema } from "./places.ts";
@@ -263,8 +264,10 @@ export interface NotificationStatus {
   readonly acceptedRegion: string;
   readonly priority: Priority;
   readonly sendAt?: string; // ISO 8601
-  /** `finished` when every target region is; otherwise `delivering`. */
-  readonly state: "delivering" | "finished";
+  /** `finished` or `scheduled` when every target region is; otherwise `delivering`. */
+  readonly state: "scheduled" | "delivering" | "finished";
+  /** What its sender did with it, as far as this region has heard; absent: nothing. */
+  readonly control?: ControlState;
   readonly counts: Counts & { readonly unknown: number; readonly pending: number };
   readonly regions: readonly RegionStatus[];
 }

@@ -8,14 +8,11 @@ import { ALLOW, type Verdict } from "./verdict.ts";
 const GRACE_MS = 5_000;
 const FLUSHED_MS = 150;
 
-function started(verdictOf: () => Verdict = () => ALLOW) {
+function started(verdictOf: (offset: number) => Verdict = () => ALLOW) {
   const store = new FakeLedgerStore();
-  const node = start({ store, isFirst: true, verdictOf });
+  const node = start({ store, isFirst: true, verdictOf: (_, __, { offset }) => verdictOf(offset) });
   const index = store.addRecipient(0, "ada");
-  const post = (
-    n: number,
-    more: { acceptedAtMs?: number; tenantId?: string; collapseKey?: string },
-  ) =>
+  const post = (n: number, more: Parameters<typeof notificationOf>[0]) =>
     node.poke(
       store.plan(
         0,
@@ -92,4 +89,24 @@ test("CO1 — one that was put off comes back behind a newer one, and gives way 
   await clock.advance(11_000);
   expect(taken()).toEqual(["2→1"]);
   expect(store.setOf(0, 3, "collapsed")).toEqual([0]);
+});
+
+test.each([
+  ["is held back itself", (): Verdict => ({ kind: "suppress", outcome: "capped" }), {}],
+  ["is put off itself", (): Verdict => ({ kind: "defer", untilMs: 1e13, reason: "holiday" }), {}],
+  ["is no critical one", (): Verdict => ALLOW, { priority: "critical" as const }],
+])("CO1 — a newer one that %s takes nobody's place", async (_, ofNewer, more) => {
+  const { clock, open, post, left, taken, store } = started((offset) =>
+    offset === 2 ? ofNewer() : ALLOW,
+  );
+  await clock.advance(0);
+  await open({ recipientId: "ada", sid: 1 });
+  await left(1);
+  post(1, more);
+  post(2, {});
+  await clock.advance(GRACE_MS / 2);
+  void open({ recipientId: "ada", sid: 2, position: { epoch: "e1", offset: 0 } });
+  await clock.advance(FLUSHED_MS);
+  expect(taken()[0]).toBe("1→2");
+  expect(store.setOf(0, 1, "collapsed")).toEqual([]);
 });

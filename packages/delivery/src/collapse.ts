@@ -1,8 +1,9 @@
 // packages/delivery/src/collapse.ts
 // Which rows of a partition have taken the place of others: those of one tenant and `collapseKey`.
 //   CO1  Of what a recipient has not been sent, only the newest of a key is: newer by when it was accepted, since
-//        one that was put off has a higher offset than one that was posted after it.
-// Rows in memory only: that is all that is open. What is put off is seen when it comes back.
+//        one that was put off has a higher offset than one that was posted after it. It has been handed, or may
+//        be now; and a critical one gives way to critical ones only.
+// Rows in memory only: what is put off, or on the shelf (shelf.ts), is seen when it comes back.
 import type { Notification } from "@carillon/contracts";
 import type { LedgerEntry } from "./ledger-entry.ts";
 
@@ -24,12 +25,21 @@ export class CollapseIndex {
     if (key !== undefined && known?.size === 0) this.#byKey.delete(key);
   }
 
-  /** Cost O(rows of its key in memory). */
-  isSuperseded(index: number, entry: LedgerEntry): boolean {
+  /** `mayBeHanded`: asked of newer ones that nobody has. Cost O(rows of its key in memory). */
+  isSuperseded(
+    index: number,
+    entry: LedgerEntry,
+    mayBeHanded: (newer: LedgerEntry) => boolean,
+  ): boolean {
     const key = keyOf(entry.envelope.notification);
     if (key === undefined) return false;
     for (const other of this.#byKey.get(key) ?? [])
-      if (isNewer(other, entry) && other.isTargeted(index) && !other.isSuppressed(index))
+      if (
+        isNewer(other, entry) &&
+        isOfRank(other, entry) &&
+        other.isTargeted(index) &&
+        (other.has("deliveredSocket", index) || (other.isPending(index) && mayBeHanded(other)))
+      )
         return true;
     return false;
   }
@@ -37,6 +47,11 @@ export class CollapseIndex {
 
 function keyOf({ tenantId, collapseKey }: Notification): string | undefined {
   return collapseKey === undefined ? undefined : `${tenantId}/${collapseKey}`;
+}
+
+function isOfRank(one: LedgerEntry, than: LedgerEntry): boolean {
+  const { priority } = than.envelope.notification;
+  return priority !== "critical" || one.envelope.notification.priority === "critical";
 }
 
 function isNewer(one: LedgerEntry, other: LedgerEntry): boolean {

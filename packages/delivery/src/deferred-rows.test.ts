@@ -1,6 +1,7 @@
 // packages/delivery/src/deferred-rows.test.ts
 // Goal: DF1, DF2, DL4, SD7 in a whole node: who is put off comes back in a later row, once. Method: a store in
 // memory with the statements' semantics, verdicts that the test decides about, a fake clock.
+import { Fault } from "@carillon/kernel";
 import { expect, test } from "vitest";
 import { FakeLedgerStore, notificationOf } from "./fake-ledger-store.ts";
 import { idOf, start } from "./test-delivery.ts";
@@ -139,4 +140,53 @@ test("DF2 — a timer that says nothing is tried again and buried, and holds up 
   expect(events.some((event) => event.startsWith("timer failed: Error: a row that waits"))).toBe(
     true,
   );
+});
+
+test("DF2 — one row that the store cannot take fails by itself, and not those that are due with it", async () => {
+  const { store, clock, timers, events } = quietFor(0);
+  store.addRecipient(0, "ada");
+  const release = store.releaseRows.bind(store);
+  store.releaseRows = async (home, releases) => {
+    if (releases.some(({ members }) => members.kind === "members" && members.members.includes(9)))
+      throw new Fault("no such number", { code: "store_rejected", isRetryable: false });
+    return release(home, releases);
+  };
+  await clock.advance(0);
+  for (const [n, member] of [0, 9, 0].entries()) {
+    const notification = notificationOf({ id: idOf(n + 1), expiresAtMs: 1e13 });
+    store.notifications.set(notification.id, { notification, audience: { kind: "broadcast" } });
+    const payload = {
+      notificationId: notification.id,
+      reason: "holiday",
+      count: 1,
+      members: [member],
+    };
+    const place = { partition: 0, kind: "row", key: `${n}`, tenantId: "acme", dueAtMs: 0 };
+    timers.memory.put({ ...place, payload });
+  }
+  await clock.advance(1_000);
+  expect([...store.rows.values()].map(({ notificationId }) => notificationId).toSorted()).toEqual([
+    idOf(1),
+    idOf(3),
+  ]);
+  expect(events.filter((event) => event.startsWith("timer failed")).length).toBe(1);
+});
+
+test("RD4 — put off to an instant that has passed by the database's clock, he comes back a second later at the soonest", async () => {
+  const store = new FakeLedgerStore();
+  const started = start({
+    store,
+    verdictOf: (): Verdict => ({
+      kind: "defer",
+      untilMs: started.clock.wallClockMs(),
+      reason: "holiday",
+    }),
+  });
+  const { clock, poke } = started;
+  const index = store.addRecipient(0, "ada");
+  await clock.advance(0);
+  poke(store.plan(0, notificationOf({ id: idOf(1), expiresAtMs: 1e13 }), { members: [index] }));
+  await clock.advance(10_000);
+  expect(store.rows.size).toBeLessThanOrEqual(11); // not one for each flush
+  expect(store.rows.size).toBeGreaterThan(5);
 });

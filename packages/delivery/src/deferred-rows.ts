@@ -4,7 +4,14 @@
 //        answer is lost it is found there as a gap.
 //   DF2  What cannot be read of such a timer is an error of that one: it is tried again, and buried (DT3).
 import { deferredMembersOf, deferredPayloadSchema, ROW_TIMER_KIND } from "@carillon/contracts";
-import { assert, type Batcher, type Clock, createBatcher, Fault } from "@carillon/kernel";
+import {
+  assert,
+  type Batcher,
+  type Clock,
+  createBatcher,
+  Fault,
+  ItemFailure,
+} from "@carillon/kernel";
 import type { RecipientProcesses } from "./delivery-node-api.ts";
 import type { TimerHandler } from "./durable-timers.ts";
 import type { Intake } from "./intake.ts";
@@ -40,7 +47,7 @@ export class DeferredRows {
     this.#deps = deps;
     this.#batcher = createBatcher(
       {
-        run: (releases) => this.#release(releases),
+        run: (releases) => this.#releaseEach(releases),
         itemsMax: deps.rowsMax,
         waitMs: 1,
         concurrencyMax: 1, // rows of a partition in the order in which they are due
@@ -59,6 +66,24 @@ export class DeferredRows {
       await answer;
     },
   };
+
+  /** DF2: of many one may be what the store cannot take; it must not fail the others. */
+  async #releaseEach(queued: readonly Release[]): Promise<(void | ItemFailure)[]> {
+    try {
+      return await this.#release(queued);
+    } catch (cause) {
+      if (!(cause instanceof Fault) || cause.isRetryable || queued.length === 1) throw cause;
+      const results: (void | ItemFailure)[] = [];
+      for (const release of queued)
+        results.push(
+          await this.#release([release]).then(
+            () => undefined,
+            (one: unknown) => new ItemFailure(one),
+          ),
+        );
+      return results;
+    }
+  }
 
   async #release(queued: readonly Release[]): Promise<void[]> {
     const { home, store, intake } = this.#deps;

@@ -136,7 +136,7 @@ export class DeliveryNode {
     });
     const { policy, rules } = this.#verdicts;
     const outcomes = new Outcomes({
-      onChanged,
+      ...{ onChanged, clock },
       onOutcome: observer.onOutcome.bind(observer),
       verdictOf: deps.verdictOf?.bind(deps) ?? this.#verdicts.verdictOf,
       onHanded: policy.handed.bind(policy),

@@ -1,16 +1,20 @@
 // packages/delivery/src/outcomes.ts
 // What is decided about a recipient's notification, put into the partition's ledger.
 import type { DeferReason } from "@carillon/contracts";
+import type { Clock } from "@carillon/kernel";
 import type { DeliveryJournal } from "./delivery-journal.ts";
 import type { LedgerEntry, Outcome } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
 import type { Verdict } from "./verdict.ts";
 
+/** The database's clock, which releases, may be before this node's: else one row would follow the other. */
+const DEFER_MIN_MS = 1_000;
 const SUPERSEDED: Verdict = { kind: "suppress", outcome: "collapsed" };
 
 export interface OutcomesDeps {
   /** An entry has been changed; written with the next flush. */
   onChanged(partition: Partition, entry: LedgerEntry): void;
+  readonly clock: Pick<Clock, "wallClockMs">;
   onOutcome(outcome: Outcome, entry: LedgerEntry): void;
   verdictOf(partition: Partition, index: number, entry: LedgerEntry): Verdict;
   readonly journal: DeliveryJournal | undefined;
@@ -26,7 +30,9 @@ export class Outcomes {
   }
 
   verdictOf(partition: Partition, index: number, entry: LedgerEntry): Verdict {
-    if (partition.collapse.isSuperseded(index, entry)) return SUPERSEDED; // CO1
+    const mayBeHanded = (newer: LedgerEntry): boolean =>
+      !newer.isMoving(index) && this.#deps.verdictOf(partition, index, newer).kind === "allow";
+    if (partition.collapse.isSuperseded(index, entry, mayBeHanded)) return SUPERSEDED; // CO1
     return this.#deps.verdictOf(partition, index, entry);
   }
 
@@ -52,7 +58,8 @@ export class Outcomes {
     { untilMs, reason }: { readonly untilMs: number; readonly reason: DeferReason },
   ): void {
     const latestMs = entry.envelope.notification.expiresAtMs; // then it gets that outcome
-    const atMs = Math.min(untilMs, latestMs);
+    const soonestMs = this.#deps.clock.wallClockMs() + DEFER_MIN_MS;
+    const atMs = Math.max(Math.min(untilMs, latestMs), soonestMs);
     if (!entry.defer(index, atMs, reason)) return;
     const detail = { until: new Date(atMs).toISOString() };
     this.#deps.journal?.note(partition, index, entry, { kind: "deferred", code: reason, detail });

@@ -5,12 +5,14 @@
 //        its timer, under the owner's fence. When its answer is lost, the row is found as any other.
 // Plan (release, 256 rows): partition_pkey → LockRows; timer_pkey, deleted; as the group commit from there on.
 import {
+  deferredMembersOf,
+  type DeferredPayload,
   deferredPayloadOf,
   type DeferredMembers,
   type DeferredRow,
   type PokeEntry,
 } from "@carillon/contracts";
-import { assert } from "@carillon/kernel";
+import { assert, Bitset } from "@carillon/kernel";
 import { bytesOf, intsOf } from "./arrays.ts";
 import type { HeldPartition } from "./ledger-flush.ts";
 import type { Statements } from "./pool.ts";
@@ -116,6 +118,35 @@ export async function releaseRows(
     }),
     fencedPartitions: partitions.filter((partition) => !held.has(partition)),
   };
+}
+
+/** The soonest of those that hold the recipient, by name or as part of an audience. */
+export async function readWaitOf(
+  sql: Statements,
+  place: {
+    readonly home: string;
+    readonly partition: number;
+    readonly index: number;
+    readonly notificationId: string;
+  },
+): Promise<{ readonly untilMs: number; readonly isForAudience: boolean } | undefined> {
+  const rows = await sql<{ until_ms: number; payload: DeferredPayload }[]>`
+    select (extract(epoch from due_at) * 1000)::float8 as until_ms, payload from timer
+    where notification_id = ${place.notificationId}::uuid and home = ${place.home}
+      and partition = ${place.partition}::int
+    order by due_at`;
+  for (const { until_ms: untilMs, payload } of rows) {
+    const members = deferredMembersOf(payload);
+    if (members?.kind === "all") return { untilMs, isForAudience: true };
+    if (members !== undefined && holds(members, place.index))
+      return { untilMs, isForAudience: false };
+  }
+  return undefined;
+}
+
+function holds(members: Exclude<DeferredMembers, { kind: "all" }>, index: number): boolean {
+  if (members.kind === "members") return members.members.includes(index);
+  return Bitset.fromBytes(members.set).has(index);
 }
 
 const NOBODY = new Uint8Array();

@@ -9,6 +9,7 @@ import {
   type RelayResult,
 } from "./accept.ts";
 import { type RegionProgress, readProgress } from "./counts.ts";
+import { readWaitOf } from "./deferred-rows.ts";
 import { type IdempotencyClaim, readRepeat, type Repeat } from "./idempotency.ts";
 import { type InboxPage, type InboxPlace, readInbox } from "./inbox.ts";
 import {
@@ -88,6 +89,13 @@ export class SqlNotifications {
     ids: readonly string[],
   ): Promise<Map<string, RegionProgress>> {
     return this.#pool.run("notifications.countsOf", (sql) => readProgress(sql, scope, ids));
+  }
+
+  /** Until when it waits for the recipient, or for an audience that is not worked out; undefined: it does not. */
+  waitOf(
+    place: InboxPlace & { readonly notificationId: string },
+  ): Promise<{ readonly untilMs: number; readonly isForAudience: boolean } | undefined> {
+    return this.#pool.run("notifications.waitOf", (sql) => readWaitOf(sql, place));
   }
 
   /** All rows of the notification in the recipient's partition, ascending: perhaps several. */

@@ -2,11 +2,16 @@
 // What goes row by row, oldest first, in batches that are over in milliseconds. A row that somebody holds
 // is passed over, so a group commit that takes a key again and this never wait for each other (ST13).
 //   RT4  A key must be alone for 24 hours across any boundary: a table in parts cannot keep that (ADR 0027).
-import { LIMITS } from "@carillon/contracts";
+import { LIMITS, ROW_TIMER_KIND } from "@carillon/contracts";
 import type { Pool } from "./pool.ts";
 import { CUT_BY_TIME, type RetentionPolicy, type TimeTable } from "./retention-policy.ts";
 
-export type RowTable = "idempotency" | "timer" | "quarantine" | `${TimeTable}_rest`;
+export type RowTable =
+  | "idempotency"
+  | "timer"
+  | "quarantine"
+  | "notification_control"
+  | `${TimeTable}_rest`;
 
 interface RowRule {
   readonly table: RowTable;
@@ -23,11 +28,18 @@ const LAST = "($1::timestamptz - $2::float8 * interval '1 s')";
 const RULES: readonly RowRule[] = [
   { ...agedBy("idempotency", "created_at"), keepSeconds: () => LIMITS.idempotencyTtlSeconds },
   {
-    ...agedBy("timer", "buried_at"),
+    // Who waits in a row that was given up has no outcome yet: it stays until somebody revives it (D1).
+    table: "timer",
+    where: `t.buried_at < ${LAST} and t.kind <> '${ROW_TIMER_KIND}'`,
+    order: "t.buried_at",
     keepSeconds: (policy) => policy.buriedTimerDays * DAY_SECONDS,
   },
   // Its last time is remembered for a day after it ended: the next one is twice as long.
   { ...agedBy("quarantine", "until"), keepSeconds: () => 2 * DAY_SECONDS },
+  {
+    ...agedBy("notification_control", "updated_at"),
+    keepSeconds: (policy) => policy.notificationDays * DAY_SECONDS,
+  },
   ...CUT_BY_TIME.map((cut) => restOf(cut)),
 ];
 

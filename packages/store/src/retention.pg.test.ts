@@ -338,16 +338,22 @@ test("RT4 — keys go after 24 hours, buried timers and quarantines after their 
     select 'fra', 1, 'x', n::text, 'acme', now() - interval '900 days', '{}',
       case when n > 0 then now() - n * interval '40 days' end
     from generate_series(0, 3) as n;
+    insert into timer (home, partition, kind, key, tenant_id, due_at, payload, buried_at)
+    values ('fra', 1, 'row', 'somebody', 'acme', now(), '{}', now() - interval '900 days');
+    insert into notification_control (notification_id, tenant_id, state, changed_at_ms, changed_in, updated_at)
+    select gen_random_uuid(), 'acme', 'cancelled', 1, 'fra', now() - n * interval '40 days'
+    from generate_series(0, 3) as n;
     insert into quarantine (home, partition, idx, reason, until)
     select 'fra', 1, n, 'x', now() - n * interval '25 hours' from generate_series(0, 2) as n`);
   const report = await kept.store.retention.sweep(POLICY);
   expect(report.deleted).toMatchObject({ idempotency: 960, timer: 1, quarantine: 1 });
+  expect(report.deleted.notification_control).toBe(1);
   const [left] = await sql`
     select (select count(*)::int from idempotency where created_at > now() - interval '1 day') as fresh,
       (select count(*)::int from idempotency) as keys,
       (select string_agg(key, ',' order by key) from timer) as timers,
       (select count(*)::int from quarantine) as quarantined`;
-  expect(left).toEqual({ fresh: 1_440, keys: 1_440, timers: "0,1,2", quarantined: 2 });
+  expect(left).toEqual({ fresh: 1_440, keys: 1_440, timers: "0,1,2,somebody", quarantined: 2 });
   expect(await kept.store.retention.sweep(POLICY)).toMatchObject({ deleted: { idempotency: 0 } });
 });
 
