@@ -85,7 +85,8 @@ export function audienceOf(dice: Dice): RegionAudience {
   if (kind === 1) return { kind: "filter", filter: { key: "team", cmp: "eq", val: "red" } };
   const count = kind === 2 ? 60 : 1 + dice.below(5);
   const recipientIds = Array.from({ length: count }, () => `r${dice.below(64)}`);
-  return { kind: "recipients", recipientIds };
+  const named = { kind: "recipients", recipientIds } as const;
+  return dice.isHit(0.1) ? { kind: "except", of: named, tags: ["g"], filters: [] } : named;
 }
 
 export function heldOf(dice: Dice, database: Database, partition: number) {

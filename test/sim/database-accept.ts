@@ -96,8 +96,9 @@ type Meant = Pick<AcceptItem, "notification" | "audience">;
 function resolve(database: Database, { notification, audience }: Meant) {
   const byPartition = new Map<number, number[]>();
   let missingCount = 0;
-  if (audience?.kind === "recipients") {
-    const ids = new Set(audience.recipientIds);
+  const whole = audience?.kind === "except" ? audience.of : audience;
+  if (whole?.kind === "recipients") {
+    const ids = new Set(whole.recipientIds);
     for (const excluded of notification.exclude) ids.delete(excluded);
     for (const id of ids) {
       const found = database.recipients.get(`${notification.tenantId}/${id}`);
@@ -122,10 +123,11 @@ function plan(
   wanted: Wanted[],
 ): PokeEntry[] {
   if (audience === null) return [];
-  const isForAll = audience.kind !== "recipients";
-  const entries: { partition: number; members: number[] | null }[] = isForAll
-    ? database.partitions.map((_, partition) => ({ partition, members: null }))
-    : wanted;
+  const isExplicit = (audience.kind === "except" ? audience.of : audience).kind === "recipients";
+  const isDecided = audience.kind === "recipients";
+  const entries: { partition: number; members: number[] | null }[] = isExplicit
+    ? wanted.map(({ partition, members }) => ({ partition, members: isDecided ? members : null }))
+    : database.partitions.map((_, partition) => ({ partition, members: null }));
   if (notification.sendAtMs !== undefined) {
     for (const entry of entries) {
       later(database, notification, entry);
@@ -144,7 +146,7 @@ function plan(
       directoryVersion: record.directoryVersion,
       members: isSmall ? members : null,
       notificationId: notification.id,
-      state: isForAll ? "planned" : "open",
+      state: isDecided ? "open" : "planned",
       movesCount: 0,
       sets: { ...EMPTY_SETS, targeted },
     };

@@ -32,7 +32,7 @@ const NOTHING: Indexed = { locale: null, attributes: {}, groups: [] };
 
 export class AttributeIndex {
   readonly #keys = new Map<string, Values>();
-  readonly #groups = new Map<string, Bitset>();
+  readonly #groups = new Map<string, SparseSet>(); // few in most of them
   readonly #locales = new Map<string | null, Bitset>();
   readonly #everybody = new Bitset();
   readonly #indexed: (Indexed | undefined)[] = []; // by member
@@ -55,8 +55,8 @@ export class AttributeIndex {
       const value = now.attributes[key];
       if (before.attributes[key] !== value) this.#add(member, key, value);
     }
-    for (const group of before.groups) this.#groups.get(group)?.remove(member);
-    for (const group of now.groups) setOf(this.#groups, group).add(member);
+    for (const group of before.groups) this.#leave(member, group);
+    for (const group of now.groups) sparseOf(this.#groups, group).add(member);
     this.#locales.get(before.locale)?.remove(member);
     setOf(this.#locales, now.locale).add(member);
   }
@@ -73,7 +73,7 @@ export class AttributeIndex {
 
   /** Members of a static group; a new set, the caller's own. */
   inGroup(tag: string): Bitset {
-    return this.#groups.get(tag)?.clone() ?? new Bitset();
+    return this.#groups.get(tag)?.toBitset() ?? new Bitset();
   }
 
   /** A new set, the caller's own. Cost of a comparison: the key's distinct values, and recipients. */
@@ -123,13 +123,19 @@ export class AttributeIndex {
     }
   }
 
+  #leave(member: number, group: string): void {
+    const those = this.#groups.get(group);
+    those?.remove(member);
+    if (those?.isEmpty === true) this.#groups.delete(group);
+  }
+
   #add(member: number, key: string, value: unknown): void {
     if (isScalar(value)) this.#valuesOf(key).scalars.set(member, value);
     else if (Array.isArray(value)) {
       const { items, withItems } = this.#valuesOf(key);
       for (const item of value.filter(isScalar)) {
         withItems.add(member);
-        itemOf(items, item).add(member);
+        sparseOf(items, item).add(member);
       }
     }
   }
@@ -160,11 +166,11 @@ function newValues(): Values {
 /** Of a key that nobody has. Nothing is ever put into it. */
 const NO_VALUES: Values = newValues();
 
-function itemOf(items: Map<Scalar, SparseSet>, item: Scalar): SparseSet {
-  let those = items.get(item);
+function sparseOf<Key>(sets: Map<Key, SparseSet>, key: Key): SparseSet {
+  let those = sets.get(key);
   if (those === undefined) {
     those = new SparseSet();
-    items.set(item, those);
+    sets.set(key, those);
   }
   return those;
 }

@@ -28,6 +28,10 @@ export class SparseSet {
     if (at >= 0) this.#few?.splice(at, 1);
   }
 
+  get isEmpty(): boolean {
+    return this.#many?.isEmpty ?? this.#few?.length === 0;
+  }
+
   toBitset(): Bitset {
     return this.#many?.clone() ?? Bitset.of(this.#few ?? []);
   }

@@ -18,6 +18,8 @@ export interface PartitionMembers {
 
 export interface ResolvedAudience {
   readonly partitions: readonly PartitionMembers[]; // ascending
+  /** False: the owner leaves some of them out, by groups or filters that only it can evaluate. */
+  readonly isDecided: boolean;
   /** Ids that have no row here any more. */
   readonly missingCount: number;
 }
@@ -45,7 +47,8 @@ export async function resolveAudiences(
     }
     return wanted.length;
   });
-  if (ords.length === 0) return items.map(() => ({ partitions: [], missingCount: 0 }));
+  if (ords.length === 0)
+    return items.map(() => ({ partitions: [], isDecided: true, missingCount: 0 }));
   const rows = await sql<{ ord: number; partition: number; idx: number }[]>`
     select wanted.ord, r.partition, r.idx
     from unnest(${intsOf(ords)}::int[], ${tenantIds}::text[], ${recipientIds}::text[])
@@ -65,8 +68,19 @@ export async function resolveAudiences(
       partition,
       members: members.toSorted((left, right) => left - right),
     })).toSorted((left, right) => left.partition - right.partition),
+    isDecided: items[ord]?.audience?.kind !== "except",
     missingCount: missingCounts[ord] ?? 0,
   }));
+}
+
+/** Named one by one: rows in the partitions of these only. */
+export function isExplicit(audience: RegionAudience): boolean {
+  return namedIn(audience) !== undefined;
+}
+
+function namedIn(audience: RegionAudience): readonly string[] | undefined {
+  const whole = audience.kind === "except" ? audience.of : audience;
+  return whole.kind === "recipients" ? whole.recipientIds : undefined;
 }
 
 /** A few are an array; more are a bitset (DESIGN §5). */
@@ -80,8 +94,7 @@ export function bitsetBytesOf(members: readonly number[]): Uint8Array {
 
 /** Each once, without those excluded. */
 function explicitIdsOf(notification: Notification, audience: RegionAudience | null): string[] {
-  if (audience?.kind !== "recipients") return [];
-  const wanted = new Set(audience.recipientIds);
+  const wanted = new Set(audience === null ? [] : namedIn(audience));
   for (const excluded of notification.exclude) wanted.delete(excluded);
   return [...wanted];
 }

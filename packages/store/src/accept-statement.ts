@@ -46,9 +46,10 @@ export interface AcceptColumns {
   readonly remoteOrds: string;
   readonly remoteRegions: string[];
   readonly remotePayloads: string[];
-  /** Ledger rows for explicit recipients, open at once. */
+  /** Ledger rows for explicit recipients: open at once, or planned where some of them are left out. */
   readonly wantedOrds: string;
   readonly wantedPartitions: string;
+  readonly wantedStates: string;
   readonly wantedMembers: (string | null)[];
   readonly wantedTargeted: string;
   readonly wantedPayloads: (string | null)[]; // of the timer, where it is sent later
@@ -120,10 +121,11 @@ export async function insertAccepted(
       order by fresh.ord, remote.region
       returning id, notification_id, target_region
     ), meant as materialized (
-      select fresh.*, w.n, w.members::int[] as members, w.targeted, 1 as state, w.payload
+      select fresh.*, w.n, w.members::int[] as members, w.targeted, w.state, w.payload
       from unnest(${columns.wantedOrds}::bigint[], ${columns.wantedPartitions}::int[],
         ${columns.wantedMembers}::text[], ${columns.wantedTargeted}::bytea[],
-        ${columns.wantedPayloads}::text[]) as w(ord, n, members, targeted, payload)
+        ${columns.wantedPayloads}::text[], ${columns.wantedStates}::int[])
+        as w(ord, n, members, targeted, payload, state)
       join fresh using (ord)
       union all
       select fresh.*, n, null, ''::bytea, 0, ${ALL_LATER}::text

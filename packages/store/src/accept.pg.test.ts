@@ -93,6 +93,27 @@ test("ST14 — a broadcast gets one planned row in each of the 256 partitions", 
   expect(heads.map(({ nextOffset }) => nextOffset)).toEqual(partitions.map(() => 3));
 });
 
+test("ST14 — named ones without a group are planned rows, in their partitions only", async () => {
+  const { store } = await postgres.newDatabase();
+  const [first] = idsIn(7, 1) as [string];
+  const [second, third] = idsIn(9, 2) as [string, string];
+  await register(store, [first, second, third]);
+  const recipientIds = [first, second, third, "nobody"];
+  const of = { kind: "recipients" as const, recipientIds };
+  const audience: RegionAudience = { kind: "except", of, tags: ["night-shift"], filters: [] };
+  const [result] = await store.notifications.accept(HOME, [acceptItem(audience)]);
+  expect(accepted(result).ledgerEntries).toEqual([
+    { partition: 7, offset: 1, directoryVersion: 1, members: null },
+    { partition: 9, offset: 1, directoryVersion: 1, members: null },
+  ]);
+  expect(accepted(result).answer.unknownCount).toBe(1);
+  const rows = await store.ledger.readUnclosedRows(HOME, [7, 8, 9]);
+  expect(rows.map(({ partition, state }) => [partition, state])).toEqual([
+    [7, "planned"],
+    [9, "planned"],
+  ]);
+});
+
 test("ST14 — 33 recipients of a partition become a bitset, 32 stay an array", async () => {
   const { store } = await postgres.newDatabase();
   const ids = idsIn(9, 33);

@@ -16,6 +16,7 @@ import { assert } from "@carillon/kernel";
 import { type AcceptColumns, type AcceptedRecord, insertAccepted } from "./accept-statement.ts";
 import {
   bitsetBytesOf,
+  isExplicit,
   isSmall,
   resolveAudiences,
   type ResolvedAudience,
@@ -159,7 +160,7 @@ async function commit(
     const record = byOrd.get(index + 1);
     const answer = answers[index];
     if (record === undefined || answer === undefined) return undefined;
-    const ledgerEntries = entriesOf(record, resolved[index]?.partitions ?? []);
+    const ledgerEntries = entriesOf(record, resolved[index]);
     const outboxIds = outboxIdsOf(record);
     return { kind: "accepted", answer, ledgerEntries, outboxIds, backlogs: record.backlogs ?? [] };
   });
@@ -199,11 +200,12 @@ function columnsOf(
   const remotes = items.flatMap((item, index) =>
     item.remotes.map((remote) => ({ ord: index + 1, ...remote })),
   );
-  const wanted = resolved.flatMap(({ partitions }, index) =>
-    partitions.map((entry) => ({
+  const wanted = resolved.flatMap(({ partitions, isDecided }, index) =>
+    partitions.map(({ partition, members }) => ({
       ord: index + 1,
       isLater: notifications[index]?.sendAtMs !== undefined,
-      ...entry,
+      partition,
+      members: isDecided ? members : null,
     })),
   );
   return {
@@ -219,9 +221,7 @@ function columnsOf(
     audiences: items.map(({ audience }) => audience && JSON.stringify(audience)),
     targetRegions: answers.map(({ regions }) => regions.join(",")),
     unknownCounts: answers.map(({ unknownCount }) => unknownCount ?? null),
-    isForAll: booleansOf(
-      items.map(({ audience }) => audience !== null && audience.kind !== "recipients"),
-    ),
+    isForAll: booleansOf(items.map(({ audience }) => audience !== null && !isExplicit(audience))),
     options: notifications.map((notification) => JSON.stringify(optionsOf(notification))),
     sendAtMs: `{${notifications.map(({ sendAtMs }) => sendAtMs ?? "null").join(",")}}`,
     keys: items.map(({ idempotency }) => idempotency?.key ?? null),
@@ -232,9 +232,14 @@ function columnsOf(
     remotePayloads: remotes.map(({ audience }) => JSON.stringify(audience)),
     wantedOrds: intsOf(wanted.map(({ ord }) => ord)),
     wantedPartitions: intsOf(wanted.map(({ partition }) => partition)),
-    wantedMembers: wanted.map(({ members }) => (isSmall(members) ? intsOf(members) : null)),
+    wantedStates: intsOf(wanted.map(({ members }) => (members === null ? PLANNED : OPEN))),
+    wantedMembers: wanted.map(({ members }) =>
+      members !== null && isSmall(members) ? intsOf(members) : null,
+    ),
     wantedTargeted: bytesOf(
-      wanted.map(({ members }) => (isSmall(members) ? EMPTY : bitsetBytesOf(members))),
+      wanted.map(({ members }) =>
+        members === null || isSmall(members) ? EMPTY : bitsetBytesOf(members),
+      ),
     ),
     wantedPayloads: wanted.map(({ members, isLater }) =>
       isLater
@@ -245,8 +250,11 @@ function columnsOf(
 }
 
 const EMPTY = new Uint8Array();
+/** Of ledger rows: the audience decides, or has been decided. */
+const [PLANNED, OPEN] = [0, 1];
 
-function laterOf(members: readonly number[]): DeferredMembers {
+function laterOf(members: readonly number[] | null): DeferredMembers {
+  if (members === null) return { kind: "all" };
   if (isSmall(members)) return { kind: "members", members };
   return { kind: "set", set: bitsetBytesOf(members), count: members.length };
 }
@@ -256,10 +264,11 @@ function answerOf(item: AcceptItem, missingCount: number): NotificationAccepted 
   return { ...item.answer, unknownCount: (item.answer.unknownCount ?? 0) + missingCount };
 }
 
-function entriesOf(record: AcceptedRecord, resolved: ResolvedAudience["partitions"]): PokeEntry[] {
+function entriesOf(record: AcceptedRecord, resolved: ResolvedAudience | undefined): PokeEntry[] {
   const { partitions, offsets, versions } = record;
   if (partitions === null || offsets === null || versions === null) return [];
-  const members = new Map(resolved.map((entry) => [entry.partition, entry.members]));
+  const decided = resolved?.isDecided === true ? resolved.partitions : [];
+  const members = new Map(decided.map((entry) => [entry.partition, entry.members]));
   return partitions.map((partition, index) => {
     const named = members.get(partition);
     return {
