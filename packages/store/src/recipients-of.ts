@@ -6,7 +6,13 @@
 import { COUNT_NAMES, type Counts, TERMINAL_COUNT_NAMES } from "@carillon/contracts";
 import { Bitset } from "@carillon/kernel";
 import { intsOf } from "./arrays.ts";
-import { type LedgerRecord, type LedgerRow, ledgerRowOf, type LedgerSets } from "./ledger-rows.ts";
+import {
+  type LedgerRecord,
+  type LedgerRow,
+  ledgerRowOf,
+  type LedgerSets,
+  setByIndex,
+} from "./ledger-rows.ts";
 import type { Statements } from "./pool.ts";
 
 /** What a count counts, of who is in a row; or, as `pending`, who is targeted and has none of the ends. */
@@ -115,27 +121,17 @@ async function idsOf(
 
 /** By index. */
 function membersIn(row: LedgerRow, state: RecipientsState): Bitset {
-  const { members, sets } = row;
-  if (state === "targeted")
-    return byIndex(members, sets, state).andNot(byIndex(members, sets, "moved")); // is in a later row
-  if (state !== "pending") return byIndex(members, sets, state);
-  const pending = byIndex(members, sets, "targeted");
-  for (const name of setNamesOf(sets))
-    if (!RECEIPTS.has(name)) pending.andNot(byIndex(members, sets, name));
+  if (state === "targeted") return setByIndex(row, state).andNot(setByIndex(row, "moved")); // is in a later row
+  if (state !== "pending") return setByIndex(row, state);
+  const pending = setByIndex(row, "targeted");
+  for (const name of setNamesOf(row.sets))
+    if (!RECEIPTS.has(name)) pending.andNot(setByIndex(row, name));
   return pending;
-}
-
-/** With members, a bit stands for a place among them, and all of them are targeted. */
-function byIndex(members: LedgerRow["members"], sets: LedgerSets, name: keyof LedgerSets): Bitset {
-  const set = Bitset.fromBytes(sets[name]);
-  if (members === null) return set;
-  if (name === "targeted") return Bitset.of(members);
-  return Bitset.of(members.filter((_, position) => set.has(position)));
 }
 
 /** The sets that hold the recipient, `targeted` too; none: the row is not meant for it. */
 export function setsWith(row: LedgerRow, index: number): (keyof LedgerSets)[] {
-  return setNamesOf(row.sets).filter((name) => byIndex(row.members, row.sets, name).has(index));
+  return setNamesOf(row.sets).filter((name) => setByIndex(row, name).has(index));
 }
 
 export function targetedCountOf({ members, sets }: LedgerRow): number {
