@@ -57,14 +57,14 @@ export async function countAudience(
 
 async function hasPolicy(
   { tenantId, policyVersion }: OwnerPlanRequest,
-  { rules, onFault }: CountDeps,
+  deps: CountDeps,
 ): Promise<boolean> {
   if (policyVersion === undefined) return true;
   try {
-    return await rules.isAsNewAs(tenantId, policyVersion);
+    return await deps.rules.isAsNewAs(tenantId, policyVersion);
   } catch (cause) {
     if (!(cause instanceof Fault)) throw cause;
-    onFault(cause);
+    deps.onFault(cause);
     return false;
   }
 }
