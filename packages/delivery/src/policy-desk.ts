@@ -1,11 +1,12 @@
 // packages/delivery/src/policy-desk.ts
 // What a tenant's policy and the recipient's preferences say, asked for one notification in its partition; and
 // how many somebody was handed lately, for frequency caps (A11, ADR 0024).
-//   PD3  A recipient's wall time is waited for in his own zone, of every priority, whatever the policy says.
+//   PD3  A recipient's wall time is waited for in his own zone, or in the tenant's where he has none, of every
+//        priority, whatever else the policy says.
 //   PD4  Of whom a plan says that he has opted out, the verdict says so, too: one function decides both.
 //   PD1  A cap counts what was handed to a session, and what earlier owners delivered within its window.
 // Who has no preferences, of a tenant without a policy, costs two look-ups.
-import type { Channel, Priority } from "@carillon/contracts";
+import { type Channel, defaultZoneOf, type Priority } from "@carillon/contracts";
 import type { Bitset, Clock } from "@carillon/kernel";
 import type { LedgerEntry } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
@@ -62,7 +63,8 @@ export class PolicyDesk {
     const person = partition.directory.rowOf(index);
     if (person === undefined) return ALLOW;
     if (notification.sendAtLocalMs !== undefined) {
-      const untilMs = this.#instantOf(notification.sendAtLocalMs, person.timeZone ?? "UTC");
+      const zone = person.timeZone ?? defaultZoneOf(book.rulesOf(tenantId).policy);
+      const untilMs = this.#instantOf(notification.sendAtLocalMs, zone);
       if (untilMs > clock.wallClockMs()) return { kind: "defer", untilMs, reason: "localTime" };
     }
     if (person.preferences === null && !book.has(tenantId)) return ALLOW;
