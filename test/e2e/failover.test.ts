@@ -82,8 +82,12 @@ describe.skipIf(missing !== undefined)("declared failover", { timeout: 300_000 }
       homes: 0,
       groups: 0,
       timers: 0,
+      policies: 0,
+      templates: 0,
+      controls: 0,
       outbox: 0,
     });
+    expect(report["lostPeopleCount"]).toBe(0);
     const therePosted = await there.stop();
     for (const { id } of therePosted) await world.lon.api.finished(id); // nothing is open after this
     const thereTitles = therePosted.map(({ title }) => title);
@@ -273,7 +277,8 @@ describe.skipIf(missing !== undefined)("declared failover", { timeout: 300_000 }
     ]);
     expect(found["homes"]).toEqual([]);
     expect(found["groups"]).toEqual([]);
-    expect(found["timers"]).toEqual([]);
+    for (const name of ["timers", "policies", "templates", "controls"])
+      expect([name, found[name]]).toEqual([name, []]);
     expect(found["outbox"]).toEqual([]);
     // Committed to the old host, whose answer died with it, and so sent to the new one, too: such a row
     // is in both, each with outcomes of its own. No other row may differ.

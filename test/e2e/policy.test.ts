@@ -1,7 +1,7 @@
 // test/e2e/policy.test.ts
-// Goal: A6, A11 and A4 through whole regions: a policy that is put in one region decides in another; what was
+// Goal: A3, A6, A11 and A4 through whole regions: a policy that is put in one region decides in another; what was
 // decided is told. Method: real nodes of two regions; quiet hours that are all day but for an hour far from now.
-import type { RecipientExplanation } from "@carillon/contracts";
+import type { NotificationPlan, RecipientExplanation } from "@carillon/contracts";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { until } from "./api.ts";
 import { startTestCluster, type TestCluster } from "./cluster.ts";
@@ -63,7 +63,7 @@ test("A11, A4 — posted in quiet time it is put off, a critical one is shown; t
   expect(story).toMatchObject({ code: "tenantQuietHours" });
 });
 
-test("A6 — who has opted out of a category is not sent it, and is counted", async () => {
+test("A6, A3 — who has opted out of a category is not sent it, and is counted, in the plan, too", async () => {
   const path = "/v1/recipients/bob/preferences";
   const put = await fra().call("PUT", path, { categories: { news: { socket: false } } });
   expect(put.status).toBe(200);
@@ -75,6 +75,12 @@ test("A6 — who has opted out of a category is not sent it, and is counted", as
     return status.counts.optedOut === 1 ? status.counts : undefined;
   });
   expect(counts).toMatchObject({ targeted: 1, deliveredSocket: 0, pending: 0 });
+  // A3: the plan counts by the code that decides, so it says what then comes.
+  const news = { audience: { recipients: ["ada", "bob"] }, category: "news" };
+  const { body: plan } = await fra().call<NotificationPlan>("POST", "/v1/notifications/plan", news);
+  expect(plan).toMatchObject({ isComplete: true, targeted: 2, optedOut: 1, noDevice: null });
+  const sent = await fra().finished(await fra().post(news.audience, "both", { category: "news" }));
+  expect(sent.counts).toMatchObject({ targeted: plan.targeted, optedOut: plan.optedOut });
   const shifts = await until("the policy is gone", 20_000, async () => {
     const id = await lon().post({ recipients: ["bob"] }, "shifts", { category: "shifts" });
     return lon().finished(id, 3_000);

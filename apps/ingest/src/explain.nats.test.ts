@@ -192,6 +192,10 @@ test("IN58 — who waits for a time is told until when, also where the audience 
   expect(await stateOf(named, "ben")).toEqual(["scheduled", sendAt, undefined]);
   expect(await stateOf(all, "ben")).toEqual(["scheduled", sendAt, undefined]);
   expect(await stateOf(all, "ada")).toEqual(["not_targeted", undefined, "excluded"]);
+  for (const state of ["deferred", "pending", "targeted"]) {
+    const { body } = await get("par", `${named}/recipients?state=${state}&region=lon`); // ST44
+    expect([state, body]).toEqual([state, { recipientIds: ["ben"], nextCursor: null }]);
+  }
 });
 
 test("IN59 — who was not meant is told why", async () => {

@@ -1,4 +1,4 @@
-// Goal: IN47, IN48 and A3. Method: two regions over real NATS and Postgres; owners are played by the test,
+// Goal: IN47, IN48, IN82 and A3. Method: two regions over real NATS and Postgres; owners are played by the test,
 // which sees what they are asked and answers what it likes.
 import {
   decodeMessage,
@@ -72,6 +72,7 @@ function reset(): void {
   answerOf = (_, { partitions }) => ({
     partitions: partitions.map(([number]) => number),
     targeted: partitions.length * 10,
+    optedOut: partitions.length,
     locales: [
       ["de", partitions.length * 7],
       [null, partitions.length * 3],
@@ -88,6 +89,7 @@ const inRegion = (region: string, more: object = {}) => ({
   state: "counted",
   targeted: 2_560,
   noDevice: null,
+  optedOut: 256,
   locales: [
     { locale: "de", targeted: 1_792 },
     { locale: null, targeted: 768 },
@@ -104,6 +106,7 @@ test("A3 — owners of all partitions are asked once each, and their numbers add
       isComplete: true,
       targeted: 5_120,
       noDevice: null,
+      optedOut: 512,
       locales: [
         { locale: "de", targeted: 3_584 },
         { locale: null, targeted: 1_536 },
@@ -133,10 +136,40 @@ test("IN48 — owners are asked for the versions that the database has now", asy
   ]);
 });
 
+test("IN82 — owners are told the kind, and the version of the policy that their region has now", async () => {
+  const kindsAsked = () =>
+    asked.splice(0).map(({ home, priority, category, policyVersion }) => {
+      return [home, priority, category, policyVersion];
+    });
+  const one = { audience: { recipients: ["fay"] } };
+  await plan(fra, { ...one, category: "news", priority: "high" });
+  expect(kindsAsked()).toEqual([["fra", "high", "news", undefined]]); // there is no policy
+  await send(lon, "PUT", "policy", { mandatoryCategories: ["safety"] });
+  const policy = await until("fra has heard of it", async () => fra.store.policies.find(TENANT));
+  await plan(lon, { ...one, category: "news" });
+  await plan(lon, one);
+  expect(kindsAsked()).toEqual([
+    ["fra", "normal", "news", [policy.changedAtMs, "lon"]],
+    ["fra", "normal", undefined, undefined],
+  ]);
+});
+
+test("IN82 — while one owner does not say who has opted out, the number is not known, and no guess", async () => {
+  const all = answerOf;
+  answerOf = (owner, request) => {
+    const { optedOut: _, ...older } = all(owner, request);
+    return owner === "lon-w1" ? older : all(owner, request);
+  };
+  const { body } = await plan(fra, { audience: { broadcast: true }, category: "news" });
+  expect(body).toMatchObject({ isComplete: true, targeted: 5_120, optedOut: null });
+  expect(body["regions"]).toEqual([inRegion("fra"), inRegion("lon", { optedOut: null })]);
+});
+
 test("A3 — explicit recipients: the regions and partitions they live in, and how many are unknown", async () => {
   answerOf = (_, { partitions }) => ({
     partitions: partitions.map(([number]) => number),
     targeted: 1,
+    optedOut: 0,
     locales: [["en", 1]],
   });
   const { body } = await plan(fra, { audience: { recipients: ["liz", "nobody", "liz"] } });
@@ -144,8 +177,11 @@ test("A3 — explicit recipients: the regions and partitions they live in, and h
     isComplete: true,
     targeted: 1,
     noDevice: null,
+    optedOut: 0,
     locales: [{ locale: "en", targeted: 1 }],
-    regions: [inRegion("lon", { targeted: 1, locales: [{ locale: "en", targeted: 1 }] })],
+    regions: [
+      inRegion("lon", { targeted: 1, optedOut: 0, locales: [{ locale: "en", targeted: 1 }] }),
+    ],
     unknownCount: 1,
   });
 });
@@ -214,7 +250,10 @@ test(
     expect(body).toMatchObject({ isComplete: false, targeted: 2_560 });
     expect(body["regions"]).toEqual([
       inRegion("fra"),
-      { region: "lon", state: "unreachable", targeted: 0, noDevice: null, locales: [] },
+      {
+        ...{ region: "lon", state: "unreachable", targeted: 0 },
+        ...{ noDevice: null, optedOut: null, locales: [] },
+      },
     ]);
     await regions.restartNats("lon");
   },

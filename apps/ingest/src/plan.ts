@@ -2,6 +2,8 @@
 // How many a notification comes to, before it is sent (A3): each target region asks the owners of its
 // partitions, which count on their index what they would expand.
 //   IN47 The number is exact, or the answer says which region it lacks: nobody is left out silently.
+//   IN82 Those who have opted out are counted by owners that know the policy which this region had when it was
+//        asked; while one does not say, their number is not known.
 //   IN48 The owners count on a directory that has all that was stored before the plan was asked for.
 import type { Bus } from "@carillon/bus";
 import { groupByOwner, type Owners } from "@carillon/cluster";
@@ -12,6 +14,7 @@ import {
   type NotificationPlan,
   type NotificationRequest,
   ownerPlanReplySchema,
+  type OwnerPlanRequest,
   type OwnerPlanReply,
   partitionOf,
   LIMITS,
@@ -33,7 +36,8 @@ import type { Templates } from "./templates.ts";
 export interface Plans {
   answer(
     tenantId: string,
-    request: Pick<NotificationRequest, "audience" | "exclude"> & ContentRequest,
+    request: Pick<NotificationRequest, "audience" | "exclude" | "priority" | "category"> &
+      ContentRequest,
   ): Promise<Answer>;
   /** In this region. Throws Fault. */
   countHere(request: RegionPlanRequest): Promise<Counted>;
@@ -57,6 +61,7 @@ interface PlansDeps extends AudiencesDeps {
   readonly clock: Clock;
 }
 
+type PolicyVersion = OwnerPlanRequest["policyVersion"];
 type Head = readonly [partition: number, directoryVersion: number];
 
 /** Partitions that are handed over are served again within so long, as a rule. */
@@ -71,10 +76,9 @@ export function createPlans(options: PlansOptions, deps: PlansDeps): Plans {
   const askOwner = async (
     memberId: string,
     heads: readonly Head[],
-    request: RegionPlanRequest,
+    request: RegionPlanRequest & { readonly policyVersion: PolicyVersion },
   ): Promise<OwnerPlanReply | undefined> => {
-    const { tenantId, audience, exclude } = request;
-    const data = encodeMessage({ home: region, tenantId, audience, exclude, partitions: heads });
+    const data = encodeMessage({ home: region, ...request, partitions: heads });
     const subject = subjects.memberPlan(memberId);
     const outcome = await bus.request(subject, data, options.ownerTimeoutMs);
     if (outcome.kind !== "reply") return undefined;
@@ -82,7 +86,7 @@ export function createPlans(options: PlansOptions, deps: PlansDeps): Plans {
     return decoded.kind === "message" ? decoded.message : undefined;
   };
 
-  const askOwners = async (heads: readonly Head[], request: RegionPlanRequest) => {
+  const askOwners = async (heads: readonly Head[], request: Parameters<typeof askOwner>[2]) => {
     const { byOwner } = groupByOwner(heads, ([partition]) => owners.ownerOf(region, partition));
     const replies = await Promise.all(
       [...byOwner].map(([memberId, owned]) => askOwner(memberId, owned, request)),
@@ -90,19 +94,36 @@ export function createPlans(options: PlansOptions, deps: PlansDeps): Plans {
     return replies.flatMap((reply) => reply ?? []);
   };
 
+  /** Without a category nobody has opted out, whatever the policy says. */
+  const policyVersionOf = async ({
+    tenantId,
+    category,
+  }: RegionPlanRequest): Promise<PolicyVersion> => {
+    const policy = category === undefined ? undefined : await store.policies.find(tenantId);
+    return policy && [policy.changedAtMs, policy.changedIn];
+  };
+
   const countHere: Plans["countHere"] = async (request) => {
-    const wanted = await store.ledger.readHeads(region, partitionsOf(request)); // IN48
+    const [wanted, policyVersion] = await Promise.all([
+      store.ledger.readHeads(region, partitionsOf(request)), // IN48
+      policyVersionOf(request),
+    ]);
     const heads = wanted.map((head): Head => [head.partition, head.directoryVersion]);
-    const replies = await askOwners(heads, request);
+    const asked = { ...request, policyVersion };
+    const replies = await askOwners(heads, asked);
     const missing = without(heads, replies);
     if (missing.length > 0) {
       await clock.sleep(RETRY_AFTER_MS); // perhaps they have another owner then
-      replies.push(...(await askOwners(missing, request)));
+      replies.push(...(await askOwners(missing, asked)));
     }
     const locales = sumOf(replies.flatMap((reply) => reply.locales));
     const targeted = replies.reduce((sum, reply) => sum + reply.targeted, 0);
+    const optedOut = sumIfAll(replies.map((reply) => reply.optedOut));
     const missingCount = without(heads, replies).length;
-    return { kind: "counted", targeted, locales, missingCount };
+    return {
+      ...{ kind: "counted", targeted, locales, missingCount },
+      ...(optedOut !== undefined && { optedOut }),
+    };
   };
 
   const countThere = async (
@@ -124,9 +145,10 @@ export function createPlans(options: PlansOptions, deps: PlansDeps): Plans {
       const said = await contentOf(tenantId, request, deps.templates);
       if (said.kind === "problem") return said; // as the notification would be refused
       const { exclude, unknownCount } = meant;
+      const { priority, category } = request;
       const asked = [...meant.audiences].map(([target, audience]) => ({
         target,
-        request: { tenantId, audience, exclude },
+        request: { tenantId, audience, exclude, priority, ...(category && { category }) },
       }));
       if (asked.some((one) => sizeOf(one.request) > bus.payloadMaxBytes - ENVELOPE_BYTES))
         return problem("body_too_large", { detail: "It does not fit a message between nodes." });
@@ -160,13 +182,14 @@ function sizeOf(request: { readonly audience: RegionAudience; readonly exclude: 
 }
 
 function regionPlanOf(region: string, reply: RegionPlanReply | undefined): RegionPlan {
-  const nobody = { region, targeted: 0, noDevice: null, locales: [] };
+  const nobody = { region, targeted: 0, noDevice: null, optedOut: null, locales: [] };
   if (reply === undefined) return { ...nobody, state: "unreachable" };
   if (reply.kind === "failed")
     return { ...nobody, state: reply.code === "tenant_withheld" ? "withheld" : "unreachable" };
-  const { targeted, missingCount } = reply;
+  const { targeted, optedOut = null, missingCount } = reply;
   const state = missingCount === 0 ? "counted" : "partial";
-  return { region, state, targeted, noDevice: null, locales: countsOf(sumOf(reply.locales)) };
+  const locales = countsOf(sumOf(reply.locales));
+  return { region, state, targeted, noDevice: null, optedOut, locales };
 }
 
 function planOf(
@@ -176,14 +199,24 @@ function planOf(
   const locales = regions.flatMap((plan) =>
     plan.locales.map(({ locale, targeted }): [string | null, number] => [locale, targeted]),
   );
+  const counted = regions.filter(({ state }) => state === "counted" || state === "partial");
   return {
     isComplete: regions.every(({ state }) => state === "counted"),
     targeted: regions.reduce((sum, { targeted }) => sum + targeted, 0),
     noDevice: null, // no device is registered anywhere yet
+    optedOut: sumIfAll(counted.map(({ optedOut }) => optedOut ?? undefined)) ?? null,
     locales: countsOf(sumOf(locales)),
     regions,
     ...(unknownCount === undefined ? {} : { unknownCount }),
   };
+}
+
+/** Undefined: one of them is. */
+function sumIfAll(counts: readonly (number | undefined)[]): number | undefined {
+  return counts.reduce<number | undefined>(
+    (sum, count) => (sum === undefined || count === undefined ? undefined : sum + count),
+    0,
+  );
 }
 
 function sumOf(counts: readonly (readonly [string | null, number])[]): [string | null, number][] {

@@ -36,7 +36,7 @@ export interface RecipientListsOptions {
   readonly requestTimeoutMs: number;
 }
 
-type Place = readonly [partition: number, offset: number, index: number];
+type Place = NonNullable<RecipientsRequest["after"]>;
 
 /** What was asked for; `from` null: from the first region's first recipient. */
 interface Asked {
@@ -72,7 +72,7 @@ export function createRecipientLists(
     return {
       kind: "page",
       recipientIds: [...page.recipientIds],
-      next: next === null ? null : [next.partition, next.offset, next.index],
+      next: next === null ? null : [next.partition, 0, next.index],
     };
   };
 
@@ -109,9 +109,9 @@ export function createRecipientLists(
           tenantId,
           notificationId,
           state,
-          after: after === null ? null : [...after],
+          after,
           limitCount,
-        } as RecipientsRequest;
+        };
         // oxlint-disable-next-line no-await-in-loop -- a region's turn comes when the page has room
         const reply = home === region ? await readHere(request) : await readThere(home, request);
         switch (reply.kind) {
@@ -172,6 +172,6 @@ function stateOf(text: unknown): RecipientState | undefined {
   return RECIPIENT_STATES.find((state) => state === text);
 }
 
-function cursorOf([partition, offset, index]: Place): RecipientsCursor {
-  return { partition, offset, index };
+function cursorOf([partition, , index]: Place): RecipientsCursor {
+  return { partition, index };
 }

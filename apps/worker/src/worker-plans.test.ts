@@ -16,7 +16,7 @@ const REQUEST = {
   partitions: [[3, 1]],
 };
 const COUNTED = { partitions: [3], targeted: 7, locales: [["de", 7]] };
-const NOTHING = { partitions: [], targeted: 0, locales: [] };
+const NOTHING = { partitions: [], targeted: 0, optedOut: 0, locales: [] };
 
 function start(may: { serve: boolean; withheld?: string }) {
   const bus = createMemoryNetwork().connect("fra-w");

@@ -24,7 +24,7 @@ export interface PlansDeps {
 
 /** Each has the thread for some milliseconds in turn: more at once would all be late. */
 const PLANS_MAX = 8;
-const NOTHING: OwnerPlanReply = { partitions: [], targeted: 0, locales: [] };
+const NOTHING: OwnerPlanReply = { partitions: [], targeted: 0, optedOut: 0, locales: [] };
 
 export function servePlans(memberId: string, deps: PlansDeps): void {
   const { run, bus, delivery, metrics } = deps;

@@ -4,12 +4,12 @@
 import { z } from "zod";
 import { COUNT_NAMES, type Counts } from "./notification.ts";
 
-/** Lists of recipients per state: a count's name, or `pending`: targeted, and not ended. Who waits is in no row. */
-export type RecipientState = Exclude<keyof Counts, "deferred"> | "pending";
-export const RECIPIENT_STATES: readonly RecipientState[] = [
-  ...COUNT_NAMES.filter((name) => name !== "deferred"),
-  "pending",
-];
+/**
+ * Lists of recipients per state: a count's name, or `pending`: targeted, and not ended. Who waits for a later time
+ * is in `deferred`, and among `targeted` and `pending`, as he is counted.
+ */
+export type RecipientState = keyof Counts | "pending";
+export const RECIPIENT_STATES: readonly RecipientState[] = [...COUNT_NAMES, "pending"];
 
 /** Why a notification was not meant for a recipient, as far as it can be told afterwards. */
 export const NOT_TARGETED_REASONS = [
@@ -110,7 +110,10 @@ export const explainReplySchema = z.discriminatedUnion("kind", [
 ]);
 export type ExplainReply = z.infer<typeof explainReplySchema>;
 
-/** Partition, offset of a row, index of a recipient: behind it the next page begins. */
+/**
+ * Partition, 0, index of a recipient: behind it the next page begins, whatever rows he is in. Nodes of the build
+ * before put the offset of his row in the middle, and read it: of the 0 they show his partition anew.
+ */
 const placeSchema = z.tuple([z.int().min(0), z.int().min(0), z.int().min(0)]);
 export const recipientsRequestSchema = z.object({
   tenantId: z.string(),

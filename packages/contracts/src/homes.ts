@@ -97,7 +97,7 @@ export type HomeLook = z.infer<typeof homeLookSchema>;
 
 const REPORT_TABLES = [
   "notification",
-  "ledger",
+  "people", // of a notification in a partition, over all that holds them: ledger rows, and what waits
   "recipient",
   "outbox",
   "tenant",
@@ -105,6 +105,9 @@ const REPORT_TABLES = [
   "recipient_home", // where recipients of other homes live
   "recipient_group", // what groups are
   "timer",
+  "tenant_policy",
+  "template", // each version
+  "notification_control",
 ] as const;
 export type ReportTable = (typeof REPORT_TABLES)[number];
 
@@ -195,6 +198,8 @@ export const homeReplySchema = z.discriminatedUnion("kind", [
     kind: z.literal("compared"),
     missing: z.array(z.number()),
     different: z.array(z.number()),
+    /** Of `people`: how many of each of `different` are in nothing here. */
+    lacking: z.array(z.number()).optional(),
     isSalted: z.boolean().optional(),
   }),
   z.object({ kind: z.literal("done"), isChanged: z.boolean() }),

@@ -3,7 +3,7 @@
 // HTTP, and what regions and owners are asked for it.
 import { z } from "zod";
 import { LIMITS } from "./limits.ts";
-import { notificationPlanSchema, regionAudienceSchema } from "./notification.ts";
+import { notificationPlanSchema, PRIORITIES, regionAudienceSchema } from "./notification.ts";
 
 /** Body of `POST /v1/notifications/plan`: a notification's, whose content may be left out. */
 export const planRequestSchema = notificationPlanSchema;
@@ -24,8 +24,13 @@ export interface RegionPlan {
   readonly region: string;
   readonly state: (typeof PLAN_STATES)[number];
   readonly targeted: number;
-  /** Of those without any device; null: not known. */
+  /** Of those without any device; null: not known, since no device is registered anywhere yet. */
   readonly noDevice: number | null;
+  /**
+   * Of those who do not want the category on any channel that there is, and who would be held back; null:
+   * not known, since an owner of an older build did not say.
+   */
+  readonly optedOut: number | null;
   readonly locales: readonly LocaleCount[];
 }
 
@@ -35,6 +40,7 @@ export interface NotificationPlan {
   readonly isComplete: boolean;
   readonly targeted: number;
   readonly noDevice: number | null;
+  readonly optedOut: number | null;
   readonly locales: readonly LocaleCount[];
   readonly regions: readonly RegionPlan[]; // those that it would be sent to
   /** Explicit recipients known in no region that answered; absent for other audiences. */
@@ -47,10 +53,14 @@ const audienceShape = {
   tenantId: z.string(),
   audience: regionAudienceSchema,
   exclude: z.array(z.string()), // recipients
+  /** What opting out depends on. Absent: of an older build, or no category. */
+  priority: z.enum(PRIORITIES).optional(),
+  category: z.string().optional(),
 };
 const countShape = {
   targeted: z.int().nonnegative(),
   locales: z.array(z.tuple([z.string().nullable(), z.int().nonnegative()])),
+  optedOut: z.int().nonnegative().optional(), // absent: an older build
 };
 
 export const regionPlanRequestSchema = z.object(audienceShape);
@@ -77,6 +87,8 @@ export const ownerPlanRequestSchema = z.object({
   ...audienceShape,
   /** [partition, directoryVersion]: the directory must be as new as that (ADR 0005). */
   partitions: z.array(z.tuple([partitionNumber, z.int().nonnegative()])),
+  /** [changedAtMs, changedIn]: the tenant's policy must be as new as that (ADR 0024). Absent: it has none. */
+  policyVersion: z.tuple([z.int(), z.string()]).optional(),
 });
 export type OwnerPlanRequest = z.infer<typeof ownerPlanRequestSchema>;
 

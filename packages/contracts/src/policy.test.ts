@@ -83,6 +83,18 @@ const REFUSED: readonly [string, z.ZodType, unknown, string[]][] = [
     ["holidays.DE[0].date must be a date that exists, such as 2027-01-01"],
   ],
   [
+    "a zone that there is not",
+    policyRequestSchema,
+    { timeZone: "Mars/Olympus" },
+    ["timeZone must be an IANA time zone such as Europe/Berlin"],
+  ],
+  [
+    "an offset, which has no summer",
+    policyRequestSchema,
+    { timeZone: "+02:00" },
+    ["timeZone must be an IANA time zone such as Europe/Berlin"],
+  ],
+  [
     "a country by its name",
     policyRequestSchema,
     { holidays: { Germany: [] } },
@@ -137,6 +149,19 @@ test("CT16 of two records of a policy one is newer, or they are the same; in any
       expect(last(records.toReversed())).toEqual(last(records));
     }),
   );
+});
+
+test("CT17 of a policy that this build has accepted every part is read again", () => {
+  const policy = policyRequestSchema.parse({
+    countryAttribute: "land",
+    timeZone: "Asia/Tokyo",
+    quietHours: { forAll: { days } },
+    holidays: { DE: [{ date: "2027-01-01", name: "New Year" }] },
+    frequencyCap: { maxCount: 3, perSeconds: 3_600 },
+    mandatoryCategories: ["safety"],
+  });
+  expect(Object.keys(policy).toSorted()).toEqual(Object.keys(policyRequestSchema.shape).toSorted());
+  expect(storedPolicyOf(policy)).toEqual(policy);
 });
 
 test("CT17 of a policy that a newer build has written the parts that can be read hold", () => {

@@ -28,7 +28,7 @@ export const holidaySchema = z.strictObject({
 /** For those who have none of their own. */
 const defaultHoursSchema = z.strictObject({
   days: quietDaysSchema,
-  fallbackTimeZone: timeZoneSchema.optional(), // of recipients without one; absent: UTC
+  fallbackTimeZone: timeZoneSchema.optional(), // of recipients without one; absent: the policy's
 });
 export type DefaultHours = z.infer<typeof defaultHoursSchema>;
 
@@ -58,6 +58,8 @@ export const policyRequestSchema = z
   .strictObject({
     /** The recipient's attribute that holds the country. */
     countryAttribute: attributeKeySchema.default("country"),
+    /** Of recipients without one: their quiet hours, holidays, and `recipientTime`. Absent: UTC. */
+    timeZone: timeZoneSchema.optional(),
     quietHours: z
       .strictObject({
         forAll: defaultHoursSchema.optional(),
@@ -116,8 +118,14 @@ export function storedPolicyOf(stored: Readonly<Record<string, unknown>>): Polic
   return policyRequestSchema.parse(policy);
 }
 
+/** Whose clock is meant for a recipient without a zone of his own. */
+export function defaultZoneOf({ timeZone }: Pick<Policy, "timeZone">): string {
+  return timeZone ?? "UTC";
+}
+
 const POLICY_PARTS = [
   "countryAttribute",
+  "timeZone",
   "quietHours",
   "holidays",
   "frequencyCap",

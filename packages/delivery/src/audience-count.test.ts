@@ -1,10 +1,17 @@
-// Goal: AC1 to AC3. Method: a delivery node on a fake clock and a store in memory; what is counted is
+// Goal: AC1 to AC4, PD4. Method: a delivery node on a fake clock and a store in memory; what is counted is
 // compared with what the same audience is expanded to.
-import type { OwnerPlanRequest, RegionAudience } from "@carillon/contracts";
+import {
+  type OwnerPlanRequest,
+  policyRequestSchema,
+  preferencesRequestSchema,
+  type RegionAudience,
+} from "@carillon/contracts";
+import { Fault } from "@carillon/kernel";
 import { expect, test } from "vitest";
 import { countAudience } from "./audience-count.ts";
 import { notificationOf } from "./fake-ledger-store.ts";
 import { Partition } from "./partition.ts";
+import type { PolicyStore } from "./tenant-rules-book.ts";
 import { start } from "./test-delivery.ts";
 
 const asked = (audience: RegionAudience, more: Partial<OwnerPlanRequest> = {}) => ({
@@ -15,6 +22,7 @@ const asked = (audience: RegionAudience, more: Partial<OwnerPlanRequest> = {}) =
   partitions: [[0, 0]] as [number, number][],
   ...more,
 });
+const NOTHING = { partitions: [], targeted: 0, optedOut: 0, locales: [] };
 const broadcast = { kind: "broadcast" } as const;
 
 test("AC1 — what is counted is what the same audience is expanded to", async () => {
@@ -100,13 +108,92 @@ test("AC2 — what is not served here, or cannot be read now, is left out", asyn
   });
   expect(await node.count(elsewhere)).toMatchObject({ partitions: [0], targeted: 1 });
   const otherHome = asked(broadcast, { home: "lon" });
-  expect(await node.count(otherHome)).toEqual({ partitions: [], targeted: 0, locales: [] });
+  expect(await node.count(otherHome)).toEqual(NOTHING);
   store.addRecipient(0, "ben");
   store.failuresLeft = 1;
   const whileAway = await node.count(asked(broadcast, { partitions: [[0, 2]] }));
-  expect(whileAway).toEqual({ partitions: [], targeted: 0, locales: [] });
+  expect(whileAway).toEqual(NOTHING);
   node.lose([0]);
   expect(await node.count(asked(broadcast))).toMatchObject({ partitions: [] });
+});
+
+const without = (...categories: string[]) =>
+  preferencesRequestSchema.parse({
+    categories: Object.fromEntries(categories.map((name) => [name, { socket: false }])),
+  });
+/** A register in memory: `version` 0 is none, and each later one names `mandatory`. */
+function registerOf(mandatory: string[]) {
+  const register = { version: 1, isDown: false };
+  const policies: PolicyStore = {
+    async findChanged(known) {
+      if (register.isDown) throw new Fault("down", { code: "unavailable", isRetryable: true });
+      if (known.some(([, atMs]) => atMs === register.version)) return [];
+      const mandatoryCategories = register.version > 1 ? mandatory : [];
+      const policy = policyRequestSchema.parse({ mandatoryCategories });
+      const record = { policy, changedAtMs: register.version, changedIn: "fra" };
+      return [{ tenantId: "acme", record }];
+    },
+    readRecent: async () => [],
+  };
+  return { register, policies };
+}
+
+test("AC4, PD4 — counted as opted out is whom the same notification is held back from when it is sent", async () => {
+  const { register, policies } = registerOf(["safety"]);
+  register.version = 2;
+  const { clock, store, node, poke } = start({ policies });
+  store.addRecipient(0, "ada", { preferences: without("news") });
+  store.addRecipient(0, "ben", { preferences: without("news", "safety") });
+  store.addRecipient(0, "cyd");
+  const onPhone = preferencesRequestSchema.parse({ categories: { news: { fcm: false } } });
+  store.addRecipient(0, "dan", { preferences: onPhone }); // wants it on the channel that there is
+  store.addRecipient(0, "eve", { preferences: without("news"), tenantId: "other" });
+  await clock.advance(0);
+  const counted: unknown[] = [];
+  for (const [n, more] of (
+    [
+      { category: "news" },
+      { category: "safety" },
+      { category: "news", priority: "critical" },
+      {},
+      { category: "constructor" }, // a text of the caller's
+    ] as const
+  ).entries()) {
+    const id = `00000000-0000-7000-8000-00000000001${n}`;
+    const { targeted, optedOut } = await node.count(asked(broadcast, more));
+    counted.push([targeted, optedOut]);
+    poke(store.plan(0, notificationOf({ id, ...more }), broadcast));
+    await clock.advance(6_000); // grace and flush
+    expect(store.setOf(0, n + 1, "optedOut")).toHaveLength(optedOut!);
+    expect(store.setOf(0, n + 1, "targeted")).toHaveLength(targeted);
+  }
+  expect(counted).toEqual([
+    [4, 2],
+    [4, 0],
+    [4, 0],
+    [4, 0],
+    [4, 0],
+  ]);
+});
+
+test("AC4, AC2 — counted by a policy as new as was asked for; while it cannot be read nothing is counted", async () => {
+  const { register, policies } = registerOf(["news"]);
+  const { clock, store, node, poke } = start({ policies, limits: { sweepEveryMs: 60_000 } });
+  store.addRecipient(0, "ada", { preferences: without("news") });
+  await clock.advance(0);
+  const news = { category: "news" };
+  expect(await node.count(asked(broadcast, news))).toMatchObject({ targeted: 1, optedOut: 1 });
+  register.version = 2; // mandatory from now on; no sweep has told
+  register.isDown = true;
+  const newer = asked(broadcast, { ...news, policyVersion: [2, "fra"] });
+  expect(await node.count(newer)).toEqual(NOTHING);
+  register.isDown = false;
+  expect(await node.count(newer)).toMatchObject({ targeted: 1, optedOut: 0 });
+  poke(store.plan(0, notificationOf(news), broadcast));
+  await clock.advance(6_000);
+  expect(store.setOf(0, 1, "optedOut")).toEqual([]);
+  const unknown = asked(broadcast, { ...news, policyVersion: [2, "lon"] }); // not told here yet
+  expect(await node.count(unknown)).toEqual(NOTHING);
 });
 
 test("AC3 — after each slice the thread is left to others", async () => {
@@ -126,6 +213,8 @@ test("AC3 — after each slice the thread is left to others", async () => {
       );
     },
     refreshDirectory: () => Promise.resolve(),
+    rules: { isAsNewAs: () => Promise.resolve(true) },
+    policy: { optedOutIn: () => 0 },
     laterTurn: async () => void turnsAtMs.push(nowMs),
     onFault: () => undefined,
   });

@@ -39,7 +39,6 @@ import type { HeldPartition } from "./ports.ts";
 import { ReceiptDesk } from "./receipt-desk.ts";
 import { createRecipientBehaviour } from "./recipient.ts";
 import { SessionDesk } from "./session-desk.ts";
-import type { TenantRules } from "./policy-verdict.ts";
 import { NO_CONTROLS } from "./control-book.ts";
 import { NO_POLICIES } from "./tenant-rules-book.ts";
 import { Verdicts } from "./verdicts.ts";
@@ -336,6 +335,7 @@ export class DeliveryNode {
         request.home === this.#options.home && this.#serving.has(number)
           ? this.#partitions.get(number)
           : undefined,
+      ...{ rules: this.#verdicts.rules, policy: this.#verdicts.policy },
       refreshDirectory: (partition) => this.#intake.refreshDirectory(partition),
       laterTurn: () => new Promise((resolve) => scheduler.defer(resolve)),
       onFault: observer.onFault.bind(observer),
@@ -387,11 +387,6 @@ export class DeliveryNode {
     const partition = this.#partitions.get(number);
     partition?.crashed.add(report.slot); // RE1
     if (report.next === "forgotten") partition?.spilled.add(report.slot); // its mailbox is lost
-  }
-
-  /** What policy and preferences are judged by (TR4). */
-  rulesOf(tenantId: string): TenantRules {
-    return this.#verdicts.rules.rulesOf(tenantId);
   }
 
   /** The recipients' processes of a partition that is served here. */

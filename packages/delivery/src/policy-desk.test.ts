@@ -91,6 +91,24 @@ test("PV2 — who has opted out is not sent it, and has that outcome", async () 
   expect(events.filter((event) => event.startsWith("optedOut"))).toEqual(["optedOut 1"]);
 });
 
+test("PD3 — who has no zone of his own waits for the tenant's, and for another when the policy says so", async () => {
+  const zoned = await started({ timeZone: "America/New_York" });
+  const { clock, store, poke } = zoned;
+  store.addRecipient(0, "tom", { timeZone: "Asia/Tokyo" });
+  const nobody = store.addRecipient(0, "ned", { timeZone: null });
+  const wallMs = Date.parse("2027-01-13T09:00:00Z");
+  const times = { acceptedAtMs: clock.wallClockMs(), expiresAtMs: wallMs + 48 * HOUR_MS };
+  const members = [nobody - 1, nobody];
+  const sent = notificationOf({ id: idOf(1), sendAtLocalMs: wallMs, ...times });
+  poke(store.plan(0, sent, { members }));
+  await clock.advance(FLUSHED_MS);
+  const dueAt = [...zoned.timers.memory.rows.values()].map(({ dueAtMs }) => dueAtMs);
+  expect(dueAt.map((ms) => new Date(ms).toISOString())).toEqual([
+    "2027-01-13T00:00:00.000Z", // Tokyo
+    "2027-01-13T14:00:00.000Z", // New York, the tenant's
+  ]);
+});
+
 test("PD3 — at nine of the clock that each one has, and nobody without a zone earlier than in UTC", async () => {
   const { post, taken, clock, store, poke } = await started({});
   const zones = ["Asia/Tokyo", "Europe/Berlin", "America/New_York", "Mars/Olympus"];

@@ -1,14 +1,22 @@
 // packages/delivery/src/policy-desk.ts
 // What a tenant's policy and the recipient's preferences say, asked for one notification in its partition; and
 // how many somebody was handed lately, for frequency caps (A11, ADR 0024).
-//   PD3  A recipient's wall time is waited for in his own zone, of every priority, whatever the policy says.
+//   PD3  A recipient's wall time is waited for in his own zone, or in the tenant's where he has none, of every
+//        priority, whatever else the policy says.
+//   PD4  Of whom a plan says that he has opted out, the verdict says so, too: one function decides both.
 //   PD1  A cap counts what was handed to a session, and what earlier owners delivered within its window.
 // Who has no preferences, of a tenant without a policy, costs two look-ups.
-import type { Channel } from "@carillon/contracts";
-import type { Clock } from "@carillon/kernel";
+import { type Channel, defaultZoneOf, type Priority } from "@carillon/contracts";
+import type { Bitset, Clock } from "@carillon/kernel";
 import type { LedgerEntry } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
-import { countryOf, isCapped, policyVerdict, type TenantRules } from "./policy-verdict.ts";
+import {
+  countryOf,
+  isCapped,
+  isOptedOut,
+  policyVerdict,
+  type TenantRules,
+} from "./policy-verdict.ts";
 import { RecentDeliveries } from "./recent-deliveries.ts";
 import type { PolicyStore, TenantRulesBook } from "./tenant-rules-book.ts";
 import { ALLOW, type Verdict } from "./verdict.ts";
@@ -27,6 +35,13 @@ export interface PolicyDeskDeps {
 interface Recent {
   readonly windowMs: number;
   readonly deliveries: RecentDeliveries;
+}
+
+/** What of a notification opting out depends on. */
+export interface OptOutKind {
+  readonly tenantId: string;
+  readonly priority: Priority;
+  readonly category: string | undefined;
 }
 
 /** Some zones times some notifications. */
@@ -48,7 +63,8 @@ export class PolicyDesk {
     const person = partition.directory.rowOf(index);
     if (person === undefined) return ALLOW;
     if (notification.sendAtLocalMs !== undefined) {
-      const untilMs = this.#instantOf(notification.sendAtLocalMs, person.timeZone ?? "UTC");
+      const zone = person.timeZone ?? defaultZoneOf(book.rulesOf(tenantId).policy);
+      const untilMs = this.#instantOf(notification.sendAtLocalMs, zone);
       if (untilMs > clock.wallClockMs()) return { kind: "defer", untilMs, reason: "localTime" };
     }
     if (person.preferences === null && !book.has(tenantId)) return ALLOW;
@@ -68,6 +84,23 @@ export class PolicyDesk {
       ? (this.#recentOf(partition, tenantId, rules)?.countOf(index, nowMs) ?? 0)
       : 0;
     return policyVerdict({ ...question, recentCount }, rules, { channels, nowMs });
+  }
+
+  /** PD4. How many of them would be held back since they do not want it. Cost: a look-up each. */
+  optedOutIn(
+    { directory }: Partition,
+    members: Bitset,
+    { tenantId, priority, category }: OptOutKind,
+  ): number {
+    if (category === undefined) return 0;
+    const { rules: book, channels } = this.#deps;
+    const rules = book.rulesOf(tenantId);
+    let count = 0;
+    members.forEach((index) => {
+      const preferences = directory.rowOf(index)?.preferences ?? undefined;
+      if (isOptedOut({ priority, category, preferences }, rules, channels)) count++;
+    });
+    return count;
   }
 
   /** LT1–LT3, and once for all who live in a zone; a zone that there is not is UTC. */

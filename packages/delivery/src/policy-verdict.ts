@@ -37,6 +37,8 @@ export interface PolicyQuestion {
   readonly recentCount: number;
 }
 
+export type OptOutQuestion = Pick<PolicyQuestion, "priority" | "category" | "preferences">;
+
 export type PolicyVerdict =
   | { readonly kind: "allow" }
   | { readonly kind: "defer"; readonly untilMs: number; readonly reason: QuietReason }
@@ -78,17 +80,26 @@ export function countryOf(
   return typeof country === "string" ? country : undefined;
 }
 
+/** PV1, PV2: he wants it on none of the channels that there are, and nothing overrides that. */
+export function isOptedOut(
+  { priority, category, preferences }: OptOutQuestion,
+  rules: TenantRules,
+  channels: readonly Channel[],
+): boolean {
+  if (preferences === undefined || category === undefined) return false;
+  if (priority === "critical" || isMandatory(category, rules)) return false;
+  return !channels.some((channel) => isWanted(preferences, category, channel));
+}
+
 /** `channels`: those that there are. Cost: three look-ups where quiet hours or holidays may apply. */
 export function policyVerdict(
   question: PolicyQuestion,
   rules: TenantRules,
   options: { readonly channels: readonly Channel[]; readonly nowMs: number },
 ): PolicyVerdict {
-  const { priority, category, preferences } = question;
-  if (priority === "critical") return ALLOW; // PV1
+  if (question.priority === "critical") return ALLOW; // PV1
   const { channels, nowMs } = options;
-  if (!isMandatory(category, rules) && isOptedOut(preferences, category, channels))
-    return OPTED_OUT;
+  if (isOptedOut(question, rules, channels)) return OPTED_OUT;
   const deferral = deferralOf(question, rules, nowMs);
   if (deferral !== undefined) return deferral;
   const { frequencyCap } = rules.policy;
@@ -106,15 +117,6 @@ export function isWanted(
   // A category is a caller's text: what every object has is none of the preferences.
   if (!Object.hasOwn(preferences.categories, category)) return true;
   return preferences.categories[category]?.[channel] !== false;
-}
-
-function isOptedOut(
-  preferences: Preferences | undefined,
-  category: string | undefined,
-  channels: readonly Channel[],
-): boolean {
-  if (preferences === undefined || category === undefined) return false;
-  return !channels.some((channel) => isWanted(preferences, category, channel));
 }
 
 function isMandatory(category: string | undefined, rules: TenantRules): boolean {

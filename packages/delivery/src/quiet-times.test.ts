@@ -1,6 +1,6 @@
 // Goal: QH1–QH3 by example. Method: tables over real zones, gaps and folds among them; instants are worked
 // out by hand from the zones' offsets.
-import { policyRequestSchema } from "@carillon/contracts";
+import { type Policy, policyRequestSchema } from "@carillon/contracts";
 import { expect, test } from "vitest";
 import { LocalTimes } from "./local-time.ts";
 import { type QuietPerson, QuietTimes } from "./quiet-times.ts";
@@ -134,6 +134,30 @@ test("QH1 — the country's hours stand in for those for all, and its zone for o
   expect(endAt("2027-01-12T17:00:00Z", { country: "DE" })).toBeUndefined();
   expect(endAt("2027-01-12T21:00:00Z", {})).toBe("2027-01-13T06:00:00.000Z tenantQuietHours");
   expect(endAt("2027-01-12T21:00:00Z", { timeZone: "Mars/Olympus" })).toBeUndefined(); // as UTC
+});
+
+test("QH1 — who has no zone goes by that of the tenant's hours, else by the tenant's, else by UTC", () => {
+  const at = "2027-01-12T23:30:00Z"; // 08:30 in Tokyo, 15:30 in Los Angeles
+  const hours = { days: every([{ from: "23:00", until: "09:00" }]) };
+  const endIn = (more: Partial<Policy>, person: Partial<QuietPerson> = {}) =>
+    endAt(at, person, new QuietTimes({ ...policy, quietHours: undefined, ...more }, times));
+  const quietHours = { forAll: hours, mayBeReplaced: true };
+  expect(endIn({ quietHours })).toBe("2027-01-13T09:00:00.000Z tenantQuietHours");
+  const tokyo = { timeZone: "Asia/Tokyo" };
+  expect(endIn({ quietHours, ...tokyo })).toBe("2027-01-13T00:00:00.000Z tenantQuietHours");
+  expect(endIn({ quietHours, timeZone: "America/Los_Angeles" })).toBeUndefined();
+  expect(endIn({ quietHours, timeZone: "America/Los_Angeles" }, tokyo)).toBe(
+    "2027-01-13T00:00:00.000Z tenantQuietHours", // his own
+  );
+  const ofHours = { forAll: { ...hours, fallbackTimeZone: "Asia/Tokyo" }, mayBeReplaced: true };
+  expect(endIn({ quietHours: ofHours, timeZone: "America/Los_Angeles" })).toBe(
+    "2027-01-13T00:00:00.000Z tenantQuietHours",
+  );
+  const his = { own: hours }; // his own hours, in no zone of their own
+  expect(endIn(tokyo, his)).toBe("2027-01-13T00:00:00.000Z ownQuietHours");
+  const holidays = { DE: [{ date: "2027-01-13", name: "a day" }] };
+  expect(endIn({ holidays, ...tokyo }, { country: "DE" })).toBe("2027-01-13T15:00:00.000Z holiday");
+  expect(endIn({ holidays }, { country: "DE" })).toBeUndefined(); // it is the 12th in UTC
 });
 
 test("QH1 — own hours replace the tenant's, or are added where the policy says so", () => {

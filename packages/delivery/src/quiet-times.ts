@@ -10,6 +10,7 @@
 // Cost: people with equal hours, country and zone are computed once a minute; then three look-ups.
 import {
   LIMITS,
+  defaultZoneOf,
   type Policy,
   type QuietDays,
   type QuietHours,
@@ -106,8 +107,8 @@ export class QuietTimes {
     const { byCountry = {}, forAll } = quietHours ?? {};
     const ofCountry = places.map((place) => byCountry[place]).find((hours) => hours !== undefined);
     const tenants = ofCountry ?? forAll;
-    const fallback = tenants?.fallbackTimeZone ?? forAll?.fallbackTimeZone ?? "UTC";
-    const clock = this.#clockOf(timeZone ?? fallback);
+    const ofHours = tenants?.fallbackTimeZone ?? forAll?.fallbackTimeZone;
+    const clock = this.#clockOf(timeZone ?? ofHours ?? defaultZoneOf(this.#policy));
     const sources: Source[] = [];
     for (const place of places)
       if (holidays[place] !== undefined) sources.push(holidaySource(clock, this.#datesOf(place)));

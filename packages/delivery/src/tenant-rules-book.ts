@@ -32,6 +32,8 @@ export const NO_POLICIES: PolicyStore = {
   readRecent: () => Promise.resolve([]),
 };
 
+export type PolicyVersion = readonly [changedAtMs: number, changedIn: string];
+
 interface Kept {
   readonly rules: TenantRules;
   readonly version: readonly [string, number, string];
@@ -63,6 +65,18 @@ export class TenantRulesBook {
     return [...this.#kept].flatMap(([tenantId, { rules }]) =>
       rules.policy.frequencyCap === undefined ? [] : [[tenantId, rules]],
     );
+  }
+
+  /** Whether the rules are those of this record or of a newer one, after a refresh if need be. As `refresh`. */
+  async isAsNewAs(tenantId: string, version: PolicyVersion): Promise<boolean> {
+    if (!this.#isOlder(tenantId, version)) return true;
+    await this.refresh();
+    return !this.#isOlder(tenantId, version);
+  }
+
+  #isOlder(tenantId: string, [changedAtMs, changedIn]: PolicyVersion): boolean {
+    const [, knownAtMs, knownIn] = this.#kept.get(tenantId)?.version ?? [tenantId, -1, ""];
+    return knownAtMs < changedAtMs || (knownAtMs === changedAtMs && knownIn < changedIn);
   }
 
   /** Of those who ask while one runs, all get the one after it (TR1). Rejects with the store's Fault. */

@@ -1,43 +1,27 @@
 // packages/store/src/home-report.ts
 // What a fenced database holds that the one which took over does not (ADR 0015): read here by key, in
-// pages, as digests; compared there. A row is a candidate when the transaction that wrote it last was
-// not visible to the snapshot at the takeover; without one every row is. Whether it is really missing
-// is decided by the comparison alone, so the snapshot only saves work.
+// pages, as digests; compared there. Whether a row is really missing is decided by the comparison alone: the
+// snapshot that limits the candidates only saves work.
 //   HM5  The report names every row that the new database lacks, and none that it has.
 //   HM8  Digests are salted anew for each report, so that nobody looks them up in a table, and hold
 //        nothing of an API key's secret.
+// HM9, people: home-report-people.ts.
 import type { ReportRow, ReportTable } from "@carillon/contracts";
+import {
+  IS_CANDIDATE,
+  NEXT_XID,
+  type ReportComparison,
+  type ReportDifference,
+  type ReportPage,
+} from "./home-report-page.ts";
+import { comparePeople, readPeople } from "./home-report-people.ts";
 import type { Pool, Statements } from "./pool.ts";
-
-export interface ReportPage {
-  readonly home: string;
-  readonly table: ReportTable;
-  readonly snapshot: string | null;
-  /** Key of the last row seen. */
-  readonly after: readonly string[] | null;
-  readonly limit: number;
-  /** Null: for a command of an older build. */
-  readonly salt: string | null;
-}
-
-export interface ReportComparison {
-  readonly home: string;
-  readonly table: ReportTable;
-  readonly rows: readonly ReportRow[];
-  readonly salt: string | null;
-}
 
 interface KeyedRow {
   key: string[];
   digest: string;
   about: ReportRow["about"];
 }
-
-/** A 32-bit xmin as the full one; of rows that were frozen long ago it is far in the past. */
-const FULL_XMIN = `(case when t.xmin::text::bigint <= next.low then next.high + t.xmin::text::bigint
-  else greatest(next.high - 4294967296 + t.xmin::text::bigint, 3) end)::text::xid8`;
-const NEXT = `(select n & 4294967295 as low, n - (n & 4294967295) as high
-  from (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as n) as x) as next`;
 
 interface TableSpec {
   /** In the order of an index. */
@@ -48,9 +32,11 @@ interface TableSpec {
   readonly about: string;
   /** Rows of this home only, or of the others only. */
   readonly homed?: "here" | "elsewhere";
+  /** Which rows to read; what it leaves out is compared as something else. */
+  readonly where?: string;
 }
 
-const TABLES: Readonly<Record<ReportTable, TableSpec>> = {
+const TABLES: Readonly<Record<Exclude<ReportTable, "people">, TableSpec>> = {
   notification: {
     key: "t.id",
     keyTypes: ["uuid"],
@@ -60,15 +46,6 @@ const TABLES: Readonly<Record<ReportTable, TableSpec>> = {
       'targetRegions', array_to_string(t.target_regions, ','),
       'unsentTo', (select string_agg(o.target_region, ',' order by o.target_region)
         from outbox o where o.notification_id = t.id))`,
-  },
-  ledger: {
-    key: "t.notification_id, t.partition", // not the offset: the other database dealt it out again
-    keyTypes: ["uuid", "int"],
-    says: `t.state, t.members::text, t.targeted, t.delivered_socket, t.no_device, t.unacked, t.expired,
-      t.failed, t.cancelled, t.opted_out, t.capped, t.collapsed, t.moved, t.received_late, t.read,
-      t.acknowledged`,
-    about: `jsonb_build_object('offset', t."offset", 'state', t.state)`,
-    homed: "here",
   },
   recipient: {
     key: "t.tenant_id, t.recipient_id",
@@ -116,6 +93,25 @@ const TABLES: Readonly<Record<ReportTable, TableSpec>> = {
     about: `jsonb_build_object('tenantId', t.tenant_id,
       'dueAt', to_char(t.due_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))`,
     homed: "here",
+    where: "t.notification_id is null", // those that stand for ledger rows are compared by people
+  },
+  tenant_policy: {
+    key: "t.tenant_id",
+    keyTypes: ["text"],
+    says: "t.policy::text, t.changed_at_ms, t.changed_in",
+    about: "'{}'::jsonb",
+  },
+  template: {
+    key: "t.tenant_id, t.template_id, t.version",
+    keyTypes: ["text", "text", "int"],
+    says: "t.definition::text, t.changed_at_ms, t.changed_in",
+    about: "jsonb_build_object('isDeleted', t.definition is null)",
+  },
+  notification_control: {
+    key: "t.notification_id",
+    keyTypes: ["uuid"],
+    says: "t.tenant_id, t.state, t.changed_at_ms, t.changed_in",
+    about: "jsonb_build_object('tenantId', t.tenant_id, 'state', t.state)",
   },
 };
 
@@ -126,32 +122,41 @@ export class SqlHomeReport {
   }
 
   /** Candidates in the order of their keys. A page that is not full is the last. */
-  read({ table, snapshot, after, limit, home, salt }: ReportPage): Promise<ReportRow[]> {
-    const { key, keyTypes, says, about, homed } = TABLES[table];
-    const from =
-      after === null ? "true" : `(${key}) > (${keyTypes.map(parameterAt(3)).join(", ")})`;
-    const ofHome = { here: "t.home = $2", elsewhere: "t.home <> $2", any: "$2::text is not null" };
-    const text = `select array[${keyTextOf(key)}] as key, ${digestOf(says)} as digest, ${about} as about
-      from ${table} t, ${NEXT}
-      where ${from} and ($1::text is null or not pg_visible_in_snapshot(${FULL_XMIN}, $1::pg_snapshot))
-        and ${ofHome[homed ?? "any"]}
-      order by ${key} limit ${Math.trunc(limit)}`;
-    return this.#pool.run("homeReport.read", async (sql) =>
-      (await sql.unsafe<KeyedRow[]>(text, [snapshot, home, salt, ...(after ?? [])])).map(rowOf),
+  read(page: ReportPage): Promise<ReportRow[]> {
+    return this.#pool.run("homeReport.read", (sql) =>
+      page.table === "people" ? readPeople(sql, page) : readRows(sql, TABLES[page.table], page),
     );
   }
 
-  /** Positions in `rows` of those that are not in this database, or are otherwise. */
-  compare(comparison: ReportComparison): Promise<{ missing: number[]; different: number[] }> {
-    return this.#pool.run("homeReport.compare", (sql) => compare(sql, comparison));
+  /** Of `rows` those that are not in this database, or are otherwise. */
+  compare(comparison: ReportComparison): Promise<ReportDifference> {
+    return this.#pool.run("homeReport.compare", (sql) =>
+      comparison.table === "people"
+        ? comparePeople(sql, comparison)
+        : compareRows(sql, TABLES[comparison.table], comparison),
+    );
   }
 }
 
-async function compare(
+async function readRows(
   sql: Statements,
+  { key, keyTypes, says, about, homed, where = "true" }: TableSpec,
+  { table, snapshot, after, limit, home, salt }: ReportPage,
+): Promise<ReportRow[]> {
+  const from = after === null ? "true" : `(${key}) > (${keyTypes.map(parameterAt(3)).join(", ")})`;
+  const ofHome = { here: "t.home = $2", elsewhere: "t.home <> $2", any: "$2::text is not null" };
+  const text = `select array[${keyTextOf(key)}] as key, ${digestOf(says)} as digest, ${about} as about
+    from ${table} t, ${NEXT_XID}
+    where ${from} and ${IS_CANDIDATE} and ${where} and ${ofHome[homed ?? "any"]}
+    order by ${key} limit ${Math.trunc(limit)}`;
+  return (await sql.unsafe<KeyedRow[]>(text, [snapshot, home, salt, ...(after ?? [])])).map(rowOf);
+}
+
+async function compareRows(
+  sql: Statements,
+  { key, keyTypes, says, homed }: TableSpec,
   { home, table, rows, salt }: ReportComparison,
-): Promise<{ missing: number[]; different: number[] }> {
-  const { key, keyTypes, says, homed } = TABLES[table];
+): Promise<ReportDifference> {
   const columns = keyTypes.map((_, index) => `k${index}`);
   const wanted = keyTypes.map((type, index) => `$${index + 4}::${type}[]`).join(", ");
   const same = key.split(", ").map((column, index) => `${column} = wanted.k${index}`);

@@ -1,4 +1,4 @@
-// Goal: HM1–HM6 and HM8 on one real database. With a real copy of it: test/e2e/failover.test.ts.
+// Goal: HM1–HM4 and HM6 on one real database. HM5, HM8, HM9: home-report.pg.test.ts. With a real copy of it: test/e2e/failover.test.ts.
 import { afterAll, beforeAll, expect, test } from "vitest";
 import {
   acceptItem,
@@ -10,7 +10,6 @@ import {
   TENANT,
   type TestPostgres,
 } from "./test-database.ts";
-import type { TimerChange } from "./timers.ts";
 
 let postgres: TestPostgres;
 beforeAll(async () => {
@@ -313,140 +312,4 @@ test("HM6 — a withheld tenant: nobody is read, its rows are closed and empty, 
   expect([...tenants]).toEqual([TENANT]);
   await store.home.declare(HOME, { epoch: 3, host: HOME }, { ...how, from: inPar });
   expect((await store.home.look(HOME)).withheldTenants).toEqual([]);
-});
-
-const groupOf = (groupId: string, name = "Name") => ({
-  tenantId: TENANT,
-  groupId,
-  definition: { name },
-  nowMs: 1,
-  region: HOME,
-  otherRegions: [],
-});
-const timerOf = (key: string, payload: unknown): TimerChange => ({
-  ...{ partition: 1, epoch: 1, kind: "k", key, tenantId: TENANT },
-  ...{ change: "set", due: { inMs: 60_000 }, payload },
-});
-
-test("HM5 — the report names what another database lacks or has otherwise, and nothing else", async () => {
-  const old = await postgres.newDatabase();
-  const taken = await postgres.newDatabase();
-  for (const { store } of [old, taken]) {
-    await store.tenants.create(TENANT, "Acme");
-    await register(store, ["both"]);
-  }
-  const both = acceptItem(directTo("both"));
-  for (const { store } of [old, taken]) await store.notifications.accept(HOME, [both]);
-  const [seen] = await old.sql<{ snapshot: string }[]>`
-    select pg_current_snapshot()::text as snapshot`;
-  const lost = acceptItem(directTo("both"), {
-    remotes: [{ region: "lon", audience: { kind: "broadcast" } }],
-  });
-  await old.store.notifications.accept(HOME, [lost]);
-  await register(old.store, ["new"]);
-  await old.store.tenants.create("fresh", "Fresh");
-  await old.store.home.setResidency(TENANT, ["par"]);
-  const [kept, revoked] = ["crl_0123abcd", "crl_4567abcd"].map((id) => `${id}_${"s".repeat(43)}`);
-  for (const [{ store }, keyTexts] of [
-    [old, [kept, revoked]],
-    [taken, [revoked]],
-  ] as const)
-    for (const keyText of keyTexts)
-      await store.tenants.insertApiKey({
-        tenantId: TENANT,
-        scopes: ["read"],
-        pepper: "pepper",
-        keyText: keyText!,
-      });
-  await old.sql`update api_key set revoked_at = now() where key_id = '4567abcd'`;
-  for (const [{ store }, home] of [
-    [old, "lon"],
-    [taken, "par"],
-  ] as const)
-    await store.directory.learnHomes({
-      from: home,
-      tenants: [{ tenantId: TENANT, recipientIds: ["twice"] }],
-    });
-  await old.store.directory.learnHomes({
-    from: "lon",
-    tenants: [{ tenantId: TENANT, recipientIds: ["far"] }],
-  });
-  const salt = "5a".repeat(16);
-  await old.store.groups.change(groupOf("nurses"));
-  for (const [{ store }, name] of [
-    [old, "Night"],
-    [taken, "Day"],
-  ] as const) {
-    await store.groups.change(groupOf("shift", name));
-    await store.leases.acquire({ home: HOME, memberId: "w", partitions: [1], leaseMs: 60_000 });
-    await store.timers.write(HOME, [timerOf("moved", name)]);
-  }
-  await old.store.timers.write(HOME, [timerOf("late", 1)]);
-  for (const [snapshot, wanted] of [
-    [seen!.snapshot, [1, 1, 1, 1, 2, 2, 2, 2, 2]],
-    [null, [2, 2, 2, 1, 2, 2, 2, 2, 2]],
-  ] as const) {
-    const found: Record<string, unknown> = {};
-    const looked: number[] = [];
-    for (const table of [
-      "notification",
-      "ledger",
-      "recipient",
-      "outbox",
-      "tenant",
-      "api_key",
-      "recipient_home",
-      "recipient_group",
-      "timer",
-    ] as const) {
-      const page = { home: HOME, table, snapshot, after: null, limit: 1_000, salt };
-      const rows = await old.store.homeReport.read(page);
-      const { missing, different } = await taken.store.homeReport.compare({
-        home: HOME,
-        table,
-        rows,
-        salt,
-      });
-      const idOf = (at: number) => rows[at]!.key.at(table === "ledger" ? 0 : -1);
-      found[table] = [missing.map(idOf), different.map(idOf)];
-      looked.push(rows.length);
-      const after = rows.at(-1)!.key;
-      expect(await old.store.homeReport.read({ ...page, after })).toEqual([]);
-    }
-    expect(looked).toEqual(wanted);
-    expect(found).toEqual({
-      notification: [[lost.notification.id], []],
-      ledger: [[lost.notification.id], []],
-      recipient: [["new"], []],
-      outbox: [["1"], []],
-      tenant: [["fresh"], [TENANT]],
-      api_key: [["0123abcd"], ["4567abcd"]],
-      recipient_home: [["far"], ["twice"]],
-      recipient_group: [["nurses"], ["shift"]],
-      timer: [["late"], ["moved"]],
-    });
-  }
-});
-
-test("HM8 — digests of two reports have nothing in common, and a key's secret is in none", async () => {
-  const { store, sql } = await postgres.newDatabase();
-  await store.tenants.create(TENANT, "Acme");
-  await register(store, ["a"]);
-  const keyText = `crl_0123abcd_${"s".repeat(43)}`;
-  const key = { tenantId: TENANT, scopes: ["read"], keyText } as const;
-  await store.tenants.insertApiKey({ ...key, pepper: "pepper" });
-  const digestsOf = async (salt: string | null) => {
-    const digests: string[] = [];
-    for (const table of ["recipient", "tenant", "api_key"] as const) {
-      const page = { home: HOME, table, snapshot: null, after: null, limit: 10, salt };
-      digests.push(...(await store.homeReport.read(page)).map(({ digest }) => digest));
-    }
-    return digests;
-  };
-  const salts = [null, "0".repeat(32), "1".repeat(32)];
-  const all = (await Promise.all(salts.map(digestsOf))).flat();
-  expect([all.length, new Set(all).size]).toEqual([9, 9]);
-  const before = await digestsOf(salts[1]!);
-  await sql`update api_key set secret_hmac = 'other'`;
-  expect(await digestsOf(salts[1]!)).toEqual(before);
 });

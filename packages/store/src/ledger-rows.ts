@@ -2,7 +2,7 @@
 // A ledger row as the owner of a partition sees it, and as its table keeps it. The shapes are equal
 // to the ports of @carillon/delivery by structure only: the arrows of DESIGN §3 point down.
 import type { PokeEntry } from "@carillon/contracts";
-import { assert } from "@carillon/kernel";
+import { assert, Bitset } from "@carillon/kernel";
 
 /** `planned`: targeted not committed yet. `open`: somebody is not terminal. `closed`: all are. */
 export type LedgerRowState = "planned" | "open" | "closed";
@@ -86,4 +86,12 @@ export function ledgerRowOf(record: LedgerRecord): LedgerRow {
       acknowledged: record.acknowledged,
     },
   };
+}
+
+/** With members, a bit stands for a place among them, and all of them are targeted. */
+export function setByIndex({ members, sets }: LedgerRow, name: keyof LedgerSets): Bitset {
+  const set = Bitset.fromBytes(sets[name]);
+  if (members === null) return set;
+  if (name === "targeted") return Bitset.of(members);
+  return Bitset.of(members.filter((_, position) => set.has(position)));
 }

@@ -24,6 +24,11 @@ const notification = (id: string, isAcceptedHere: boolean, more: ReportRow["abou
     ...more,
   });
 
+const people = (offsets: string, peopleCount: number) => ({
+  ...{ offsets, peopleCount, waitingCount: 0, isWhole: false, everybody: "" },
+});
+const where = (notificationId: string, partition: number) => ({ notificationId, partition });
+
 function look(place: string, standing: HomeLook["standing"]): HomeLook {
   return {
     kind: "look",
@@ -78,7 +83,9 @@ function apiOf(
     const different = request.rows.flatMap(({ key, digest }, at) =>
       there.has(key.join()) && there.get(key.join()) !== digest ? at : [],
     );
-    return { kind: "reply", reply: { kind: "compared", missing, different, ...salted.compare } };
+    const lacking = request.table === "people" ? { lacking: different.map(() => 2) } : {};
+    const found = { missing, different, ...lacking };
+    return { kind: "reply", reply: { kind: "compared", ...found, ...salted.compare } };
   };
   const api: HomeApi = {
     clock: new FakeClock(),
@@ -95,7 +102,11 @@ test("FO4 — by kind: lost here, told committed, with who has it; outcomes and 
       notification("n2", false),
       notification("n3", true), // both have it
     ],
-    ledger: [row(["n1", "7"], "a", { offset: 3 }), row(["n3", "8"], "old", { offset: 1 })],
+    people: [
+      row(["n1", "7"], "a", { ...people("3,9", 4), waitingCount: 1 }),
+      row(["n2", "7"], "a", { ...people("", 0), isWhole: true }),
+      row(["n3", "8"], "old", people("1", 9)),
+    ],
     recipient: [row(["acme", "ann"], "x"), row(["acme", "bob"], "y")],
     outbox: [
       row(["1"], "", { targetRegion: "par", kind: "notification", notificationId: "n1" }),
@@ -111,10 +122,18 @@ test("FO4 — by kind: lost here, told committed, with who has it; outcomes and 
     recipient_home: [row(["acme", "liz"], "lon", { home: "lon" })],
     recipient_group: [row(["acme", "nurses"], "a", { isDeleted: true })],
     timer: [row(["7", "reminder", "ann"], "a", { tenantId: "acme", dueAt: "then" })],
+    tenant_policy: [row(["acme"], "strict")],
+    template: [
+      row(["acme", "shift", "2"], "a", { isDeleted: false }),
+      row(["acme", "zeal", "1"], "a", { isDeleted: true }),
+    ],
+    notification_control: [row(["n3"], "a", { tenantId: "acme", state: "cancelled" })],
   };
   const taken = {
     notification: [notification("n3", true)],
-    ledger: [row(["n3", "8"], "new")],
+    people: [row(["n3", "8"], "new")],
+    tenant_policy: [row(["acme"], "before")],
+    template: [row(["acme", "zeal", "1"], "before")],
     recipient: [row(["acme", "bob"], "before")],
     tenant: [row(["acme"], "par")],
     api_key: [row(["k1"], "good"), row(["k3"], "")],
@@ -131,10 +150,11 @@ test("FO4 — by kind: lost here, told committed, with who has it; outcomes and 
       isPlanned: false,
       replayedLsn: "0/10",
       replayedAt: "then",
+      lostPeopleCount: 6, // four of n1, two of n3
       counts: {
         accepted: 1,
         relayedIn: 1,
-        ledgerRows: 1,
+        ledgerRows: 2,
         outcomes: 1,
         recipients: 2,
         tenants: 2,
@@ -142,6 +162,9 @@ test("FO4 — by kind: lost here, told committed, with who has it; outcomes and 
         homes: 1,
         groups: 1,
         timers: 1,
+        policies: 1,
+        templates: 2,
+        controls: 1,
         outbox: 1,
       },
       lost: {
@@ -163,8 +186,16 @@ test("FO4 — by kind: lost here, told committed, with who has it; outcomes and 
             confirmedBy: [],
           },
         ],
-        ledgerRows: [{ notificationId: "n1", partition: 7, offset: 3 }],
-        outcomes: [{ notificationId: "n3", partition: 8, offset: 1 }],
+        ledgerRows: [
+          { ...where("n1", 7), offsets: [3, 9], peopleCount: 4, waitingCount: 1, isWhole: false },
+          { ...where("n2", 7), offsets: [], peopleCount: 0, waitingCount: 0, isWhole: true },
+        ],
+        outcomes: [
+          {
+            ...where("n3", 8),
+            ...{ offsets: [1], peopleCount: 9, waitingCount: 0, isWhole: false, lostCount: 2 },
+          },
+        ],
         recipients: [
           { tenantId: "acme", recipientId: "ann", isNew: true },
           { tenantId: "acme", recipientId: "bob", isNew: false },
@@ -189,6 +220,12 @@ test("FO4 — by kind: lost here, told committed, with who has it; outcomes and 
             isNew: true,
           },
         ],
+        policies: [{ tenantId: "acme", isNew: false }],
+        templates: [
+          { tenantId: "acme", templateId: "shift", version: 2, isNew: true, isDeleted: false },
+          { tenantId: "acme", templateId: "zeal", version: 1, isNew: false, isDeleted: true },
+        ],
+        controls: [{ tenantId: "acme", notificationId: "n3", state: "cancelled", isNew: true }],
         outbox: [{ notificationId: "n1", targetRegion: "par" }],
       },
     },

@@ -75,12 +75,14 @@ export function doneLines(done: Extract<FailoverOutcome, { kind: "done" }>): str
   return lines;
 }
 
-export function reportLines({ home, from, to, counts, lost, replayedAt }: LossReport): string[] {
+export function reportLines(report: LossReport): string[] {
+  const { home, from, to, counts, lost, lostPeopleCount, replayedAt } = report;
   const what = `home ${home}: in ${from.place} (epoch ${from.epoch}) and not in ${to.place} (epoch ${to.epoch})`;
   const ids = lost.accepted.map(({ id }) => id);
   return [
     `${what}, replayed up to ${replayedAt ?? "an unknown time"}`,
     ...Object.entries(counts).map(([name, number]) => `  ${name.padEnd(12)} ${number}`),
+    `  ${"people".padEnd(12)} ${lostPeopleCount} who are nowhere in ${to.place}, one for each notification`,
     ...ids.slice(0, IDS_SHOWN_MAX).map((id) => `  accepted and lost: ${id}`),
     ...lost.apiKeys
       .filter(({ isNew, isRevoked }) => isRevoked && !isNew)
