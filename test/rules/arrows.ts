@@ -51,6 +51,7 @@ export const VENDOR_OWNERS: Readonly<Record<string, readonly string[]>> = {
   jose: ["ingest", "gateway"],
   "intl-messageformat": ["ingest"],
   "@formatjs/*": ["ingest"],
+  undici: ["channels"],
   "web-push": ["channels"],
   "firebase-admin": ["channels"],
   "@aws-sdk/*": ["cluster"],
