@@ -25,6 +25,7 @@ import { type Poker, type PokeSource, push } from "./poke.ts";
 import { relayItemJson } from "./relay-outbox.ts";
 import type { RelayEntry } from "./relay-sender.ts";
 import type { Relay } from "./relay.ts";
+import type { Plans } from "./plan.ts";
 import { sendAtProblemOf, sendTimesOf } from "./send-at.ts";
 import { repeatOf } from "./repeats.ts";
 import type { Templates } from "./templates.ts";
@@ -60,6 +61,7 @@ export interface AcceptDeps extends AudiencesDeps {
   readonly store: Store;
   readonly bus: Bus;
   readonly templates: Templates;
+  readonly plans: Pick<Plans, "targetedCount">;
   readonly poker: Poker;
   readonly relay: Relay;
   readonly clock: Clock;
@@ -175,6 +177,10 @@ async function pendingOf(
   if (said.kind === "problem") return said;
   assert(said.kind === "content", "IN67 what is accepted has content");
   const { audiences, unknownCount, exclude } = found;
+  const throttle = request.throttle && {
+    ...request.throttle,
+    targetedCount: await deps.plans.targetedCount(tenantId, found), // ADR 0033
+  };
   const acceptedAtMs = deps.clock.wallClockMs();
   const { sendAtMs, sendAtLocalMs, expiresAtMs } = sendTimesOf(request, acceptedAtMs);
   const notification: Notification = {
@@ -191,6 +197,7 @@ async function pendingOf(
     ...(sendAtMs === undefined ? {} : { sendAtMs }),
     ...(sendAtLocalMs === undefined ? {} : { sendAtLocalMs }),
     ...(request.collapseKey === undefined ? {} : { collapseKey: request.collapseKey }),
+    ...(throttle === undefined ? {} : { throttle }),
   };
   const remotes = [...audiences].filter(([target]) => target !== region);
   const item: AcceptItem = {

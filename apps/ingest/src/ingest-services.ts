@@ -15,6 +15,7 @@ import type { Poker } from "./poke.ts";
 import type { Relay } from "./relay.ts";
 import { type Controls, createControls } from "./controls.ts";
 import { createPolicies, type Policies } from "./policies.ts";
+import { createRates, type Rates } from "./rates.ts";
 import { createPreferences, type RecipientPreferences } from "./preferences.ts";
 import { createPlans, type Plans } from "./plan.ts";
 import { createRecipientLists, type RecipientLists } from "./recipient-lists.ts";
@@ -30,6 +31,7 @@ export interface Services {
   readonly plans: Plans;
   readonly policies: Policies;
   readonly controls: Controls;
+  readonly rates: Rates;
   readonly preferences: RecipientPreferences;
   readonly statuses: Statuses;
   readonly explanations: Explanations;
@@ -92,6 +94,7 @@ export function createServices(
     ),
     policies: createPolicies(place, { store, clock, relay }),
     controls: createControls(place, { store, clock, relay, statuses }),
+    rates: createRates(place, { store, clock, relay, statuses }),
     preferences: createPreferences(
       { region: config.region, requestTimeoutMs },
       { store, bus, homes, poker },

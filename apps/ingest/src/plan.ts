@@ -9,6 +9,7 @@ import type { Bus } from "@carillon/bus";
 import { groupByOwner, type Owners } from "@carillon/cluster";
 import {
   decodeMessage,
+  durationSecondsOf,
   encodeMessage,
   type LocaleCount,
   type NotificationPlan,
@@ -29,16 +30,27 @@ import type { Clock } from "@carillon/kernel";
 import type { Store } from "@carillon/store";
 import { problemOfAudience } from "./accept.ts";
 import { type Answer, ok, problem } from "./answer.ts";
-import { audiencesOf, type AudiencesDeps } from "./audiences.ts";
+import { audiencesOf, type AudiencesDeps, type TargetAudiences } from "./audiences.ts";
 import { contentOf, type ContentRequest } from "./contents.ts";
 import type { Templates } from "./templates.ts";
 
 export interface Plans {
   answer(
     tenantId: string,
-    request: Pick<NotificationRequest, "audience" | "exclude" | "priority" | "category"> &
+    request: Pick<
+      NotificationRequest,
+      "audience" | "exclude" | "priority" | "category" | "throttle"
+    > &
       ContentRequest,
   ): Promise<Answer>;
+  /**
+   * How many it comes to in all regions, at least 1. Where that cannot be counted now, as many as are known to live
+   * there: never too few. Throws Fault.
+   */
+  targetedCount(
+    tenantId: string,
+    meant: Pick<TargetAudiences, "audiences" | "exclude">,
+  ): Promise<number>;
   /** In this region. Throws Fault. */
   countHere(request: RegionPlanRequest): Promise<Counted>;
 }
@@ -137,8 +149,40 @@ export function createPlans(options: PlansOptions, deps: PlansDeps): Plans {
     return decoded.kind === "message" ? decoded.message : undefined;
   };
 
+  const countIn = async (target: string, request: RegionPlanRequest): Promise<RegionPlan> =>
+    regionPlanOf(
+      target,
+      target === region ? await countHere(request) : await countThere(target, request),
+    );
+
+  const mayAsk = (request: RegionPlanRequest): boolean =>
+    sizeOf(request) <= bus.payloadMaxBytes - ENVELOPE_BYTES;
+
+  /** Never too few. */
+  const atMostIn = async (target: string, request: RegionPlanRequest): Promise<number> => {
+    const { audience } = request;
+    if (audience.kind === "recipients") return audience.recipientIds.length;
+    const plan = mayAsk(request) ? await countIn(target, request) : undefined;
+    if (plan?.state === "counted") return plan.targeted;
+    const homeCount = await store.directory.countOf(request.tenantId, target);
+    const whole = audience.kind === "except" ? audience.of : audience;
+    if (whole.kind !== "recipients") return homeCount;
+    return Math.min(homeCount, whole.recipientIds.length);
+  };
+
   return {
     countHere,
+    async targetedCount(tenantId, { audiences, exclude }) {
+      const counts = await Promise.all(
+        [...audiences].map(([target, audience]) =>
+          atMostIn(target, { tenantId, audience, exclude }),
+        ),
+      );
+      return Math.max(
+        1,
+        counts.reduce((sum, count) => sum + count, 0),
+      );
+    },
     async answer(tenantId, request) {
       const meant = await audiencesOf({ tenantId, ...request }, regions, deps);
       if (meant.kind !== "audiences") return problemOfAudience(meant);
@@ -150,17 +194,12 @@ export function createPlans(options: PlansOptions, deps: PlansDeps): Plans {
         target,
         request: { tenantId, audience, exclude, priority, ...(category && { category }) },
       }));
-      if (asked.some((one) => sizeOf(one.request) > bus.payloadMaxBytes - ENVELOPE_BYTES))
+      if (!asked.every((one) => mayAsk(one.request)))
         return problem("body_too_large", { detail: "It does not fit a message between nodes." });
       const plans = await Promise.all(
-        asked.map(async ({ target, request: its }) =>
-          regionPlanOf(
-            target,
-            target === region ? await countHere(its) : await countThere(target, its),
-          ),
-        ),
+        asked.map(({ target, request: its }) => countIn(target, its)),
       );
-      return ok(200, planOf(plans, unknownCount));
+      return ok(200, planOf(plans, { unknownCount, throttle: request.throttle }));
     },
   };
 }
@@ -194,20 +233,27 @@ function regionPlanOf(region: string, reply: RegionPlanReply | undefined): Regio
 
 function planOf(
   regions: readonly RegionPlan[],
-  unknownCount: number | undefined,
+  {
+    unknownCount,
+    throttle,
+  }: { unknownCount: number | undefined } & Pick<NotificationRequest, "throttle">,
 ): NotificationPlan {
+  const targeted = regions.reduce((sum, plan) => sum + plan.targeted, 0);
   const locales = regions.flatMap((plan) =>
     plan.locales.map(({ locale, targeted }): [string | null, number] => [locale, targeted]),
   );
   const counted = regions.filter(({ state }) => state === "counted" || state === "partial");
   return {
     isComplete: regions.every(({ state }) => state === "counted"),
-    targeted: regions.reduce((sum, { targeted }) => sum + targeted, 0),
+    targeted,
     noDevice: null, // no device is registered anywhere yet
     optedOut: sumIfAll(counted.map(({ optedOut }) => optedOut ?? undefined)) ?? null,
     locales: countsOf(sumOf(locales)),
     regions,
     ...(unknownCount === undefined ? {} : { unknownCount }),
+    ...(throttle && {
+      durationSeconds: durationSecondsOf({ ...throttle, targetedCount: targeted }),
+    }),
   };
 }
 

@@ -86,6 +86,7 @@ export function serveRegion(deps: RegionServicesDeps): void {
     await store.groups.learn(batch.tenants);
     await store.policies.learn(batch.tenants);
     await store.controls.learn(batch.tenants);
+    await store.rates.learn(batch.tenants);
     await store.templates.learn(batch.tenants);
     return { kind: "committed" } satisfies RelayReply;
   });

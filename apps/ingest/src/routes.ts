@@ -16,6 +16,7 @@ import { importRecipients, type ImportDeps } from "./import.ts";
 import type { Inbox } from "./inbox.ts";
 import { planNotification, postNotification } from "./notification-routes.ts";
 import type { Plans } from "./plan.ts";
+import type { Rates } from "./rates.ts";
 import type { Policies } from "./policies.ts";
 import type { RecipientPreferences } from "./preferences.ts";
 import type { RecipientLists } from "./recipient-lists.ts";
@@ -37,6 +38,7 @@ export interface RoutesDeps {
   readonly plans: Plans;
   readonly policies: Policies;
   readonly controls: Controls;
+  readonly rates: Rates;
   readonly preferences: RecipientPreferences;
   readonly statuses: Statuses;
   readonly explanations: Explanations;
@@ -113,6 +115,14 @@ export function routesOf(deps: RoutesDeps): AnyRoute[] {
     ...groupRoutesOf(deps.groups, keyed),
     ...policyRoutesOf(deps, keyed),
     ...controlRoutesOf(deps.controls, keyed),
+    {
+      method: "POST",
+      path: "/v1/notifications/:id/rate",
+      body: "json",
+      isWrite: true,
+      authenticate: keyed("notifications:write"),
+      handle: (call) => deps.rates.set(call),
+    },
     ...templateRoutesOf(deps.templates, keyed),
     {
       method: "POST",

@@ -7,7 +7,9 @@ import {
   COUNT_NAMES,
   decodeMessage,
   encodeMessage,
+  type Notification,
   type NotificationStatus,
+  type RateRecord,
   type RegionStatus,
   statusReplySchema,
   type StatusReply,
@@ -50,10 +52,11 @@ export function createStatuses(
 
   const readHere: Statuses["readHere"] = async (tenantId, notificationId) => {
     if (!UUID.test(notificationId)) return { state: "waiting", counts: zeroCounts() };
-    const [details, progress, control] = await Promise.all([
+    const [details, progress, control, changedRate] = await Promise.all([
       store.notifications.get(tenantId, notificationId),
       store.notifications.countsOf({ home: region, tenantId }, [notificationId]),
       store.controls.find(tenantId, notificationId),
+      store.rates.find(tenantId, notificationId),
     ]);
     const own = progress.get(notificationId) ?? { state: "waiting", counts: zeroCounts() };
     if (details === undefined) return { ...own, summary: null };
@@ -66,6 +69,7 @@ export function createStatuses(
       unknownCount: isAcceptedHere ? unknownCount : null,
       ...(notification.sendAtMs === undefined ? {} : { sendAtMs: notification.sendAtMs }),
       ...(control === undefined ? {} : { control: control.state }),
+      ...rateIn(notification, changedRate),
     };
     return { ...own, summary };
   };
@@ -110,8 +114,20 @@ export function notificationIdOf(text: string | undefined): string | ProblemAnsw
   return invalidField("id", "must be a notification id");
 }
 
+/** What is in force: as it was changed last, or as it was posted. */
+function rateIn(
+  { throttle }: Pick<Notification, "throttle">,
+  changed: RateRecord | undefined,
+): Pick<StatusSummary, "rate"> {
+  const { ratePerMinute } = changed ?? throttle ?? {};
+  if (ratePerMinute === undefined) return {};
+  return {
+    rate: { ratePerMinute, ...(throttle && { targetedCount: throttle.targetedCount }) },
+  };
+}
+
 /** Undefined: no region that answered has a copy. The accepting one knows most. */
-function summaryOf(replies: Replies): StatusSummary | undefined {
+export function summaryOf(replies: Replies): StatusSummary | undefined {
   const held = [...replies.values()].flatMap((reply) => reply?.summary ?? []);
   return held.find(({ targetRegions }) => targetRegions !== null) ?? held[0];
 }
@@ -183,6 +199,7 @@ function statusOf(
     ...(summary.sendAtMs === undefined ? {} : { sendAt: new Date(summary.sendAtMs).toISOString() }),
     state: wholeStateOf(regions),
     ...(summary.control === undefined ? {} : { control: summary.control }),
+    ...(summary.rate === undefined ? {} : { ratePerMinute: summary.rate.ratePerMinute }),
     counts: { ...counts, unknown: summary.unknownCount ?? 0, pending: counts.targeted - terminal },
     regions,
   };

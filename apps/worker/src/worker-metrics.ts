@@ -69,6 +69,7 @@ export function publishStats(deps: {
     metrics.openEntries.set(stats.openEntryCount);
     metrics.incomingEntries.set(stats.incomingCount);
     metrics.heldEntries.set(stats.heldRowsCount);
+    metrics.ratedEntries.set(stats.ratedRowsCount);
     metrics.shelvedRecipients.set(stats.shelvedRecipientCount);
     metrics.dirtyEntries.set(stats.dirtyEntryCount);
     metrics.timersFiring.set(stats.timersFiringCount);
@@ -78,6 +79,7 @@ export function publishStats(deps: {
     metrics.deliverMessages.inc({ outcome: "failed" }, now.failed - before.failed);
     metrics.journalEvents.inc({ outcome: "written" }, now.written - before.written);
     metrics.journalEvents.inc({ outcome: "dropped" }, now.dropped - before.dropped);
+    metrics.ratesRefused.inc(now.ratesRefused - before.ratesRefused);
     before = now;
   };
   let timer = clock.setTimer(STATS_EVERY_MS, publish);
@@ -86,6 +88,7 @@ export function publishStats(deps: {
 
 function totalsOf(stats: DeliveryStats) {
   return {
+    ratesRefused: stats.ratesRefusedTotal,
     sent: stats.deliverMessagesTotal,
     failed: stats.deliverFailedTotal,
     written: stats.journalWrittenTotal,

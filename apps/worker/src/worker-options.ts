@@ -4,6 +4,7 @@ import type { Bus } from "@carillon/bus";
 import type { KindHandler, LeaseStore, Membership, PlacementLimits } from "@carillon/cluster";
 import type {
   ControlStore,
+  RateStore,
   DeliveryLimits,
   DeliveryNodeDeps,
   JournalStore,
@@ -41,6 +42,7 @@ export interface WorkerDeps {
     readonly timers: TimerStore;
     readonly policies?: PolicyStore;
     readonly controls?: ControlStore;
+    readonly rates?: RateStore;
     /** Default: no journal is kept. */
     readonly journal?: JournalStore;
   };

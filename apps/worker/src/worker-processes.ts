@@ -92,6 +92,7 @@ export function startProcesses(
       timers: deps.store.timers,
       ...(deps.store.policies && { policies: deps.store.policies }),
       ...(deps.store.controls && { controls: deps.store.controls }),
+      ...(deps.store.rates && { rates: deps.store.rates }),
       ...(deps.store.journal && { journal: deps.store.journal }),
       ...(deps.timerHandlers && { timerHandlers: deps.timerHandlers }),
       ...(deps.verdictOf && { verdictOf: deps.verdictOf }),

@@ -22,6 +22,7 @@ export * from "./policy.ts";
 export * from "./preferences.ts";
 export * from "./problems.ts";
 export * from "./quiet-hours.ts";
+export * from "./rate.ts";
 export * from "./recipient.ts";
 export * from "./routing.ts";
 export * from "./template.ts";

@@ -73,6 +73,7 @@ export const LIMITS = {
   ttlMaxSeconds: 2_419_200, // four weeks, the longest that push services keep (RFC 8030 §5.2)
   collapseKeyMaxCharacters: 64, // as long as APNs takes one (apns-collapse-id)
   timeMaxCharacters: 40,
+  ratePerMinuteMax: 1_000_000, // all of a large home within a minute; more is as fast as it goes
   sendAtMaxSeconds: 2_678_400, // 31 days ahead: with the longest life shorter than anything is kept
   importLineMaxBytes: 65_536,
   importRejectsReported: 100,

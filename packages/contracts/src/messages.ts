@@ -16,6 +16,7 @@ import {
   PRIORITIES,
   regionAudienceSchema,
 } from "./notification.ts";
+import { rateRecordSchema } from "./rate.ts";
 import { templateRecordSchema } from "./template.ts";
 
 /** The second token of every subject is the region, or the home, that it belongs to. */
@@ -97,6 +98,8 @@ export const homesBatchSchema = z.object({
       policy: policyRecordSchema.optional(),
       /** What was done with its notifications there (ADR 0029). */
       controls: z.array(controlRecordSchema).optional(),
+      /** At what rates they are handed, as it was said there (ADR 0033). */
+      rates: z.array(rateRecordSchema).optional(),
       /** Versions that were made in the sending region. Absent: an older build, or none. */
       templates: z.array(templateRecordSchema).optional(),
     }),
@@ -210,6 +213,10 @@ export const statusSummarySchema = z.object({
   unknownCount: z.number().nullable(),
   sendAtMs: z.number().optional(),
   control: z.enum(CONTROL_STATES).optional(),
+  /** In force; null: it was taken off. `targetedCount`: as counted when it was accepted; absent: it was not. */
+  rate: z
+    .object({ ratePerMinute: z.number().nullable(), targetedCount: z.number().optional() })
+    .optional(),
 });
 export type StatusSummary = z.infer<typeof statusSummarySchema>;
 

@@ -6,6 +6,7 @@ import type { ControlState } from "./control.ts";
 import { LIMITS } from "./limits.ts";
 import { localeFallbacksSchema, localeSchema } from "./locale.ts";
 import { categoryIdSchema, recipientIdSchema, regionSchema, tenantIdSchema } from "./places.ts";
+import { rateSchema, throttleSchema } from "./rate.ts";
 import { templatePayloadSchema, templateReferenceSchema } from "./template.ts";
 import { isStorable, textSchema } from "./text.ts";
 import { readTimeText } from "./time-text.ts";
@@ -66,6 +67,8 @@ const requestShape = z.strictObject({
   recipientTime: z.boolean().optional(),
   /** A newer one of the same key takes the place of those that a recipient has not been sent yet. */
   collapseKey: textSchema(LIMITS.collapseKeyMaxCharacters).min(1).optional(),
+  /** At most so many people a minute are handed it, in all regions together. */
+  throttle: throttleSchema.optional(),
   /** Answered with its plan; nothing is accepted. */
   dryRun: z.boolean().optional(),
 });
@@ -179,6 +182,7 @@ export const notificationSchema = z.object({
   /** A wall time as if it were UTC: each recipient has it when it has come in his zone. */
   sendAtLocalMs: z.number().optional(),
   collapseKey: z.string().optional(),
+  throttle: rateSchema.optional(),
   /** An older build ignores it, and takes the language's other content or the first. */
   fallbacks: z.record(z.string(), z.array(z.string())).optional(),
 });
@@ -268,6 +272,8 @@ export interface NotificationStatus {
   readonly state: "scheduled" | "delivering" | "finished";
   /** What its sender did with it, as far as this region has heard; absent: nothing. */
   readonly control?: ControlState;
+  /** What is in force, as far as this region has heard; null: it was taken off; absent: there never was one. */
+  readonly ratePerMinute?: number | null;
   readonly counts: Counts & { readonly unknown: number; readonly pending: number };
   readonly regions: readonly RegionStatus[];
 }

@@ -45,6 +45,8 @@ export interface NotificationPlan {
   readonly regions: readonly RegionPlan[]; // those that it would be sent to
   /** Explicit recipients known in no region that answered; absent for other audiences. */
   readonly unknownCount?: number;
+  /** With a `throttle`: so long it takes to hand it to all of them, at least. */
+  readonly durationSeconds?: number;
 }
 
 // --- region → region, ingest → owner -----------------------------------------------------------

@@ -18,6 +18,7 @@ export interface DeliveryLimits {
   readonly tailMaxBytes: number;
   readonly openMax: number;
   readonly ownRowsMax: number;
+  readonly ratedRowsMax: number;
   readonly lapseLookEveryMs: number;
   readonly incomingMax: number;
   readonly rowsPerRead: number;
@@ -65,6 +66,7 @@ export const DELIVERY_DEFAULTS: DeliveryLimits = {
   openMax: 4_096,
   /** Of one recipient alone: 64 such fill a partition, and a mailbox has room for four times as many. */
   ownRowsMax: 64,
+  ratedRowsMax: 1_024, // beside openMax: a quarter more memory at most, for rows that stay open for long
   lapseLookEveryMs: 10_000, // a look through 100,000 rows takes the database 0.14 s (packages/store/bench/RESULTS.md)
   incomingMax: 1_024,
   rowsPerRead: 512,

@@ -8,6 +8,7 @@ import type { LedgerEntry, Outcome, Receipt } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
 import type { GatewayPort, JournalStore, LedgerStore, TimerStore } from "./ports.ts";
 import type { ControlStore } from "./control-book.ts";
+import type { RateStore } from "./rate-book.ts";
 import type { PolicyStore } from "./tenant-rules-book.ts";
 import type { TimerSetting } from "./timer-setting.ts";
 import type { Verdict } from "./verdict.ts";
@@ -34,6 +35,8 @@ export interface DeliveryNodeDeps {
   readonly policies?: PolicyStore;
   /** What senders did with notifications. Default: nothing. */
   readonly controls?: ControlStore;
+  /** At what rates they are handed. Default: as they were posted. */
+  readonly rates?: RateStore;
   /** What happens when durable timers are due, by kind. Default: none is looked at. */
   readonly timerHandlers?: readonly TimerHandler<RecipientProcesses>[];
   /** Where it is kept what happened to whom. Default: nowhere. */
@@ -74,6 +77,8 @@ export interface DeliveryStats {
   readonly dirtyEntryCount: number;
   readonly incomingCount: number;
   readonly heldRowsCount: number; // open, and not handed to everybody (PC1)
+  readonly ratedRowsCount: number; // open, and waiting for their rate (RA4)
+  readonly ratesRefusedTotal: number; // RA7
   readonly shelvedRecipientCount: number; // have open rows that are not in memory (SH1)
   readonly recipientCount: number;
   readonly deliverMessagesTotal: number;

@@ -34,12 +34,13 @@ import { loadPartitions } from "./load-partitions.ts";
 import { Outcomes } from "./outcomes.ts";
 import { Pacer } from "./pacer.ts";
 import { Partition } from "./partition.ts";
-import { statsOfPartitions } from "./partition-stats.ts";
+import { statsOfPartitions, statsOfParts } from "./partition-stats.ts";
 import type { HeldPartition } from "./ports.ts";
 import { ReceiptDesk } from "./receipt-desk.ts";
 import { createRecipientBehaviour } from "./recipient.ts";
 import { SessionDesk } from "./session-desk.ts";
 import { NO_CONTROLS } from "./control-book.ts";
+import { NO_RATES } from "./rate-book.ts";
 import { NO_POLICIES } from "./tenant-rules-book.ts";
 import { Verdicts } from "./verdicts.ts";
 import { ShelfReader } from "./shelf-reader.ts";
@@ -105,9 +106,9 @@ export class DeliveryNode {
       ...fence,
     });
     this.#pacer = new Pacer({
-      scheduler: deps.scheduler,
-      limits,
+      ...{ home, clock, limits, scheduler: deps.scheduler },
       runnableCount: () => deps.runtime.runnableCount(),
+      paceOf: (entry) => this.#verdicts.paceOf(entry),
     });
     this.#intake = new Intake({
       pacer: this.#pacer,
@@ -130,6 +131,7 @@ export class DeliveryNode {
     this.#verdicts = new Verdicts({
       ...{ home, clock, limits, onFault, onCrash, channels: ["socket"] },
       ...{ policies: deps.policies ?? NO_POLICIES, controls: deps.controls ?? NO_CONTROLS },
+      ...{ rates: deps.rates ?? NO_RATES, onPace: (id) => this.#pacer.changed(id) },
       partitions: () => this.#partitions.values(),
       flush: () => this.#flusher.flush(),
     });
@@ -235,7 +237,7 @@ export class DeliveryNode {
       this.#outbox.flush();
     });
     this.#sweep.start();
-    this.#verdicts.controls.start();
+    this.#verdicts.start();
   }
 
   /** Who runs the flusher has its crashes, too; before it, its timers are this node's. */
@@ -422,20 +424,16 @@ export class DeliveryNode {
   stats(): DeliveryStats {
     return {
       ...statsOfPartitions([...this.#partitions.values()]),
+      ...statsOfParts(this.#pacer, this.#outbox, this.#journal),
       partitionCount: this.#serving.size,
-      heldRowsCount: this.#pacer.rowsCount,
-      deliverMessagesTotal: this.#outbox.sentCount,
-      deliverFailedTotal: this.#outbox.failedCount,
       timersFiringCount: this.#timers.firingCount,
-      journalWaitingCount: this.#journal?.waitingCount ?? 0,
-      journalWrittenTotal: this.#journal?.writtenCount ?? 0,
-      journalDroppedTotal: this.#journal?.droppedCount ?? 0,
     };
   }
 
   stop(): void {
     this.#sweep.stop();
-    this.#verdicts.controls.stop();
+    this.#verdicts.stop();
+    this.#pacer.stop();
     this.#removeSliceListener();
     this.#timers.stop();
     this.lose([...this.#held.keys()]);

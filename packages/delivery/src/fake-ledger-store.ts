@@ -46,9 +46,11 @@ export function entryOf(options: {
   expiresAtMs?: number;
   priority?: Notification["priority"];
   tenantId?: string;
+  id?: string;
 }): LedgerEntry {
   const { offset, members, expiresAtMs = 1e13, priority = "normal", tenantId = "acme" } = options;
-  const notification = notificationOf({ expiresAtMs, priority, tenantId });
+  const { id = notificationOf().id } = options;
+  const notification = notificationOf({ id, expiresAtMs, priority, tenantId });
   const row: LedgerRow = {
     partition: 0,
     offset,

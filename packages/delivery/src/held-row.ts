@@ -9,6 +9,8 @@ export class HeldRow {
   /** By index; undefined: everybody who is pending. Most rows are taken whole, and need no copy. */
   #left: Bitset | undefined;
   #isDone = false;
+  /** It waits for its notification's rate: `Partition.rated`. */
+  isRated = false;
 
   constructor(entry: LedgerEntry) {
     this.entry = entry;

@@ -16,6 +16,7 @@ export type { PolicyStore } from "./tenant-rules-book.ts";
 export type { TimerSetting } from "./timer-setting.ts";
 export { MemoryTimers } from "./memory-timers.ts";
 export type { ControlStore } from "./control-book.ts";
+export type { RateStore } from "./rate-book.ts";
 export { EMPTY_SETS } from "./ports.ts";
 export type {
   ClaimedTimer,

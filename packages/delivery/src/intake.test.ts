@@ -36,7 +36,7 @@ function start(store: FakeLedgerStore) {
     envelopes: new EnvelopeCache(10),
     limits: DELIVERY_DEFAULTS,
     slices: new ThreadSlices({ clock, scheduler: clock, sliceMs: 4 }),
-    pacer: { offer: (_, entry) => void offered.push(entry) },
+    pacer: { hurry: () => undefined, offer: (_, entry) => void offered.push(entry) },
     async commitExpansion(_, entry) {
       committedOffsets.push(entry.offset);
       entry.expansionCommitted();

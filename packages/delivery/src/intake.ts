@@ -3,9 +3,9 @@
 //   IN1  Rows are expanded and given to the pacer in offset order, each once (D3, PA1, PA2).
 //   IN2  Nobody is sent anything before `targeted` is committed under the fence (DESIGN §5 step 4).
 //   IN3  An audience is evaluated on a directory at least as new as the row (ADR 0005).
-//   IN4  At most `openMax` open entries and `incomingMax` waiting rows per partition are in memory;
-//        the rest stays in the ledger until there is room. Nobody's own rows take more than a
-//        share of it: SH1.
+//   IN4  At most `openMax` open entries, beside those that wait for their rate (RA7), and `incomingMax`
+//        waiting rows per partition are in memory; the rest stays in the ledger until there is room.
+//        Nobody's own rows take more than a share of it: SH1.
 //   IN5  A bug is no outage: it is told as a crash, and what met it is not tried again (as LF4).
 import { LIMITS, type Poke, type PokeEntry, type PokeItem } from "@carillon/contracts";
 import {
@@ -21,6 +21,7 @@ import type { Envelope, EnvelopeCache } from "./envelope.ts";
 import { LedgerEntry } from "./ledger-entry.ts";
 import type { Pacer } from "./pacer.ts";
 import type { Partition } from "./partition.ts";
+import { ownerOf } from "./shelf.ts";
 import { EMPTY_SETS, type LedgerRow, type LedgerStore } from "./ports.ts";
 import type { ThreadSlices } from "./thread-slices.ts";
 
@@ -41,7 +42,7 @@ export interface IntakeDeps {
   readonly home: string;
   readonly envelopes: EnvelopeCache;
   readonly limits: IntakeLimits;
-  readonly pacer: Pick<Pacer, "offer">;
+  readonly pacer: Pick<Pacer, "offer" | "hurry">;
   readonly slices: ThreadSlices;
   /** Commits what planned entries came to, grouped over partitions; false: fenced. */
   commitExpansion(partition: Partition, entry: LedgerEntry): Promise<boolean>;
@@ -159,7 +160,8 @@ export class Intake {
   async #pumpAll(partition: Partition): Promise<void> {
     const { incoming } = partition;
     const { limits } = this.#deps;
-    while (incoming.length > 0 && !partition.isLost && partition.openCount < limits.openMax) {
+    const hasRoom = (): boolean => partition.openCount - partition.ratedCount < limits.openMax;
+    while (incoming.length > 0 && !partition.isLost && hasRoom()) {
       const batch = incoming.slice(0, 64).map((entry) => partition.entry(entry.offset) ?? entry);
       partition.wantedDirectoryVersion = batch.reduce(
         (version, entry) => Math.max(version, entry.directoryVersion),
@@ -189,6 +191,8 @@ export class Intake {
   #hand(partition: Partition, waiting: LedgerEntry): void {
     if (partition.shelf.takes(waiting)) {
       partition.handedOffset = Math.max(partition.handedOffset, waiting.offset);
+      const index = ownerOf(waiting);
+      if (index !== undefined) this.#deps.pacer.hurry(partition, index);
       return;
     }
     const entry = partition.adopt(waiting); // a row is one object: what is written is all of it

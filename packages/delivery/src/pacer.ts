@@ -6,28 +6,32 @@
 //   PC3  Tenants of one priority take turns, `quantumCount` recipients each.
 //   PC4  Whoever is handed a row is handed all earlier ones first that are for him (D3): what
 //        overtakes, overtakes other people's.
+// What has a rate is in its lane only while somebody may be handed it (RA2 to RA7): it holds up nobody.
 import { PRIORITIES, type Priority } from "@carillon/contracts";
-import { assert, type Bitset, Ring, type Scheduler } from "@carillon/kernel";
-import type { HeldRow } from "./held-row.ts";
+import { assert, Bitset, type Clock, Ring, type Scheduler } from "@carillon/kernel";
 import type { LedgerEntry } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
+import { type HeldPlace, type Pace, RateGroup } from "./rate-group.ts";
+import { RatedRows } from "./rated-rows.ts";
 
 export interface PacerLimits {
   readonly turnsMax: number;
   readonly quantumCount: number;
+  readonly ratedRowsMax: number;
 }
 
 export interface PacerDeps {
+  readonly clock: Clock;
   readonly scheduler: Scheduler;
+  readonly home: string;
   readonly limits: PacerLimits;
   /** Turns of processes that are to come now (`ProcessRuntime.runnableCount`). */
   runnableCount(): number;
+  /** Undefined: it has no rate, or nobody is to be sent it any more. Asked for each quantum. */
+  paceOf(entry: LedgerEntry): Pace | undefined;
 }
 
-interface Waiting {
-  readonly partition: Partition;
-  readonly row: HeldRow;
-}
+type Waiting = HeldPlace | RateGroup;
 
 /** By tenant, in the order of their turns. A row is in memory anyway (`openMax`, IN4). */
 type Lane = Map<string, Ring<Waiting>>;
@@ -41,6 +45,7 @@ export class Pacer {
   readonly #deps: PacerDeps;
   /** By rank in PRIORITIES: the last is served first. */
   readonly #lanes: readonly Lane[] = PRIORITIES.map(() => new Map<string, Ring<Waiting>>());
+  readonly #rated: RatedRows;
   #rowsCount = 0;
   /** Upper bound of the turns to come: as counted last, and what was handed since. */
   #toComeCount = 0;
@@ -49,23 +54,71 @@ export class Pacer {
 
   constructor(deps: PacerDeps) {
     this.#deps = deps;
+    const { clock, home, limits } = deps;
+    this.#rated = new RatedRows({
+      ...{ clock, home, ratedRowsMax: limits.ratedRowsMax },
+      paceOf: deps.paceOf.bind(deps),
+      onReady: (group) => {
+        this.#enqueue(group.entry, group);
+        this.#pump();
+      },
+      onFree: (rows) => {
+        for (const place of rows) this.#enqueue(place.row.entry, place);
+        this.#pump();
+      },
+    });
   }
 
-  /** Rows that are not handed to everybody. */
+  /** Rows that are not handed to everybody, though they might be; those of one rate are one. */
   get rowsCount(): number {
     return this.#rowsCount;
   }
 
+  /** RA7 */
+  get ratesRefusedCount(): number {
+    return this.#rated.refusedCount;
+  }
+
   /** Hands it now, as far as there is room and nobody comes before it; the rest soon. */
   offer(partition: Partition, entry: LedgerEntry): void {
-    const { priority, tenantId } = entry.envelope.notification;
-    const lane = this.#laneOf(priority);
-    const row = partition.hold(entry);
-    let ofTenant = lane.get(tenantId);
-    if (ofTenant === undefined) lane.set(tenantId, (ofTenant = new Ring(0)));
-    ofTenant.pushBeyond({ partition, row });
-    this.#rowsCount++;
+    const place = { partition, row: partition.hold(entry) };
+    if (this.#rated.takes(place)) return this.#hurryShelved(place);
+    this.#enqueue(entry, place);
     this.#pump();
+  }
+
+  /** What its sender does with it has changed, or its rate. */
+  changed(notificationId: string): void {
+    this.#rated.changed(notificationId);
+  }
+
+  /** He is handed all that is held back for him, in order: more of his own waits than he may have (RA4). */
+  hurry(partition: Partition, index: number): void {
+    if (partition.ratedCount === 0) return; // lanes do not wait for long
+    const slots = Bitset.of([index]);
+    for (const row of partition.heldRows()) {
+      const those = row.takeThose(slots);
+      if (those !== undefined) give(partition, row.entry, those);
+    }
+    partition.letGo();
+  }
+
+  stop(): void {
+    this.#rated.stop();
+  }
+
+  #hurryShelved({ partition, row }: HeldPlace): void {
+    if (partition.shelf.count === 0) return;
+    for (const index of partition.shelf.indexes())
+      if (row.isLeft(index)) this.hurry(partition, index);
+  }
+
+  #enqueue({ envelope: { notification } }: LedgerEntry, waiting: Waiting): void {
+    const lane = this.#laneOf(notification.priority);
+    let ofTenant = lane.get(notification.tenantId);
+    if (ofTenant === undefined) lane.set(notification.tenantId, (ofTenant = new Ring(0)));
+    ofTenant.pushBeyond(waiting);
+    this.#rowsCount++;
   }
 
   /** A newer build may have accepted it with a priority that this one does not know. */
@@ -113,21 +166,31 @@ export class Pacer {
   /** PC3: the tenant whose turn it is, up to a quantum. */
   #serveNext(lane: Lane): void {
     for (const [tenantId, waiting] of lane) {
-      lane.delete(tenantId);
       let leftCount = this.#deps.limits.quantumCount;
       for (let next = waiting.peek(); next !== undefined && leftCount > 0; next = waiting.peek()) {
-        const { partition, row } = next;
-        if (!partition.isLost && !row.isDone) leftCount -= this.#hand(partition, row, leftCount);
-        if (!partition.isLost && !row.isDone) break; // the quantum is used up
+        if (next instanceof RateGroup) {
+          leftCount -= this.#serveGroup(next, leftCount);
+          if (leftCount <= 0) break; // it has its next turn, and then perhaps no token
+        } else if (isWaiting(next) && !this.#rated.takes(next)) {
+          leftCount -= this.#hand(next, leftCount);
+          if (isWaiting(next)) break; // the quantum is used up
+        }
         waiting.shift();
         this.#rowsCount--;
+        if (next instanceof RateGroup) this.#rated.rest(next);
       }
+      lane.delete(tenantId); // not before: what is ready meanwhile is put there
       if (waiting.length > 0) lane.set(tenantId, waiting);
       return;
     }
   }
 
-  #hand(partition: Partition, row: HeldRow, countMax: number): number {
+  #serveGroup(group: RateGroup, countMax: number): number {
+    const nowMs = this.#deps.clock.monotonicMs();
+    return group.serve(nowMs, countMax, (place, partMax) => this.#hand(place, partMax));
+  }
+
+  #hand({ partition, row }: HeldPlace, countMax: number): number {
     const slots = row.take(countMax);
     const count = slots.count();
     this.#toComeCount += count;
@@ -149,6 +212,10 @@ export class Pacer {
       this.#pump();
     });
   }
+}
+
+function isWaiting({ partition, row }: HeldPlace): boolean {
+  return !partition.isLost && !row.isDone;
 }
 
 /** `slots` is the caller's no more. */

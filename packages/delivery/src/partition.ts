@@ -30,6 +30,8 @@ export interface PartitionOptions {
   readonly ownRowsMax: number;
 }
 
+const HELD_MIN = 64;
+
 export class Partition {
   readonly partition: number;
   readonly epoch: number;
@@ -68,7 +70,9 @@ export class Partition {
   readonly #fetched = new Set<LedgerEntry>();
   /** Ready, and not handed to everybody; ascending by offset. */
   #held: HeldRow[] = [];
+  #heldMax = HELD_MIN; // then it is looked through for those that are done
   #openCount = 0;
+  #ratedCount = 0;
   #tailBytes = 0;
   #pinCount = 0;
   #tailFloor: number;
@@ -92,6 +96,11 @@ export class Partition {
     return this.#openCount;
   }
 
+  /** Of the open ones, those that wait for a rate: no backlog of this owner (IN4). */
+  get ratedCount(): number {
+    return this.#ratedCount;
+  }
+
   get dirtyCount(): number {
     return this.#dirty.size;
   }
@@ -113,9 +122,19 @@ export class Partition {
     return upToOffset;
   }
 
-  /** Up to it his rows may be handed to him, or are held back by the pacer: nothing on the shelf (SH2). */
+  /**
+   * Up to it his rows may be handed to him, or are held back by the pacer: nothing on the shelf (SH2), and
+   * nothing that waits for its rate (RA4).
+   */
   readyUpTo(index: number): number {
-    return Math.min(this.handedOffset, this.shelf.upTo(index));
+    const upToOffset = Math.min(this.handedOffset, this.shelf.upTo(index));
+    const rated = this.#ratedOf(index);
+    return rated === undefined ? upToOffset : Math.min(rated.entry.offset - 1, upToOffset);
+  }
+
+  /** Something of his waits on the shelf, or for its rate: what is above it is not handed before it is. */
+  isBehind(index: number): boolean {
+    return this.shelf.has(index) || this.#ratedOf(index) !== undefined;
   }
 
   /** The entry is ready: until `letGo` finds it done it counts as not handed. In order of offset. */
@@ -125,15 +144,24 @@ export class Partition {
     return row;
   }
 
+  /** A held row waits for a rate from now on, or no longer. */
+  rated(row: HeldRow, isRated: boolean): void {
+    if (row.isRated !== isRated) this.#ratedCount += isRated ? 1 : -1;
+    row.isRated = isRated;
+  }
+
   /** Ascending by offset, those that are done among them. */
   heldRows(): readonly HeldRow[] {
     return this.#held;
   }
 
-  /** Forgets the rows that are handed to everybody, up to the first that is not. */
+  /** Forgets rows that are handed to everybody: those before the first that is not, and soon the others. */
   letGo(): void {
     const first = this.#held.findIndex((row) => !row.isDone);
     if (first !== 0) this.#held = first < 0 ? [] : this.#held.slice(first);
+    if (this.#held.length <= this.#heldMax) return;
+    this.#held = this.#held.filter((row) => !row.isDone); // behind one that waits for its rate
+    this.#heldMax = 2 * this.#held.length + HELD_MIN;
   }
 
   /** Takes an entry into memory; the one already there wins. */
@@ -279,6 +307,11 @@ export class Partition {
       this.#sizes.delete(offset);
       this.#tailFloor = Math.max(this.#tailFloor, offset);
     }
+  }
+
+  #ratedOf(index: number): HeldRow | undefined {
+    if (this.#ratedCount === 0) return undefined;
+    return this.#held.find((row) => row.isRated && row.isLeft(index));
   }
 
   #keepAsTail({ offset, sizeBytes }: LedgerEntry): void {

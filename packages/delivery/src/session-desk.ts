@@ -10,7 +10,8 @@
 //   SD7  What a session would be sent is looked at before it opens: nothing is sent that is put off, and its
 //        place covers nothing that is on its way to a later row, or of which it is not written that it is
 //        not handed at all (RD4, DL4, DL5).
-//   SD8  What is on the shelf (shelf.ts) is no part of a recovery: it follows it, in order, as it comes back.
+//   SD8  What is on the shelf (shelf.ts), or waits for its rate (RA4), is no part of a recovery: it follows it, in
+//        order, as it comes back.
 import {
   LIMITS,
   type OpenReply,
@@ -58,8 +59,8 @@ interface Prepared {
   readonly fromStore: readonly LedgerEntry[] | undefined;
   /** Memory has to give what lies above it. */
   readonly afterOffset: number;
-  /** What has come back from the shelf since is in memory, whatever the tail holds: it is pinned (SD8). */
-  readonly isShelved: boolean;
+  /** What has been handed to him since is in memory, whatever the tail holds: it is pinned (SD8). */
+  readonly isBehind: boolean;
 }
 
 interface Opening {
@@ -137,13 +138,13 @@ export class SessionDesk {
     const index = await this.#indexOf(partition, wanted);
     if (index === undefined) return undefined;
     const { position } = wanted;
-    const isShelved = partition.shelf.has(index);
-    if (position === null) return { wanted, index, fromStore: [], afterOffset: 0, isShelved };
-    const lost = { wanted, index, fromStore: undefined, afterOffset: 0, isShelved };
+    const isBehind = partition.isBehind(index);
+    if (position === null) return { wanted, index, fromStore: [], afterOffset: 0, isBehind };
+    const lost = { wanted, index, fromStore: undefined, afterOffset: 0, isBehind };
     if (position.epoch !== partition.ledgerEpoch || position.offset > partition.knownOffset)
       return lost;
     if (position.offset >= partition.tailFloor)
-      return { wanted, index, fromStore: [], afterOffset: position.offset, isShelved };
+      return { wanted, index, fromStore: [], afterOffset: position.offset, isBehind };
     const upToOffset = partition.readyUpTo(index);
     const tail = await this.#deps.store.readTailOf(this.#deps.home, partition.partition, {
       index,
@@ -158,7 +159,7 @@ export class SessionDesk {
       (entry) => partition.entry(entry.offset) ?? entry, // memory is newer
     );
     const afterOffset = Math.max(upToOffset, position.offset);
-    return { wanted, index, fromStore, afterOffset, isShelved };
+    return { wanted, index, fromStore, afterOffset, isBehind };
   }
 
   /** Something that these would be sent is on its way to a later row. */
@@ -279,12 +280,16 @@ export class SessionDesk {
 
 /** Everything for the recipient above its position, terminal or not; undefined: lost (SD1). */
 function missedOf(partition: Partition, prepared: Prepared): LedgerEntry[] | undefined {
-  const { wanted, index, fromStore, afterOffset, isShelved } = prepared;
+  const { wanted, index, fromStore, afterOffset, isBehind } = prepared;
   if (wanted.position === null) return unsettledOf(partition, index);
   if (fromStore === undefined) return undefined;
-  if (afterOffset < partition.tailFloor && !isShelved) return undefined;
-  const range = { afterOffset, upToOffset: partition.readyUpTo(index) };
-  const standing = fromStore.filter((entry) => entry.isTargeted(index)); // SD7: others have left meanwhile
+  if (afterOffset < partition.tailFloor && !isBehind) return undefined;
+  const upToOffset = partition.readyUpTo(index);
+  const range = { afterOffset, upToOffset };
+  const standing = fromStore.filter(
+    // SD7, RA4: others have left meanwhile, or wait for a rate since
+    (entry) => entry.isTargeted(index) && entry.offset <= upToOffset,
+  );
   const entries = [...standing, ...partition.entriesOf(index, range)];
   return entries.length > LIMITS.recoveryMax ? undefined : entries;
 }

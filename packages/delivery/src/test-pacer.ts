@@ -5,7 +5,7 @@ import { createSeededRandom, type Scheduler } from "@carillon/kernel";
 import { createRuntime } from "@carillon/process";
 import { FakeClock } from "@carillon/testkit";
 import type { LedgerEntry } from "./ledger-entry.ts";
-import { Pacer } from "./pacer.ts";
+import { Pacer, type PacerDeps } from "./pacer.ts";
 import { Partition } from "./partition.ts";
 import type { RecipientEvent, RecipientState } from "./recipient-decision.ts";
 
@@ -18,10 +18,18 @@ interface Turned {
 interface StartOptions {
   turnsMax?: number;
   quantumCount?: number;
+  ratedRowsMax?: number;
+  paceOf?: PacerDeps["paceOf"];
   onTurn?: (turned: Turned) => void;
 }
 
-export function startPacer({ turnsMax = 4, quantumCount = 2, onTurn }: StartOptions = {}) {
+export function startPacer({
+  turnsMax = 4,
+  quantumCount = 2,
+  ratedRowsMax = 100,
+  paceOf = () => undefined,
+  onTurn,
+}: StartOptions = {}) {
   const deferred: (() => void)[] = [];
   const scheduler: Scheduler = { defer: (run) => void deferred.push(run) };
   const clock = new FakeClock();
@@ -52,8 +60,11 @@ export function startPacer({ turnsMax = 4, quantumCount = 2, onTurn }: StartOpti
           },
         }),
     );
-  const limits = { turnsMax, quantumCount };
-  const pacer = new Pacer({ scheduler, limits, runnableCount: () => runtime.runnableCount() });
+  const limits = { turnsMax, quantumCount, ratedRowsMax };
+  const pacer = new Pacer({
+    ...{ home: "fra", clock, scheduler, limits, paceOf },
+    runnableCount: () => runtime.runnableCount(),
+  });
   runtime.onSliceEnd(() => pacer.onSliceEnd());
   /** Of the turns that are to come: at most this many at a time so far. */
   let turnsToComeMax = 0;
@@ -75,6 +86,7 @@ export function startPacer({ turnsMax = 4, quantumCount = 2, onTurn }: StartOpti
     return turns;
   };
   return {
+    clock,
     createPartition,
     finish,
     offer,

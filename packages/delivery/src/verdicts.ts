@@ -1,6 +1,6 @@
 // packages/delivery/src/verdicts.ts
-// All that decides whether somebody may be handed something, at one owner: what its sender did with it, then
-// policy and preferences.
+// All that decides whether somebody may be handed something, at one owner, and how fast: what its sender did with
+// it, then policy and preferences.
 import type { Channel } from "@carillon/contracts";
 import type { Clock } from "@carillon/kernel";
 import { ControlBook, type ControlStore } from "./control-book.ts";
@@ -8,6 +8,8 @@ import type { DeliveryLimits } from "./delivery-limits.ts";
 import type { LedgerEntry } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
 import { PolicyDesk } from "./policy-desk.ts";
+import { RateBook, type RateStore } from "./rate-book.ts";
+import type { Pace } from "./rate-group.ts";
 import { type PolicyStore, TenantRulesBook } from "./tenant-rules-book.ts";
 import type { Verdict } from "./verdict.ts";
 
@@ -16,9 +18,12 @@ export interface VerdictsDeps {
   readonly clock: Clock;
   readonly policies: PolicyStore;
   readonly controls: ControlStore;
+  readonly rates: RateStore;
   readonly limits: Pick<DeliveryLimits, "recentMax" | "controlEveryMs">;
   readonly channels: readonly Channel[]; // that there are
   partitions(): Iterable<Partition>;
+  /** It is handed at another rate than before, or not at all. */
+  onPace(notificationId: string): void;
   /** Writes what is dirty now; false: something is left. */
   flush(): Promise<boolean>;
   readonly onFault: (cause: unknown) => void;
@@ -28,7 +33,9 @@ export interface VerdictsDeps {
 export class Verdicts {
   readonly rules: TenantRulesBook;
   readonly policy: PolicyDesk;
-  readonly controls: ControlBook;
+  readonly #controls: ControlBook;
+  readonly #rates: RateBook;
+  readonly #clock: Clock;
 
   constructor(deps: VerdictsDeps) {
     const { home, clock, policies, limits, channels, onFault, onCrash } = deps;
@@ -37,30 +44,60 @@ export class Verdicts {
       ...{ home, clock, channels, rules: this.rules, store: policies },
       recentMax: limits.recentMax,
     });
-    this.controls = new ControlBook({
-      ...{ home, clock, onFault, onCrash, store: deps.controls, everyMs: limits.controlEveryMs },
+    const reading = { clock, everyMs: limits.controlEveryMs, onFault, onCrash };
+    this.#clock = clock;
+    this.#rates = new RateBook({
+      ...reading,
+      store: deps.rates,
+      onChanged: deps.onPace.bind(deps),
+    });
+    this.#controls = new ControlBook({
+      ...{ ...reading, home, store: deps.controls },
       partitions: () => Array.from(deps.partitions(), ({ partition }) => partition),
       flush: deps.flush.bind(deps),
       onChanged(notificationId) {
+        deps.onPace(notificationId);
         for (const partition of deps.partitions()) tellOf(partition, notificationId);
       },
     });
   }
 
   readonly verdictOf = (partition: Partition, index: number, entry: LedgerEntry): Verdict => {
-    const control = this.controls.verdictOf(entry);
+    const control = this.#controls.verdictOf(entry);
     return control.kind === "allow" ? this.policy.verdictOf(partition, index, entry) : control;
   };
+
+  /** Undefined: as fast as it goes, also to its end: what is cancelled or expired is sent to nobody (RA5). */
+  readonly paceOf = (entry: LedgerEntry): Pace | undefined => {
+    const { notification } = entry.envelope;
+    const rate = this.#rates.rateOf(notification);
+    if (rate === undefined || notification.expiresAtMs <= this.#clock.wallClockMs())
+      return undefined;
+    const { kind } = this.#controls.verdictOf(entry);
+    if (kind === "suppress") return undefined;
+    const { ratePerMinute, targetedCount } = rate;
+    return { perMs: kind === "defer" ? 0 : ratePerMinute / 60_000, targetedCount };
+  };
+
+  start(): void {
+    this.#controls.start();
+    this.#rates.start();
+  }
+
+  stop(): void {
+    this.#controls.stop();
+    this.#rates.stop();
+  }
 
   /** Before these serve. Throws Fault. */
   async load(partitions: readonly Partition[]): Promise<void> {
     await this.policy.load(partitions);
-    await this.controls.load(partitions.map(({ partition }) => partition));
+    await this.#controls.load(partitions.map(({ partition }) => partition));
   }
 
   /** Before partitions are loaded. Throws Fault. */
   async refresh(): Promise<void> {
-    await Promise.all([this.rules.refresh(), this.controls.refresh()]);
+    await Promise.all([this.rules.refresh(), this.#controls.refresh(), this.#rates.refresh()]);
   }
 }
 

@@ -44,6 +44,16 @@ export class SqlDirectory {
     });
   }
 
+  /** How many ids are known to live there: at most so many can be meant there. Cost: all of the tenant. */
+  countOf(tenantId: string, home: string): Promise<number> {
+    return this.#pool.run("directory.countOf", async (sql) => {
+      const [row] = await sql<{ count: number }[]>`
+        select count(*)::int as count from recipient_home
+        where tenant_id = ${tenantId} and home = ${home}`;
+      return row?.count ?? 0;
+    });
+  }
+
   /** Idempotent; returns how many of the ids were noted with another home before. */
   learnHomes(batch: HomesBatch): Promise<number> {
     return this.#pool.run("directory.learnHomes", (sql) => learnHomes(sql, batch));

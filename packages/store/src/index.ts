@@ -31,6 +31,7 @@ export type { RecipientsCursor, RecipientsPage, RecipientsState } from "./recipi
 export type { QuarantinedRecipient, QuarantineTimes, SqlQuarantine } from "./quarantine.ts";
 export type { RetentionReport, SqlRetention } from "./retention.ts";
 export type { RetentionPolicy } from "./retention-policy.ts";
+export type { RateChange, SqlRates } from "./rates.ts";
 export { createStore, type Store } from "./store.ts";
 export type { ChangedTemplate, SqlTemplates, TemplatesKnown, TemplateStamp } from "./templates.ts";
 export {

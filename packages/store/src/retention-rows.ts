@@ -11,6 +11,7 @@ export type RowTable =
   | "timer"
   | "quarantine"
   | "notification_control"
+  | "notification_rate"
   | `${TimeTable}_rest`;
 
 interface RowRule {
@@ -38,6 +39,10 @@ const RULES: readonly RowRule[] = [
   { ...agedBy("quarantine", "until"), keepSeconds: () => 2 * DAY_SECONDS },
   {
     ...agedBy("notification_control", "updated_at"),
+    keepSeconds: (policy) => policy.notificationDays * DAY_SECONDS,
+  },
+  {
+    ...agedBy("notification_rate", "updated_at"),
     keepSeconds: (policy) => policy.notificationDays * DAY_SECONDS,
   },
   ...CUT_BY_TIME.map((cut) => restOf(cut)),

@@ -15,6 +15,7 @@ import { SqlPolicies } from "./policies.ts";
 import { Pool, type StoreOptions } from "./pool.ts";
 import { SqlPreferences } from "./preferences.ts";
 import { SqlQuarantine } from "./quarantine.ts";
+import { SqlRates } from "./rates.ts";
 import { SqlTemplates } from "./templates.ts";
 import { SqlRetention } from "./retention.ts";
 import { SqlTenants } from "./tenants.ts";
@@ -28,6 +29,7 @@ export interface Store {
   readonly groups: SqlGroups;
   readonly policies: SqlPolicies;
   readonly controls: SqlControls;
+  readonly rates: SqlRates;
   readonly preferences: SqlPreferences;
   readonly templates: SqlTemplates;
   readonly notifications: SqlNotifications;
@@ -65,6 +67,7 @@ export function createStore(options: StoreOptions): Store {
     groups: new SqlGroups(pool),
     policies: new SqlPolicies(pool),
     controls: new SqlControls(pool),
+    rates: new SqlRates(pool),
     preferences: new SqlPreferences(pool),
     templates: new SqlTemplates(pool),
     notifications: new SqlNotifications(pool),

@@ -111,6 +111,14 @@ export const CATALOGUE = {
     "carillon_worker_held_entries_count",
     "Ledger rows not handed to all of their recipients yet",
   ),
+  ratedEntries: gauge(
+    "carillon_worker_rated_entries_count",
+    "Ledger rows that wait for their notification's rate",
+  ),
+  ratesRefused: counter(
+    "carillon_worker_rates_refused_total",
+    "Looks at ledger rows that are handed without their rate, as too many of their partition wait",
+  ),
   shelvedRecipients: gauge(
     "carillon_worker_shelved_recipients_count",
     "Recipients with more open rows of their own than memory holds of one",
