@@ -1,6 +1,7 @@
 // Goal: AC1 to AC3. Method: a delivery node on a fake clock and a store in memory; what is counted is
 // compared with what the same audience is expanded to.
 import type { OwnerPlanRequest, RegionAudience } from "@carillon/contracts";
+import { Bitset } from "@carillon/kernel";
 import { expect, test } from "vitest";
 import { countAudience } from "./audience-count.ts";
 import { notificationOf } from "./fake-ledger-store.ts";
@@ -125,6 +126,7 @@ test("AC3 — after each slice the thread is left to others", async () => {
         () => ({}) as Partition["table"],
       );
     },
+    readUnread: async () => new Bitset(),
     refreshDirectory: () => Promise.resolve(),
     laterTurn: async () => void turnsAtMs.push(nowMs),
     onFault: () => undefined,

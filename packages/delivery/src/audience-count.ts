@@ -5,8 +5,9 @@
 //   AC2  A partition that is not served here, or whose directory cannot be read now, is left out.
 //   AC3  The thread is left to others every `sliceMs`.
 import type { OwnerPlanReply, OwnerPlanRequest } from "@carillon/contracts";
-import { type Clock, Fault } from "@carillon/kernel";
+import { type Bitset, type Clock, Fault } from "@carillon/kernel";
 import type { Partition } from "./partition.ts";
+import type { UnreadAudience } from "./unread-audience.ts";
 
 export interface CountDeps {
   readonly clock: Clock;
@@ -14,6 +15,8 @@ export interface CountDeps {
   /** Undefined: not served here. */
   partition(number: number): Partition | undefined;
   refreshDirectory(partition: Partition): Promise<void>;
+  /** Throws Fault. */
+  readUnread(partition: Partition, audience: UnreadAudience): Promise<Bitset>;
   /** Resolves in a later turn of the loop. */
   laterTurn(): Promise<void>;
   onFault(cause: unknown): void;
@@ -23,7 +26,7 @@ export async function countAudience(
   request: OwnerPlanRequest,
   deps: CountDeps,
 ): Promise<OwnerPlanReply> {
-  const { tenantId, audience, exclude } = request;
+  const { tenantId } = request;
   const counted: number[] = [];
   const locales = new Map<string | null, number>();
   let targeted = 0;
@@ -32,7 +35,8 @@ export async function countAudience(
     const partition = await freshPartition(number, version, deps);
     if (partition === undefined) continue; // AC2
     const { directory } = partition;
-    const selected = directory.select(tenantId, audience, exclude); // AC1
+    const selected = await selectedIn(partition, request, deps);
+    if (selected === undefined) continue; // AC2
     counted.push(number);
     targeted += selected.count();
     for (const [locale, count] of directory.localesIn(tenantId, selected))
@@ -42,6 +46,22 @@ export async function countAudience(
     sliceEndsAtMs = deps.clock.monotonicMs() + deps.sliceMs;
   }
   return { partitions: counted, targeted, locales: [...locales] };
+}
+
+/** AC1. Undefined: the store is away. */
+async function selectedIn(
+  partition: Partition,
+  { tenantId, audience, exclude }: OwnerPlanRequest,
+  deps: CountDeps,
+): Promise<Bitset | undefined> {
+  if (audience.kind !== "unread") return partition.directory.select(tenantId, audience, exclude);
+  try {
+    return await deps.readUnread(partition, audience);
+  } catch (cause) {
+    if (!(cause instanceof Fault)) throw cause;
+    deps.onFault(cause);
+    return undefined;
+  }
 }
 
 async function freshPartition(
