@@ -42,6 +42,8 @@ export interface Difference {
 
 type Step = (dice: Dice, pair: Pair) => Promise<readonly [unknown, unknown]>;
 
+const NO_ID = "00000000-0000-7000-8000-000000000000";
+
 /** So many that backlogs come to their end, with another holder than the one who asks. */
 const OUTBOX_STEPS = 64;
 
@@ -178,6 +180,11 @@ const STEPS = {
       await real.ledger.readTails(HOME, PARTITIONS, limitCount),
       database.tails(PARTITIONS, limitCount),
     ];
+  },
+  async readRowsOf(dice, { real, database, known }) {
+    const n = dice.pick(PARTITIONS);
+    const { id } = known.length > 0 ? dice.pick(known) : { id: NO_ID };
+    return [await real.ledger.readRowsOf(HOME, n, id), database.rowsOf(n, id)];
   },
   async readTailOf(dice, { real, database }) {
     const n = dice.pick(PARTITIONS);

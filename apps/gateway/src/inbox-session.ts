@@ -3,6 +3,7 @@
 //   GW8   The answer to the join is written before any notification.
 //   GW9   Offsets are written in ascending order, each once, but for resends (D3).
 //   GW10  Nothing is acknowledged to the owner that was not written before.
+//   GW35  A hint (`read`) moves no place: it is written if what it is about was, and otherwise dropped.
 //   GW11  What arrives before the answer waits, at most `HELD_MAX`; more, and it is opened again.
 import { INBOX_TOPIC, LIMITS } from "@carillon/contracts";
 import type {
@@ -16,7 +17,9 @@ import type {
 import { isAccepted, type LinkMember, type LinkOwner, NOT_SYNCED } from "./partition-links.ts";
 import { NO_SLOT, type Occupant } from "./process-slots.ts";
 
-export type DeliverGroup = Deliver["items"][number]["groups"][number];
+type DeliverItem = Deliver["items"][number];
+/** With the event of its item. */
+export type DeliverGroup = DeliverItem["groups"][number] & Pick<DeliverItem, "event">;
 type Opened = Extract<OpenResult, { kind: "opened" }>;
 
 /** A longest tail that is recovered, and what may be posted meanwhile. */
@@ -164,10 +167,14 @@ export class InboxSession implements LinkMember, Occupant {
   }
 
   accept(group: DeliverGroup, frame: Buffer): Accepted {
-    const { offset, isResend } = group;
+    const { offset, isResend, event } = group;
     if (group.epoch !== this.#epoch) {
       this.fail(); // the ledger began anew: the client must join with what it has
       return "lost";
+    }
+    if (event === "read") {
+      if (offset <= this.#sentOffset) this.#outlet.writeFrame(frame); // GW35
+      return "again";
     }
     if (offset <= this.#sentOffset) {
       if (!isResend) return "again";

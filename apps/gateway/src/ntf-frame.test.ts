@@ -18,7 +18,9 @@ test.each([0, 1, 40, 60, 61, 62, 63, 64, 1_000, 65_400, 65_470, 65_474, 65_480, 
   "GW5 — a final text frame with offset and epoch first, title of %d bytes",
   (length) => {
     const payload = { title: "é".repeat(length / 2), id: "n1" };
-    const { first, text } = read(encodeNtfFrame(Buffer.from(JSON.stringify(payload)), 12, 'e"1'));
+    const { first, text } = read(
+      encodeNtfFrame(Buffer.from(JSON.stringify(payload)), { offset: 12, epoch: 'e"1' }),
+    );
     expect(first).toBe(0x81);
     expect(JSON.parse(text)).toEqual([
       null,
@@ -31,6 +33,6 @@ test.each([0, 1, 40, 60, 61, 62, 63, 64, 1_000, 65_400, 65_470, 65_474, 65_480, 
 );
 
 test("GW5 — an empty payload leaves offset and epoch alone", () => {
-  const { text } = read(encodeNtfFrame(Buffer.from("{}"), 1, "e"));
+  const { text } = read(encodeNtfFrame(Buffer.from("{}"), { offset: 1, epoch: "e" }));
   expect(text).toBe('[null,null,"inbox","ntf",{"offset":1,"epoch":"e"}]');
 });

@@ -1,7 +1,9 @@
 // apps/gateway/src/ntf-frame.ts
-// The bytes of one notification, built once and written to every socket of a group (W7).
+// The bytes of one event of the inbox, built once and written to every socket of a group (W7).
 //   GW5  A frame is a whole, final, unmasked WebSocket text frame (RFC 6455 §5.2).
 // Hot path: bench/fanout.bench.ts.
+
+import type { InboxEvent } from "@carillon/contracts";
 
 const FINAL_TEXT = 0x81;
 const LENGTH_16 = 126;
@@ -12,10 +14,13 @@ const TAIL = Buffer.from("]");
  * `payload` is the UTF-8 text of a JSON object; offset and epoch are put first into it, so that
  * the owner encodes the rest once for all partitions.
  */
-export function encodeNtfFrame(payload: Buffer, offset: number, epoch: string): Buffer {
+export function encodeNtfFrame(
+  payload: Buffer,
+  { event = "ntf", offset, epoch }: { event?: InboxEvent; offset: number; epoch: string },
+): Buffer {
   const separator = payload.length > 2 ? "," : ""; // "{}" has nothing to separate
   const start = `{"offset":${offset},"epoch":${JSON.stringify(epoch)}${separator}`;
-  const head = Buffer.from(`[null,null,"inbox","ntf",${start}`);
+  const head = Buffer.from(`[null,null,"inbox","${event}",${start}`);
   const rest = payload.subarray(1);
   const length = head.length + rest.length + TAIL.length;
   return Buffer.concat([frameHeader(length), head, rest, TAIL]);

@@ -223,17 +223,19 @@ export class SessionHub {
     for (const item of items) this.#deliverItem(item, ownerId, seq);
   }
 
-  #deliverItem({ payload, groups }: Deliver["items"][number], ownerId: string, seq: number): void {
-    const bytes = Buffer.from(payload);
-    for (const group of groups) {
+  #deliverItem(item: Deliver["items"][number], ownerId: string, seq: number): void {
+    const { event } = item;
+    const bytes = Buffer.from(item.payload);
+    for (const one of item.groups) {
+      const group = event === undefined ? one : { ...one, event };
       let frame: Buffer | undefined; // built for the first who gets it
       for (const sid of group.sids) {
         const session = this.#sessions.get(sid);
         if (session !== undefined && isAccepted(session, ownerId, seq)) {
-          frame ??= encodeNtfFrame(bytes, group.offset, group.epoch);
+          frame ??= encodeNtfFrame(bytes, group);
           this.#accept(session, group, frame);
         } else if (session?.isOpening === true) {
-          frame ??= encodeNtfFrame(bytes, group.offset, group.epoch);
+          frame ??= encodeNtfFrame(bytes, group);
           session.hold({ ownerId, seq, group, frame });
           this.#counts.held++;
         } else this.#stray(group, sid);

@@ -8,6 +8,7 @@
 //   IN46 A dynamic group travels as the filter that it is when the notification is accepted, and a
 //        static one as its tag: no region needs the definition to expand it.
 import type {
+  DirectoryAudience,
   ExcludeRequest,
   FieldError,
   Filter,
@@ -38,7 +39,7 @@ export interface AudiencesDeps {
   readonly groups: Groups;
 }
 
-type WholeAudience = Exclude<RegionAudience, { kind: "except" }>;
+type WholeAudience = Exclude<DirectoryAudience, { kind: "except" }>;
 
 /** Whom groups and a filter take out of every region's audience. */
 interface Taken {

@@ -44,6 +44,8 @@ interface Played {
   readonly sockets: PlayedSocket[];
   readonly states: InboxState[];
   readonly seen: number[];
+  /** What `onWithdraw` and `onRead` were told. */
+  readonly told: string[];
   /** Opens the newest socket and answers its join. */
   live(): Promise<PlayedSocket>;
 }
@@ -53,10 +55,13 @@ function start(onState: (state: InboxState, inbox: () => Inbox) => void = () => 
   const sockets: PlayedSocket[] = [];
   const states: InboxState[] = [];
   const seen: number[] = [];
+  const told: string[] = [];
   const inbox: Inbox = createInbox({
     url: "ws://x/socket",
     token: () => "t",
     onNotification: ({ offset }) => void seen.push(offset),
+    onWithdraw: ({ offset, id }) => void told.push(`withdraw ${offset} ${id}`),
+    onRead: ({ offset }) => void told.push(`read ${offset}`),
     onStateChange(state) {
       states.push(state);
       onState(state, () => inbox);
@@ -82,6 +87,7 @@ function start(onState: (state: InboxState, inbox: () => Inbox) => void = () => 
     sockets,
     states,
     seen,
+    told,
     async live() {
       await clock.settle();
       const socket = sockets.at(-1)!;
@@ -116,6 +122,28 @@ test("CN2 — an offset at or below the last is not shown", async () => {
   const socket = await live();
   for (const offset of [3, 1, 3, 4, 2]) socket.say(...ntf(offset));
   expect(seen).toEqual([3, 4]);
+});
+
+test("CN7 — a withdrawal has its place among the notifications, once, and is acked; a hint has none", async () => {
+  const { clock, live, seen, told, inbox } = start();
+  const socket = await live();
+  const say = (event: string, offset: number, more = {}) =>
+    socket.say(null, null, "inbox", event, { offset, epoch: "e", ...more });
+  say("ntf", 1);
+  say("withdraw", 3, { id: "a" });
+  say("ntf", 2); // too late: it might be what was withdrawn
+  say("withdraw", 3, { id: "a" }); // a resend: the ack is sent again
+  say("read", 1);
+  say("read", 9);
+  await clock.advance(250);
+  expect(seen).toEqual([1]);
+  expect(told).toEqual(["withdraw 3 a", "read 1", "read 9"]);
+  expect(inbox.position).toEqual({ offset: 3, epoch: "e" });
+  expect(acksOf(socket)).toEqual([{ offset: 1 }, { offset: 3 }]);
+  inbox.close();
+  say("withdraw", 4, { id: "b" });
+  say("read", 4);
+  expect(told.length).toBe(3); // CN5
 });
 
 test("W4 — a heartbeat every 25 s; one without an answer gives the socket up", async () => {

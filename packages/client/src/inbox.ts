@@ -1,6 +1,8 @@
 // packages/client/src/inbox.ts
 // An employee's inbox over a WebSocket that resumes (W2, W3, W5). Invariants:
 //   CN2  `onNotification` sees each offset at most once, in ascending order, also over reconnects.
+//   CN7  So does `onWithdraw`, in one order with it: what is withdrawn is not shown afterwards. A hint (`onRead`)
+//        moves no place, and is acked by nothing.
 //   CN3  Acks are cumulative: the first at once, then at most one per 250 ms or 16 notifications.
 //   CN4  Receipts (`read`, `acknowledge`) are repeated after a reconnect until they are answered.
 //   CN5  After a stop code, or `close()`, nothing is sent and no callback is called any more.
@@ -12,6 +14,8 @@ import {
   isReconnectable,
   LIMITS,
   type NtfPayload,
+  type ReadPayload,
+  type WithdrawPayload,
 } from "@carillon/contracts";
 import { directedDelayMs, reconnectDelayMs, STABLE_AFTER_MS } from "./backoff.ts";
 import type { Inbox, InboxOptions, InboxState, Position } from "./options.ts";
@@ -131,17 +135,32 @@ class ResumingInbox implements Inbox {
     if (frame === undefined) return this.#drop(); // not our server, or a proxy that mangles
     const [joinRef, ref, topic, event, payload] = frame;
     if (topic === INBOX_TOPIC && event === "ntf") return this.#onNotification(payload);
+    if (topic === INBOX_TOPIC && event === "withdraw") return this.#onWithdraw(payload);
+    if (topic === INBOX_TOPIC && event === "read") return this.#onRead(payload);
     if (event === "phx_reply" && ref !== null) return this.#onReply(ref, payload);
     const isMine = topic === INBOX_TOPIC && joinRef === this.#joinRef;
     if (isMine && (event === "phx_error" || event === "phx_close")) this.#rejoinLater();
   }
 
   #onNotification(notification: NtfPayload): void {
+    this.#onPlace(notification, () => this.#options.onNotification(notification)); // CN2
+  }
+
+  #onWithdraw(withdrawn: WithdrawPayload): void {
+    this.#onPlace(withdrawn, () => this.#options.onWithdraw?.(withdrawn)); // CN7
+  }
+
+  #onRead(read: ReadPayload): void {
+    if (this.#state === "live") this.#options.onRead?.(read);
+  }
+
+  /** Of an event with an offset of its own; `tell`: it is new. */
+  #onPlace({ offset, epoch }: Position, tell: () => void): void {
     if (this.#state !== "live" || this.#position === null) return;
     this.#unackedCount++;
-    if (notification.offset > this.#position.offset) {
-      this.#position = { offset: notification.offset, epoch: notification.epoch };
-      this.#options.onNotification(notification); // CN2
+    if (offset > this.#position.offset) {
+      this.#position = { offset, epoch };
+      tell();
     } else this.#ackedOffset = 0; // a resend: the server has missed the ack
     if (this.#cancelAck === undefined || this.#unackedCount >= ACK_EVERY_COUNT) this.#ackNow();
   }

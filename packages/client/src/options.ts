@@ -1,6 +1,6 @@
 // packages/client/src/options.ts
 // What an inbox is given, and what it offers.
-import type { InboxJoined, NtfPayload } from "@carillon/contracts";
+import type { InboxJoined, NtfPayload, ReadPayload, WithdrawPayload } from "@carillon/contracts";
 import type { Connect } from "./socket.ts";
 import type { Timers } from "./timers.ts";
 
@@ -21,6 +21,10 @@ export interface InboxOptions {
   /** Where the last session ended; without it only what is not yet delivered comes. */
   readonly position?: Position;
   readonly onNotification: (notification: NtfPayload) => void;
+  /** That notification was taken back: to be removed wherever it is shown. It may never have been here. */
+  readonly onWithdraw?: (withdrawn: WithdrawPayload) => void;
+  /** Read on another device of the recipient. A hint: told once, and not for what was read while away. */
+  readonly onRead?: (read: ReadPayload) => void;
   readonly onStateChange?: (state: InboxState) => void;
   /** The tail could not be served whole: load the inbox over HTTP; live ones follow (W2). */
   readonly onReset?: (joined: InboxJoined) => void;

@@ -369,9 +369,13 @@ export const openReplySchema = z.object({
 export type OpenReply = z.infer<typeof openReplySchema>;
 export type OpenResult = OpenReply["results"][number];
 
+/** Of the topic `inbox`, from the server, with an offset (W2). */
+export const INBOX_EVENTS = ["ntf", "withdraw", "read"] as const;
+export type InboxEvent = (typeof INBOX_EVENTS)[number];
+
 /**
  * Notifications for sessions of one gateway. `seq` grows by one with every message from this owner
- * to this gateway. `payload` is the JSON object of `ntf` without offset and epoch, encoded once.
+ * to this gateway. `payload` is the JSON object of the event without offset and epoch, encoded once.
  */
 export const deliverSchema = z.object({
   ownerId: z.string(),
@@ -379,6 +383,8 @@ export const deliverSchema = z.object({
   items: z.array(
     z.object({
       payload: z.string(),
+      /** Absent: `ntf`. An older gateway takes each for one (ADR 0032: gateways first). */
+      event: z.enum(INBOX_EVENTS).optional(),
       groups: z.array(
         z.object({
           home: z.string(),

@@ -160,8 +160,19 @@ export const regionAudienceSchema = z.discriminatedUnion("kind", [
     tags: z.array(z.string()), // of static groups
     filters: z.array(storedFilterSchema),
   }),
+  /**
+   * Those for whom rows of another notification are in the region's ledger, as the owner of each partition finds
+   * them there (ADR 0032). `unread`: who has not read it, and was not spared it; `sent`: all who may have seen it.
+   */
+  z.object({
+    kind: z.literal("unread"),
+    notificationId: z.uuid(),
+    who: z.enum(["unread", "sent"]),
+  }),
 ]);
 export type RegionAudience = z.infer<typeof regionAudienceSchema>;
+/** Whom the directory knows; of the others the ledger does. */
+export type DirectoryAudience = Exclude<RegionAudience, { kind: "unread" }>;
 
 /** What every region keeps of a notification; the same in all of them but for the audience. */
 export const notificationSchema = z.object({
@@ -185,6 +196,8 @@ export const notificationSchema = z.object({
   throttle: rateSchema.optional(),
   /** An older build ignores it, and takes the language's other content or the first. */
   fallbacks: z.record(z.string(), z.array(z.string())).optional(),
+  /** It takes that one away from whoever has it, and is nothing that a person sees (ADR 0032). */
+  withdraws: z.string().optional(),
 });
 export type Notification = z.infer<typeof notificationSchema>;
 

@@ -75,6 +75,22 @@ export interface NtfPayload {
   readonly data?: Readonly<Record<string, string>>;
 }
 
+/**
+ * Payload of event `withdraw`: the notification `id` is taken back, wherever it is shown. It has an offset of its own,
+ * is acked as an `ntf` is, and recovered as one.
+ */
+export interface WithdrawPayload {
+  readonly offset: number;
+  readonly epoch: string;
+  readonly id: string;
+}
+
+/** Payload of event `read`: another session of the recipient has read that one. A hint, sent once, no place of its own. */
+export interface ReadPayload {
+  readonly offset: number;
+  readonly epoch: string;
+}
+
 /** Client events on `inbox`. `ack` is cumulative (W3). */
 export const ackSchema = z.object({ offset: z.int().min(1) });
 /** `read` and `acknowledge`: for the one notification at `offset`. */

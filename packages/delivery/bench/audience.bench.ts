@@ -1,7 +1,7 @@
 // packages/delivery/bench/audience.bench.ts
 // The directory and attribute index of one region's million recipients in 256 partitions: built, changed
 // and asked. Prints what RESULTS.md keeps. Run: node packages/delivery/bench/audience.bench.ts [recipients]
-import type { Filter, RegionAudience } from "@carillon/contracts";
+import type { Filter, DirectoryAudience } from "@carillon/contracts";
 import { createSeededRandom } from "@carillon/kernel";
 import { PartitionDirectory } from "../src/partition-directory.ts";
 import type { DirectoryRow } from "../src/ports.ts";
@@ -95,8 +95,11 @@ const filters: readonly (readonly [string, Filter])[] = [
     },
   ],
 ];
-const audiences: readonly (readonly [string, RegionAudience])[] = [
-  ...filters.map(([name, filter]): [string, RegionAudience] => [name, { kind: "filter", filter }]),
+const audiences: readonly (readonly [string, DirectoryAudience])[] = [
+  ...filters.map(([name, filter]): [string, DirectoryAudience] => [
+    name,
+    { kind: "filter", filter },
+  ]),
   ["group", { kind: "group", tag: "g7" }],
   [
     "broadcast except 2 groups and a filter",

@@ -6,7 +6,7 @@ import {
   preferencesRequestSchema,
   type RegionAudience,
 } from "@carillon/contracts";
-import { Fault } from "@carillon/kernel";
+import { Bitset, Fault } from "@carillon/kernel";
 import { expect, test } from "vitest";
 import { countAudience } from "./audience-count.ts";
 import { notificationOf } from "./fake-ledger-store.ts";
@@ -212,6 +212,7 @@ test("AC3 — after each slice the thread is left to others", async () => {
         () => ({}) as Partition["table"],
       );
     },
+    readUnread: async () => new Bitset(),
     refreshDirectory: () => Promise.resolve(),
     rules: { isAsNewAs: () => Promise.resolve(true) },
     policy: { optedOutIn: () => 0 },

@@ -7,10 +7,11 @@
 //   AC4  `optedOut` of a plan are those whom a send would hold back so, by policy and preferences as they are.
 //   AC3  The thread is left to others every `sliceMs`.
 import type { OwnerPlanReply, OwnerPlanRequest } from "@carillon/contracts";
-import { type Clock, Fault } from "@carillon/kernel";
+import { type Bitset, type Clock, Fault } from "@carillon/kernel";
 import type { Partition } from "./partition.ts";
 import type { PolicyDesk } from "./policy-desk.ts";
 import type { TenantRulesBook } from "./tenant-rules-book.ts";
+import type { UnreadAudience } from "./unread-audience.ts";
 
 export interface CountDeps {
   readonly clock: Clock;
@@ -20,6 +21,8 @@ export interface CountDeps {
   refreshDirectory(partition: Partition): Promise<void>;
   readonly rules: Pick<TenantRulesBook, "isAsNewAs">;
   readonly policy: Pick<PolicyDesk, "optedOutIn">;
+  /** Throws Fault. */
+  readUnread(partition: Partition, audience: UnreadAudience): Promise<Bitset>;
   /** Resolves in a later turn of the loop. */
   laterTurn(): Promise<void>;
   onFault(cause: unknown): void;
@@ -29,7 +32,7 @@ export async function countAudience(
   request: OwnerPlanRequest,
   deps: CountDeps,
 ): Promise<OwnerPlanReply> {
-  const { tenantId, audience, exclude, priority = "normal", category } = request;
+  const { tenantId, priority = "normal", category } = request;
   const kind = { tenantId, priority, category };
   if (!(await hasPolicy(request, deps)))
     return { partitions: [], targeted: 0, optedOut: 0, locales: [] };
@@ -42,7 +45,8 @@ export async function countAudience(
     const partition = await freshPartition(number, version, deps);
     if (partition === undefined) continue; // AC2
     const { directory } = partition;
-    const selected = directory.select(tenantId, audience, exclude); // AC1
+    const selected = await selectedIn(partition, request, deps);
+    if (selected === undefined) continue; // AC2
     counted.push(number);
     targeted += selected.count();
     optedOut += deps.policy.optedOutIn(partition, selected, kind); // AC4
@@ -66,6 +70,22 @@ async function hasPolicy(
     if (!(cause instanceof Fault)) throw cause;
     deps.onFault(cause);
     return false;
+  }
+}
+
+/** AC1. Undefined: the store is away. */
+async function selectedIn(
+  partition: Partition,
+  { tenantId, audience, exclude }: OwnerPlanRequest,
+  deps: CountDeps,
+): Promise<Bitset | undefined> {
+  if (audience.kind !== "unread") return partition.directory.select(tenantId, audience, exclude);
+  try {
+    return await deps.readUnread(partition, audience);
+  } catch (cause) {
+    if (!(cause instanceof Fault)) throw cause;
+    deps.onFault(cause);
+    return undefined;
   }
 }
 

@@ -10,6 +10,7 @@ export function isInAudience(
   audience: RegionAudience,
   exclude: readonly string[],
 ): boolean {
+  if (audience.kind === "unread") return false; // the ledger knows, and no row of a person says it
   const directory = new PartitionDirectory();
   directory.put({ ...row, index: 0 }); // the first place: no array of empty ones before it
   return !directory.select(row.tenantId, audience, exclude).isEmpty;

@@ -1,12 +1,14 @@
 // packages/delivery/src/control-book.ts
-// Which notifications are paused or cancelled, at one owner: read from the register each `controlEveryMs`.
+// Which notifications are paused, cancelled or recalled, at one owner: read from the register each `controlEveryMs`.
 //   CB1  Before a partition serves it knows all that is paused or cancelled; a change is heard within
 //        `controlEveryMs`, however long the store was away.
 //   CB2  What waits in timers is woken when the change has been heard, and all who were put off before are
 //        written; else by the next owner. So nothing that is cancelled is released to an owner that does not
 //        know it, and nobody stays put off by a pause that is over.
+//   RC1  A recall is known when its withdrawal comes to one of the partitions, at the latest: what is handed after
+//        that row, or comes to a later one, is cancelled for whoever has not been handed it (ADR 0032).
 import { type Clock, Fault, type Timer } from "@carillon/kernel";
-import type { ControlState } from "@carillon/contracts";
+import { type ControlState, isStopped } from "@carillon/contracts";
 import type { LedgerEntry } from "./ledger-entry.ts";
 import { ALLOW, type Verdict } from "./verdict.ts";
 
@@ -20,7 +22,7 @@ export interface ControlStore {
     home: string,
     partitions: readonly number[],
     heard: {
-      readonly cancelled: readonly string[];
+      readonly cancelled: readonly string[]; // or recalled
       readonly running: readonly string[] | null; // null: all that are not paused
     },
   ): Promise<void>;
@@ -81,9 +83,19 @@ export class ControlBook {
   /** Cost: a look-up. A pause is until the notification expires, or is resumed. */
   verdictOf({ envelope: { notification } }: LedgerEntry): Verdict {
     const state = this.#states.size === 0 ? undefined : this.#states.get(notification.id);
-    if (state === "cancelled") return CANCELLED;
-    if (state !== "paused") return ALLOW;
+    if (state === undefined || state === "running") return ALLOW;
+    if (isStopped(state)) return CANCELLED;
     return { kind: "defer", untilMs: notification.expiresAtMs, reason: "paused" };
+  }
+
+  /** Cost: a look-up. */
+  isRecalled({ envelope: { notification } }: LedgerEntry): boolean {
+    return this.#states.size > 0 && this.#states.get(notification.id) === "recalled";
+  }
+
+  /** RC1. The register has it by now (ST40). */
+  recalled(notificationId: string): void {
+    this.#set(notificationId, "recalled");
   }
 
   /** One after the other: an older answer must not take the place of a newer one. Throws Fault. */
@@ -99,18 +111,21 @@ export class ControlBook {
       sinceMs === undefined ? null : (askedAtMs - sinceMs) / 1_000 + MARGIN_SECONDS;
     const changed = await this.#deps.store.readChanged(lastSeconds);
     this.#readAtMs = askedAtMs;
-    for (const { notificationId, state } of changed) {
-      if ((this.#states.get(notificationId) ?? "running") === state) continue;
-      if (state === "running") this.#states.delete(notificationId);
-      else this.#states.set(notificationId, state);
-      if (state !== "paused") this.#toWake.add(notificationId);
-      this.#deps.onChanged(notificationId);
-    }
+    for (const { notificationId, state } of changed) this.#set(notificationId, state);
+  }
+
+  #set(notificationId: string, state: ControlState): void {
+    const known = this.#states.get(notificationId) ?? "running";
+    if (known === state || known === "recalled") return; // an answer may be older than a withdrawal
+    if (state === "running") this.#states.delete(notificationId);
+    else this.#states.set(notificationId, state);
+    if (state !== "paused") this.#toWake.add(notificationId);
+    this.#deps.onChanged(notificationId);
   }
 
   /** CB2. Before these serve. Throws Fault. */
   load(partitions: readonly number[]): Promise<void> {
-    const cancelled = this.#in("cancelled", [...this.#states.keys()]);
+    const cancelled = this.#stoppedOf([...this.#states.keys()]);
     return this.#deps.store.wake(this.#deps.home, partitions, { cancelled, running: null });
   }
 
@@ -119,13 +134,14 @@ export class ControlBook {
     const { store, home } = this.#deps;
     const ids = [...this.#toWake];
     if (ids.length === 0 || !(await this.#deps.flush())) return;
-    const [cancelled, running] = [this.#in("cancelled", ids), this.#in("running", ids)];
+    const cancelled = this.#stoppedOf(ids);
+    const running = ids.filter((id) => !this.#states.has(id));
     await store.wake(home, this.#deps.partitions(), { cancelled, running });
     for (const id of ids) this.#toWake.delete(id);
   }
 
-  #in(state: ControlState, ids: readonly string[]): string[] {
-    return ids.filter((id) => (this.#states.get(id) ?? "running") === state);
+  #stoppedOf(ids: readonly string[]): string[] {
+    return ids.filter((id) => isStopped(this.#states.get(id) ?? "running"));
   }
 
   async #look(): Promise<void> {

@@ -36,6 +36,7 @@ import { Pacer } from "./pacer.ts";
 import { Partition } from "./partition.ts";
 import { statsOfPartitions, statsOfParts } from "./partition-stats.ts";
 import type { HeldPartition } from "./ports.ts";
+import { tellRead } from "./read-sync.ts";
 import { ReceiptDesk } from "./receipt-desk.ts";
 import { createRecipientBehaviour } from "./recipient.ts";
 import { SessionDesk } from "./session-desk.ts";
@@ -66,7 +67,6 @@ export class DeliveryNode {
   readonly #serving = new Set<number>();
   readonly #outcomes: Outcomes;
   readonly #onBug: (cause: unknown) => void;
-  #isFlushDeferred = false;
   readonly #sweep: NodeSweep;
   #removeSliceListener: () => void = () => undefined;
 
@@ -96,6 +96,7 @@ export class DeliveryNode {
         home,
         messageMaxBytes: limits.deliverMaxBytes,
         queueMax: 20_000,
+        defer: (run) => deps.scheduler.defer(run),
         ...(options.firstSeqs && { firstSeqs: options.firstSeqs }),
       },
       deps.gateways,
@@ -118,6 +119,7 @@ export class DeliveryNode {
       random,
       home,
       envelopes: new EnvelopeCache(limits.envelopesMax),
+      onWithdrawal: (id) => this.#verdicts.controls.recalled(id),
       limits,
       commitExpansion: (partition, entry) => expansions.commit(partition, entry),
       onFault,
@@ -141,6 +143,7 @@ export class DeliveryNode {
       onOutcome: observer.onOutcome.bind(observer),
       verdictOf: deps.verdictOf?.bind(deps) ?? this.#verdicts.verdictOf,
       onHanded: policy.handed.bind(policy),
+      isRecalled: this.#verdicts.controls.isRecalled.bind(this.#verdicts.controls),
       journal,
     });
     this.#outcomes = outcomes;
@@ -164,6 +167,8 @@ export class DeliveryNode {
       journal,
       onChanged,
       onReceipt: observer.onReceipt.bind(observer),
+      onRead: (partition, offset, reader) =>
+        tellRead(partition, offset, { reader, outbox: this.#outbox }),
       onFault,
     });
     this.#desk = new SessionDesk({
@@ -339,6 +344,7 @@ export class DeliveryNode {
           : undefined,
       ...{ rules: this.#verdicts.rules, policy: this.#verdicts.policy },
       refreshDirectory: (partition) => this.#intake.refreshDirectory(partition),
+      readUnread: (partition, audience) => this.#intake.readUnread(partition, audience),
       laterTurn: () => new Promise((resolve) => scheduler.defer(resolve)),
       onFault: observer.onFault.bind(observer),
     });
@@ -367,7 +373,7 @@ export class DeliveryNode {
     } catch (cause) {
       this.#deps.observer.onFault(cause);
     }
-    this.#deferFlush();
+    this.#outbox.flushLater();
   }
 
   /** Calls `onKept` once when the report's receipts are in the ledger, or never (SD6). */
@@ -465,15 +471,6 @@ export class DeliveryNode {
         outcomes: this.#outcomes,
         journal: this.#journal,
       }),
-    });
-  }
-
-  #deferFlush(): void {
-    if (this.#isFlushDeferred) return;
-    this.#isFlushDeferred = true;
-    this.#deps.scheduler.defer(() => {
-      this.#isFlushDeferred = false;
-      this.#outbox.flush();
     });
   }
 

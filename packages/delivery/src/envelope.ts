@@ -4,7 +4,13 @@
 //   EN2  A recipient gets the content of its locale; else of what the sender declared for that; else of the
 //        nearest of its language, its script before another; else of what is declared for the language;
 //        else the first. Never that of a locale that has none.
-import type { Content, LocaleFallbacks, Notification, RegionAudience } from "@carillon/contracts";
+import type {
+  Content,
+  InboxEvent,
+  LocaleFallbacks,
+  Notification,
+  RegionAudience,
+} from "@carillon/contracts";
 import type { StoredNotification } from "./ports.ts";
 
 export class Envelope {
@@ -27,7 +33,11 @@ export class Envelope {
     return this.#contentSize;
   }
 
-  /** JSON object of event `ntf` without offset and epoch, in the recipient's language. */
+  get event(): InboxEvent {
+    return this.notification.withdraws === undefined ? "ntf" : "withdraw";
+  }
+
+  /** JSON object of its event without offset and epoch, in the recipient's language. */
   payloadFor(recipientLocale: string | null): string {
     const locale = localeFor(recipientLocale, this.#locales, this.notification.fallbacks);
     let payload = this.#payloads.get(locale);
@@ -106,7 +116,8 @@ function sizeOf(localized: Notification["content"]): number {
 }
 
 function encodePayload(notification: Notification, content: Content | undefined): string {
-  const { id, priority, acceptedAtMs } = notification;
+  const { id, priority, acceptedAtMs, withdraws } = notification;
+  if (withdraws !== undefined) return JSON.stringify({ id: withdraws });
   return JSON.stringify({ id, priority, acceptedAtMs, ...content });
 }
 

@@ -152,6 +152,11 @@ export class FakeLedgerStore implements LedgerStore {
       .slice(0, limitCount);
   }
 
+  async readRowsOf(_home: string, partition: number, notificationId: string): Promise<LedgerRow[]> {
+    this.#mayFail();
+    return this.#rowsOf(partition).filter((row) => row.notificationId === notificationId);
+  }
+
   async readUnclosedRows(
     _home: string,
     partitions: readonly number[],

@@ -5,8 +5,11 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { GatewayOutbox } from "./gateway-outbox.ts";
 
+const later = (): void => undefined; // the test flushes
+
 const sending = fc.record({
   gatewayId: fc.constantFrom("gw-a", "gw-b"),
+  event: fc.constant("ntf" as const),
   payload: fc.constantFrom('{"id":"1"}', '{"id":"2"}', '{"id":"3"}'),
   partition: fc.nat({ max: 3 }),
   ledgerEpoch: fc.constant("e"),
@@ -20,7 +23,7 @@ test("GO1, GO2, GO3 — each session gets its sends in order, messages are numbe
   fc.assert(
     fc.property(fc.array(fc.oneof(sending, fc.constant("flush" as const))), (steps) => {
       const messages: { gatewayId: string; message: Deliver }[] = [];
-      const options = { ownerId: "w", home: "fra", messageMaxBytes, queueMax: 25 };
+      const options = { ownerId: "w", home: "fra", messageMaxBytes, queueMax: 25, defer: later };
       const outbox = new GatewayOutbox(options, {
         deliver: (gatewayId, message) => messages.push({ gatewayId, message }) % 3 !== 0,
       });
@@ -57,14 +60,21 @@ test("GO1, GO2, GO3 — each session gets its sends in order, messages are numbe
 
 test("GO4 — a gateway to which publishing throws is counted as failed; the others get theirs", () => {
   const delivered: string[] = [];
-  const options = { ownerId: "w", home: "fra", messageMaxBytes: 700, queueMax: 25 };
+  const options = { ownerId: "w", home: "fra", messageMaxBytes: 700, queueMax: 25, defer: later };
   const outbox = new GatewayOutbox(options, {
     deliver(gatewayId) {
       if (gatewayId === "bad") throw new Error("BU7");
       return delivered.push(gatewayId) > 0;
     },
   });
-  const common = { payload: "{}", partition: 1, ledgerEpoch: "e", offset: 1, isResend: false };
+  const common = {
+    event: "ntf" as const,
+    payload: "{}",
+    partition: 1,
+    ledgerEpoch: "e",
+    offset: 1,
+    isResend: false,
+  };
   for (const gatewayId of ["bad", "good"]) outbox.queue({ ...common, gatewayId, sid: 1 });
   outbox.flush();
   expect(delivered).toEqual(["good"]);

@@ -6,7 +6,7 @@
 //        could not leave, so that the gateway notices the gap (ADR 0006).
 //   GO3  A message stays below `messageMaxBytes`; at most `queueMax` sends wait for a flush.
 //   GO4  A gateway to which nothing can be published holds up no other.
-import type { Deliver } from "@carillon/contracts";
+import type { Deliver, InboxEvent } from "@carillon/contracts";
 import type { GatewayPort } from "./ports.ts";
 
 type Item = Deliver["items"][number];
@@ -14,7 +14,8 @@ type Group = Item["groups"][number];
 
 export interface Sending {
   readonly gatewayId: string;
-  readonly payload: string;
+  readonly event: InboxEvent;
+  readonly payload: string; // of two events never the same
   readonly partition: number;
   readonly ledgerEpoch: string;
   readonly offset: number;
@@ -40,6 +41,8 @@ export interface GatewayOutboxOptions {
   readonly home: string;
   readonly messageMaxBytes: number;
   readonly queueMax: number;
+  /** In a later turn of the loop. */
+  readonly defer: (run: () => void) => void;
   /** Last number to each gateway of an earlier owner with this id: the count goes on (GO2). */
   readonly firstSeqs?: Readonly<Record<string, number>>;
 }
@@ -52,6 +55,7 @@ export class GatewayOutbox {
   readonly #port: GatewayPort;
   readonly #links = new Map<string, Link>();
   #queuedCount = 0;
+  #isFlushDeferred = false;
   sentCount = 0; // messages
   failedCount = 0; // messages that could not leave
 
@@ -94,6 +98,16 @@ export class GatewayOutbox {
         else this.failedCount++; // GO2
       }
     }
+  }
+
+  /** For whoever sends outside of a process's turn. */
+  flushLater(): void {
+    if (this.#isFlushDeferred) return;
+    this.#isFlushDeferred = true;
+    this.#options.defer(() => {
+      this.#isFlushDeferred = false;
+      this.flush();
+    });
   }
 
   /** One gateway whose message cannot be published keeps the others' back in no case (GO4). */
@@ -149,7 +163,7 @@ export class GatewayOutbox {
     return group;
   }
 
-  #itemOf(link: Link, { payload, partition }: Sending): OutboxItem {
+  #itemOf(link: Link, { event, payload, partition }: Sending): OutboxItem {
     const lastOfPartition = link.lastItemOf.get(partition) ?? -1;
     const known = link.itemByPayload.get(payload) ?? -1;
     const existing = known >= lastOfPartition ? link.items[known] : undefined;
@@ -157,7 +171,8 @@ export class GatewayOutbox {
       link.lastItemOf.set(partition, known);
       return existing;
     }
-    const item: OutboxItem = { payload, groups: [], groupByKey: new Map() };
+    const named = event === "ntf" ? {} : { event };
+    const item: OutboxItem = { payload, ...named, groups: [], groupByKey: new Map() };
     link.items.push(item);
     link.itemByPayload.set(payload, link.items.length - 1);
     link.lastItemOf.set(partition, link.items.length - 1);
@@ -177,7 +192,8 @@ function isGroup(group: Group, sending: Sending): boolean {
 function* chunk(items: readonly OutboxItem[], maxBytes: number): Generator<Item[]> {
   let message: Item[] = [];
   let bytes = 0;
-  for (const { payload, groups } of items) {
+  for (const { groups, payload, event } of items) {
+    const named = event === undefined ? {} : { event };
     const payloadBytes = payload.length * 3; // UTF-8 at the worst
     let current: Item | undefined;
     for (const group of groups) {
@@ -191,7 +207,7 @@ function* chunk(items: readonly OutboxItem[], maxBytes: number): Generator<Item[
           current = undefined;
         }
         if (current === undefined) {
-          current = { payload, groups: [] };
+          current = { payload, ...named, groups: [] };
           message.push(current);
           bytes += payloadBytes;
         }

@@ -15,6 +15,7 @@ function start(store: FakeLedgerStore) {
   const clock = new FakeClock();
   const offered: LedgerEntry[] = [];
   const committedOffsets: number[] = [];
+  const withdrawn: string[] = [];
   const partition = new Partition(
     {
       partition: 0,
@@ -37,6 +38,7 @@ function start(store: FakeLedgerStore) {
     limits: DELIVERY_DEFAULTS,
     slices: new ThreadSlices({ clock, scheduler: clock, sliceMs: 4 }),
     pacer: { hurry: () => undefined, offer: (_, entry) => void offered.push(entry) },
+    onWithdrawal: (id) => void withdrawn.push(id),
     async commitExpansion(_, entry) {
       committedOffsets.push(entry.offset);
       entry.expansionCommitted();
@@ -49,7 +51,7 @@ function start(store: FakeLedgerStore) {
       throw cause;
     },
   });
-  return { clock, committedOffsets, intake, offered, partition };
+  return { clock, committedOffsets, intake, offered, partition, withdrawn };
 }
 
 test("IN1, D2 — a row that is in memory before its turn is handed as it is there, and expanded no more", async () => {

@@ -24,6 +24,7 @@ import type { Partition } from "./partition.ts";
 import { ownerOf } from "./shelf.ts";
 import { EMPTY_SETS, type LedgerRow, type LedgerStore } from "./ports.ts";
 import type { ThreadSlices } from "./thread-slices.ts";
+import { readUnread, type UnreadAudience } from "./unread-audience.ts";
 
 export interface IntakeLimits {
   readonly openMax: number;
@@ -44,6 +45,8 @@ export interface IntakeDeps {
   readonly limits: IntakeLimits;
   readonly pacer: Pick<Pacer, "offer" | "hurry">;
   readonly slices: ThreadSlices;
+  /** RC1. Before anything of its batch is handed. */
+  onWithdrawal(notificationId: string): void;
   /** Commits what planned entries came to, grouped over partitions; false: fenced. */
   commitExpansion(partition: Partition, entry: LedgerEntry): Promise<boolean>;
   onFault(cause: unknown): void;
@@ -162,7 +165,9 @@ export class Intake {
     const { limits } = this.#deps;
     const hasRoom = (): boolean => partition.openCount - partition.ratedCount < limits.openMax;
     while (incoming.length > 0 && !partition.isLost && hasRoom()) {
-      const batch = incoming.slice(0, 64).map((entry) => partition.entry(entry.offset) ?? entry);
+      const next = incoming.slice(0, 64).map((entry) => partition.entry(entry.offset) ?? entry);
+      const batch = untilUnread(next);
+      this.#tellWithdrawals(batch);
       partition.wantedDirectoryVersion = batch.reduce(
         (version, entry) => Math.max(version, entry.directoryVersion),
         partition.wantedDirectoryVersion,
@@ -174,7 +179,9 @@ export class Intake {
         const later = this.#deps.slices.next(); // TS1: a filter may take some milliseconds
         if (later !== undefined) await later;
         if (partition.isLost) return;
-        expand(partition, entry);
+        const read = this.#expand(partition, entry);
+        if (read !== undefined) await read;
+        if (partition.isLost) return;
       }
       const expanded = batch.filter((entry) => entry.isExpansionPending);
       const committed = await Promise.all(
@@ -185,6 +192,31 @@ export class Intake {
       for (const entry of batch) this.#hand(partition, entry); // IN2: after the commit
     }
     if (incoming.length < limits.incomingMax / 2 && !partition.isLost) this.#takeEarly(partition);
+  }
+
+  /** Throws Fault: what is about another notification asks the store for that one's rows. */
+  #expand(partition: Partition, entry: LedgerEntry): Promise<void> | undefined {
+    const { notification, audience } = entry.envelope;
+    assert(audience, "IN3 a planned row comes with its audience");
+    if (audience.kind === "unread") return this.#expandUnread(partition, entry, audience);
+    entry.expand(partition.directory.select(notification.tenantId, audience, notification.exclude));
+    return undefined;
+  }
+
+  async #expandUnread(
+    partition: Partition,
+    entry: LedgerEntry,
+    audience: UnreadAudience,
+  ): Promise<void> {
+    const targeted = await this.readUnread(partition, audience, entry.offset);
+    if (!partition.isLost) entry.expand(targeted);
+  }
+
+  #tellWithdrawals(batch: readonly LedgerEntry[]): void {
+    for (const { envelope } of batch) {
+      const { withdraws } = envelope.notification;
+      if (withdraws !== undefined) this.#deps.onWithdrawal(withdraws);
+    }
   }
 
   /** To everybody in it without an outcome, when it is their turn (PC1–PC4). */
@@ -275,6 +307,18 @@ export class Intake {
     }
   }
 
+  /** Throws Fault. */
+  readUnread(
+    partition: Partition,
+    audience: UnreadAudience,
+    beforeOffset?: number,
+  ): Promise<Bitset> {
+    const { home, store } = this.#deps;
+    const entriesOf = this.entriesOf.bind(this);
+    const from = { home, store, entriesOf };
+    return readUnread(partition, audience, from, beforeOffset);
+  }
+
   /** Rows with their notifications, in the order given. */
   async entriesOf(rows: readonly LedgerRow[]): Promise<LedgerEntry[]> {
     const { store, envelopes } = this.#deps;
@@ -341,10 +385,12 @@ export class Intake {
   }
 }
 
-function expand(partition: Partition, entry: LedgerEntry): void {
-  const { notification, audience } = entry.envelope;
-  assert(audience, "IN3 a planned row comes with its audience");
-  entry.expand(partition.directory.select(notification.tenantId, audience, notification.exclude));
+/** Those before it have to be in memory, and committed: its audience is read from them (RC3). */
+function untilUnread(next: readonly LedgerEntry[]): readonly LedgerEntry[] {
+  const at = next.findIndex(
+    ({ state, envelope }) => state === "planned" && envelope.audience?.kind === "unread",
+  );
+  return at < 0 ? next : next.slice(0, Math.max(at, 1));
 }
 
 /** As the row stands in the database just after the commit (ADR 0003). */

@@ -143,6 +143,14 @@ export class LedgerEntry {
     return position >= 0 && this.#sets[name].has(position);
   }
 
+  /** For whom it is in this row, by index, but for who is in one of the sets; the caller's own. */
+  without(names: readonly LedgerSetName[]): Bitset {
+    const out = new Bitset();
+    for (const name of names) out.or(this.#sets[name]);
+    if (this.members === null) return this.#sets.targeted.clone().andNot(out);
+    return Bitset.of(this.members.filter((_, position) => !out.has(position)));
+  }
+
   /** Index numbers without an outcome, ascending. */
   pending(): Bitset {
     if (this.members === null) return this.#sets.targeted.clone().andNot(this.#terminal);

@@ -17,6 +17,7 @@ export interface OutcomesDeps {
   readonly clock: Pick<Clock, "wallClockMs">;
   onOutcome(outcome: Outcome, entry: LedgerEntry): void;
   verdictOf(partition: Partition, index: number, entry: LedgerEntry): Verdict;
+  isRecalled(entry: LedgerEntry): boolean;
   readonly journal: DeliveryJournal | undefined;
   /** A session is handed it, for the first time here. */
   onHanded(partition: Partition, index: number, entry: LedgerEntry): void;
@@ -34,6 +35,10 @@ export class Outcomes {
       !newer.isMoving(index) && this.#deps.verdictOf(partition, index, newer).kind === "allow";
     if (partition.collapse.isSuperseded(index, entry, mayBeHanded)) return SUPERSEDED; // CO1
     return this.#deps.verdictOf(partition, index, entry);
+  }
+
+  isRecalled(entry: LedgerEntry): boolean {
+    return this.#deps.isRecalled(entry);
   }
 
   record(partition: Partition, index: number, entry: LedgerEntry, outcome: Outcome): void {
@@ -78,5 +83,15 @@ export class Outcomes {
     if (verdict.kind === "suppress") this.record(partition, index, entry, verdict.outcome);
     if (verdict.kind === "defer") this.defer(partition, index, entry, verdict);
     return verdict.kind === "allow";
+  }
+
+  /**
+   * RC2. Of what is recalled: a session that opens is not sent it, and its place will cover it. False: what became
+   * of it is not written, and the next owner would take the place for an ack (DL5).
+   */
+  mayPassOver(partition: Partition, index: number, entry: LedgerEntry): boolean {
+    const isSent = entry.isPending(index) && this.mayHand(partition, index, entry);
+    if (isSent) this.record(partition, index, entry, "unacked"); // another session's ack comes late then
+    return !entry.isUnwritten(index) && !entry.isLeaving(index);
   }
 }

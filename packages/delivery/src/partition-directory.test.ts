@@ -1,6 +1,6 @@
 // packages/delivery/src/partition-directory.test.ts
 // Goal: DI1–DI3. Method: examples.
-import type { RegionAudience } from "@carillon/contracts";
+import type { DirectoryAudience } from "@carillon/contracts";
 import { expect, test } from "vitest";
 import { PartitionDirectory } from "./partition-directory.ts";
 import type { DirectoryRow } from "./ports.ts";
@@ -87,13 +87,15 @@ test("D8, AU4 — a group, and who is taken out by people, groups and filters; i
   directory.put(row(2, 3, of("Wien", "wardens/1")));
   directory.put(row(3, 4, { ...of("Wien", "wardens"), tenantId: "other" }));
   directory.put(row(4, 5, of("Wien", "wardens")));
-  const select = (audience: RegionAudience, exclude: string[] = []) =>
+  const select = (audience: DirectoryAudience, exclude: string[] = []) =>
     directory.select("acme", audience, exclude).toArray();
   const wardens = { kind: "group", tag: "wardens" } as const;
   const linz = { key: "site", cmp: "eq", val: "Linz" } as const;
   expect(select(wardens)).toEqual([0, 1, 4]);
   expect(select({ kind: "group", tag: "nobody" })).toEqual([]);
-  const except = (more: Partial<Extract<RegionAudience, { kind: "except" }>>): RegionAudience => ({
+  const except = (
+    more: Partial<Extract<DirectoryAudience, { kind: "except" }>>,
+  ): DirectoryAudience => ({
     kind: "except",
     of: wardens,
     tags: [],

@@ -3,7 +3,7 @@
 //   DI1  Rows may come twice and in any order; of two rows of one index the higher version stays.
 //   DI2  `version` is what the directory is known to be complete up to (ADR 0005).
 import { assertNever, Bitset } from "@carillon/kernel";
-import type { RegionAudience } from "@carillon/contracts";
+import type { DirectoryAudience } from "@carillon/contracts";
 import { AttributeIndex } from "./attribute-index.ts";
 import type { DirectoryRow } from "./ports.ts";
 import { SharedValues } from "./shared-values.ts";
@@ -71,7 +71,7 @@ export class PartitionDirectory {
   }
 
   /** Index numbers of an audience; the caller's own set. */
-  select(tenantId: string, audience: RegionAudience, exclude: readonly string[]): Bitset {
+  select(tenantId: string, audience: DirectoryAudience, exclude: readonly string[]): Bitset {
     const attributes = this.#tenants.get(tenantId);
     if (attributes === undefined) return new Bitset();
     const isExcept = audience.kind === "except";
@@ -94,7 +94,7 @@ export class PartitionDirectory {
 
   #include(
     tenantId: string,
-    audience: Exclude<RegionAudience, { kind: "except" }>,
+    audience: Exclude<DirectoryAudience, { kind: "except" }>,
     attributes: AttributeIndex,
   ): Bitset {
     switch (audience.kind) {

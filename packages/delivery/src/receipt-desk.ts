@@ -10,6 +10,7 @@ import type { Intake } from "./intake.ts";
 import type { LedgerEntry, Receipt } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
 import type { LedgerStore } from "./ports.ts";
+import type { Reader } from "./read-sync.ts";
 
 export interface ReceiptDeskDeps {
   readonly home: string;
@@ -21,6 +22,8 @@ export interface ReceiptDeskDeps {
   onChanged(partition: Partition, entry: LedgerEntry): void;
   /** A receipt was recorded for the first time. */
   onReceipt(receipt: Receipt): void;
+  /** RC5. A session was the first to say so. */
+  onRead(partition: Partition, offset: number, reader: Reader): void;
   onFault(cause: unknown): void;
 }
 
@@ -28,6 +31,8 @@ export interface ReceiptOf {
   readonly index: number;
   readonly offset: number;
   readonly receipt: Receipt;
+  /** Undefined: it follows from a session's place. */
+  readonly from?: Pick<Reader, "gatewayId" | "sid">;
 }
 
 /** The rows of a report, each with how many of its changes have to be written. */
@@ -127,10 +132,12 @@ export class ReceiptDesk {
     }
   }
 
-  #receive(partition: Partition, entry: LedgerEntry, { index, receipt }: ReceiptOf): void {
+  #receive(partition: Partition, entry: LedgerEntry, one: ReceiptOf): void {
+    const { index, receipt, from } = one;
     if (!entry.receive(index, receipt)) return;
     this.#deps.onReceipt(receipt);
     this.#deps.journal?.receipt(partition, index, entry, receipt);
+    if (from !== undefined) this.#deps.onRead(partition, entry.offset, { index, ...from });
     this.#deps.onChanged(partition, entry);
   }
 

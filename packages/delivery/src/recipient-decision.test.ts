@@ -22,6 +22,7 @@ const situation: RecipientSituation = {
   resendMax: 3,
   isMoving: () => false,
   verdictOf: () => ALLOW,
+  isRecalled: () => false,
 };
 const quiet: Verdict = { kind: "defer", untilMs: 77, reason: "ownQuietHours" };
 const only = (offset: number, verdict: Verdict) => ({

@@ -55,6 +55,8 @@ export interface RecipientSituation {
   isMoving(entry: LedgerEntry): boolean;
   /** RD4 */
   verdictOf(entry: LedgerEntry): Verdict;
+  /** RC2: who has not received what was sent is not sent it again. */
+  isRecalled(entry: LedgerEntry): boolean;
 }
 
 export type Effect =
@@ -147,7 +149,8 @@ function decideOne(
     }
     if (event.kind === "opened") return { ...pending, dueAtMs: now.nowMs + now.ackMaxMs };
     if (event.kind !== "due" || pending.dueAtMs > now.nowMs) return pending;
-    return pending.sendCount > now.resendMax ? finish("unacked") : send(true);
+    const isOver = pending.sendCount > now.resendMax || now.isRecalled(entry);
+    return isOver ? finish("unacked") : send(true);
   }
   if (now.graceEndsAtMs > now.nowMs) return { ...pending, dueAtMs: now.graceEndsAtMs };
   const held = heldBack();

@@ -59,6 +59,7 @@ export function createRecipientBehaviour(
       resendMax: limits.resendMax,
       isMoving: (entry) => entry.isLeaving(index),
       verdictOf: (entry) => outcomes.verdictOf(partition, index, entry),
+      isRecalled: (entry) => outcomes.isRecalled(entry),
     };
   };
 
@@ -70,6 +71,7 @@ export function createRecipientBehaviour(
       journal?.sent(partition, entry, { index, session, isResend });
       outbox.queue({
         gatewayId: session.gatewayId,
+        event: entry.envelope.event,
         payload,
         partition: partition.partition,
         ledgerEpoch: partition.ledgerEpoch,

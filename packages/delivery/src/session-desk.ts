@@ -10,6 +10,8 @@
 //   SD7  What a session would be sent is looked at before it opens: nothing is sent that is put off, and its
 //        place covers nothing that is on its way to a later row, or of which it is not written that it is
 //        not handed at all (RD4, DL4, DL5).
+//   RC2  What is recalled is sent to no session that opens, and counted neither as missed nor as unread; what
+//        withdraws it follows as an event of its own, in order (ADR 0032).
 //   SD8  What is on the shelf (shelf.ts), or waits for its rate (RA4), is no part of a recovery: it follows it, in
 //        order, as it comes back.
 import {
@@ -42,7 +44,7 @@ export interface SessionDeskDeps {
   /** Rows that one recovery may look at in the database. */
   readonly recoveryScanMax: number;
   readonly receipts: ReceiptDesk;
-  readonly outcomes: Pick<Outcomes, "mayHand">;
+  readonly outcomes: Pick<Outcomes, "mayHand" | "mayPassOver" | "isRecalled">;
   /** Writes what is dirty now. Rejects with a bug only. */
   flush(): Promise<unknown>;
   readonly journal: DeliveryJournal | undefined;
@@ -116,7 +118,10 @@ export class SessionDesk {
       if (session !== undefined) this.#acked(partition, { index, session, offset });
     }
     if (reads.length + acknowledges.length > 0) {
-      const receipts = [...receiptsOf(reads, "read"), ...receiptsOf(acknowledges, "acknowledged")];
+      const receipts = [
+        ...receiptsOf(gatewayId, reads, "read"),
+        ...receiptsOf(gatewayId, acknowledges, "acknowledged"),
+      ];
       this.#deps.receipts.take(partition, receipts, onKept);
     }
     const nowMs = this.#deps.clock.monotonicMs();
@@ -169,7 +174,9 @@ export class SessionDesk {
     for (const one of prepared) {
       if (one === undefined) continue;
       for (const entry of missedOf(partition, one) ?? unsettledOf(partition, one.index))
-        if (entry.isPending(one.index) || entry.isLeaving(one.index))
+        if (this.#deps.outcomes.isRecalled(entry))
+          isMoving = !this.#deps.outcomes.mayPassOver(partition, one.index, entry) || isMoving;
+        else if (entry.isPending(one.index) || entry.isLeaving(one.index))
           isMoving = !this.#deps.outcomes.mayHand(partition, one.index, entry) || isMoving;
     }
     return isMoving;
@@ -185,16 +192,22 @@ export class SessionDesk {
     const { wanted, index } = prepared;
     if (!partition.sessions.mayOpen(index, gatewayId, wanted.sid))
       return { kind: "refused", code: "too_many_sessions" };
+    const isShown = (entry: LedgerEntry): boolean =>
+      !entry.isSuppressed(index) && !this.#deps.outcomes.isRecalled(entry); // RC2
     const missed = missedOf(partition, prepared);
     const { handedOffset } = partition;
     const readyOffset = partition.readyUpTo(index); // SD8: from the shelf it goes on, in order
     const unsettled = missed ?? unsettledOf(partition, index);
     const firstOffset = unsettled[0]?.offset ?? readyOffset + 1;
-    const entries = unsettled.filter((entry) => !entry.isSuppressed(index));
+    const entries = unsettled.filter(isShown);
     const position = missed === undefined ? null : wanted.position;
     const offset = position?.offset ?? Math.min(readyOffset, firstOffset - 1);
     const ackedOffset = position === null ? 0 : Math.max(wanted.ackedOffset, 0);
-    const passed = passedLate(partition, index, { ackedOffset, sentOffset: position?.offset ?? 0 });
+    const place = { ackedOffset, sentOffset: position?.offset ?? 0 };
+    const passed = passedLate(partition, index, place).filter((late) => {
+      const entry = partition.entry(late); // RC2: it may have been passed over
+      return entry === undefined || isShown(entry) || entry.wasSent(index);
+    });
     const lateEntries = entries.filter(
       (entry) => !entry.isPending(index) && !entry.has("deliveredSocket", index),
     );
@@ -219,10 +232,11 @@ export class SessionDesk {
       recovered: missed !== undefined,
       epoch: partition.ledgerEpoch,
       offset,
-      missed: entries.length,
+      missed: entries.filter(isNotification).length,
       unread: partition
         .entriesOf(index, { afterOffset: 0, upToOffset: handedOffset })
-        .filter((entry) => !entry.has("read", index) && !entry.isSuppressed(index)).length,
+        .filter((entry) => !entry.has("read", index) && isShown(entry) && isNotification(entry))
+        .length,
     };
   }
 
@@ -233,6 +247,7 @@ export class SessionDesk {
       this.#deps.journal?.sent(partition, entry, { index, session, isResend: false });
       this.#deps.outbox.queue({
         gatewayId: session.gatewayId,
+        event: entry.envelope.event,
         payload: entry.envelope.payloadFor(locale),
         partition: partition.partition,
         ledgerEpoch: partition.ledgerEpoch,
@@ -302,8 +317,16 @@ function unsettledOf(partition: Partition, index: number): LedgerEntry[] {
   return first < 0 ? [] : entries.slice(first);
 }
 
-function receiptsOf(told: SessionReport["reads"], receipt: Receipt): ReceiptOf[] {
-  return told.map(([, index, offset]) => ({ index, offset, receipt }));
+function isNotification({ envelope }: LedgerEntry): boolean {
+  return envelope.event === "ntf";
+}
+
+function receiptsOf(
+  gatewayId: string,
+  told: SessionReport["reads"],
+  receipt: Receipt,
+): ReceiptOf[] {
+  return told.map(([sid, index, offset]) => ({ index, offset, receipt, from: { gatewayId, sid } }));
 }
 
 function tellClosed(partition: Partition, index: number): void {

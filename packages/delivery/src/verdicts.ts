@@ -33,7 +33,7 @@ export interface VerdictsDeps {
 export class Verdicts {
   readonly rules: TenantRulesBook;
   readonly policy: PolicyDesk;
-  readonly #controls: ControlBook;
+  readonly controls: ControlBook;
   readonly #rates: RateBook;
   readonly #clock: Clock;
 
@@ -51,7 +51,7 @@ export class Verdicts {
       store: deps.rates,
       onChanged: deps.onPace.bind(deps),
     });
-    this.#controls = new ControlBook({
+    this.controls = new ControlBook({
       ...{ ...reading, home, store: deps.controls },
       partitions: () => Array.from(deps.partitions(), ({ partition }) => partition),
       flush: deps.flush.bind(deps),
@@ -63,7 +63,7 @@ export class Verdicts {
   }
 
   readonly verdictOf = (partition: Partition, index: number, entry: LedgerEntry): Verdict => {
-    const control = this.#controls.verdictOf(entry);
+    const control = this.controls.verdictOf(entry);
     return control.kind === "allow" ? this.policy.verdictOf(partition, index, entry) : control;
   };
 
@@ -73,31 +73,31 @@ export class Verdicts {
     const rate = this.#rates.rateOf(notification);
     if (rate === undefined || notification.expiresAtMs <= this.#clock.wallClockMs())
       return undefined;
-    const { kind } = this.#controls.verdictOf(entry);
+    const { kind } = this.controls.verdictOf(entry);
     if (kind === "suppress") return undefined;
     const { ratePerMinute, targetedCount } = rate;
     return { perMs: kind === "defer" ? 0 : ratePerMinute / 60_000, targetedCount };
   };
 
   start(): void {
-    this.#controls.start();
+    this.controls.start();
     this.#rates.start();
   }
 
   stop(): void {
-    this.#controls.stop();
+    this.controls.stop();
     this.#rates.stop();
   }
 
   /** Before these serve. Throws Fault. */
   async load(partitions: readonly Partition[]): Promise<void> {
     await this.policy.load(partitions);
-    await this.#controls.load(partitions.map(({ partition }) => partition));
+    await this.controls.load(partitions.map(({ partition }) => partition));
   }
 
   /** Before partitions are loaded. Throws Fault. */
   async refresh(): Promise<void> {
-    await Promise.all([this.rules.refresh(), this.#controls.refresh(), this.#rates.refresh()]);
+    await Promise.all([this.rules.refresh(), this.controls.refresh(), this.#rates.refresh()]);
   }
 }
 

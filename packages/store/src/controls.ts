@@ -2,9 +2,17 @@
 // What senders do with notifications under way: a register that regions keep alike (ADR 0029).
 //   ST35 Of two records of a notification the newer stays, and cancelled stays whatever comes later; all regions
 //        end with the same one.
-//   ST36 Woken is what waits of a cancelled notification, and what was paused of one that goes on.
+//   ST40 Recalled outranks cancelled, and stays whatever comes later; with it the withdrawal is named, and a region
+//        that has the withdrawal has the record (ADR 0032).
+//   ST36 Woken is what waits of a cancelled or recalled notification, and what was paused of one that goes on.
 // What waits in timers is woken by owners that have heard of the change, and not here: who had not would send it.
-import type { ControlRecord, ControlState, HomesBatch } from "@carillon/contracts";
+import {
+  type ControlRecord,
+  type ControlState,
+  type HomesBatch,
+  type Notification,
+  withdrawalIdOf,
+} from "@carillon/contracts";
 import { intsOf } from "./arrays.ts";
 import type { Pool, Statements } from "./pool.ts";
 
@@ -20,7 +28,7 @@ export interface ControlChange {
 
 /** Notification ids; what was committed since is not theirs to wake. */
 export interface Heard {
-  readonly cancelled: readonly string[];
+  readonly cancelled: readonly string[]; // or recalled
   readonly running: readonly string[] | null; // null: all that are not paused
 }
 
@@ -72,7 +80,7 @@ export class SqlControls {
         where t.notification_id = c.notification_id and t.tenant_id = c.tenant_id
           and t.home = ${home} and t.partition = any(${intsOf(partitions)}::int[])
           and t.due_at > clock_timestamp()
-          and ((c.state = 'cancelled' and c.notification_id = any(${heard.cancelled}::uuid[]))
+          and ((control_rank(c.state) > 0 and c.notification_id = any(${heard.cancelled}::uuid[]))
             or (c.state = 'running' and t.payload ->> 'reason' = 'paused'
               and (${heard.running === null} or c.notification_id = any(${heard.running ?? []}::uuid[]))))`;
     });
@@ -93,6 +101,25 @@ export class SqlControls {
       await keepNewer(sql, records);
     });
   }
+}
+
+/** ST40. Before what withdraws them is stored: nobody finds it without the record. */
+export async function keepRecalled(
+  sql: Statements,
+  notifications: readonly Notification[],
+): Promise<void> {
+  const records = notifications.flatMap(
+    ({ withdraws, tenantId, acceptedAtMs, acceptedRegion }): ControlRow[] =>
+      withdraws === undefined
+        ? []
+        : [
+            {
+              ...{ tenantId, notificationId: withdraws, state: "recalled" },
+              ...{ changedAtMs: acceptedAtMs, changedIn: acceptedRegion },
+            },
+          ],
+  );
+  if (records.length > 0) await keepNewer(sql, records);
 }
 
 async function changeControl(
@@ -121,16 +148,23 @@ async function changeControl(
 }
 
 async function keepNewer(sql: Statements, records: readonly ControlRow[]): Promise<void> {
+  const rows = records.map((record) => ({
+    ...record,
+    changedAtMs: Math.trunc(record.changedAtMs),
+    withdrawalId: record.state === "recalled" ? withdrawalIdOf(record.notificationId) : null,
+  }));
   await sql`
-    insert into notification_control as c (notification_id, tenant_id, state, changed_at_ms, changed_in)
-    select distinct on ("notificationId") "notificationId", "tenantId", state, "changedAtMs", "changedIn"
-    from jsonb_to_recordset(${JSON.stringify(records)}::text::jsonb) as told("notificationId" uuid,
-      "tenantId" text, state text, "changedAtMs" bigint, "changedIn" text)
-    order by "notificationId", (state = 'cancelled') desc, "changedAtMs" desc, "changedIn" collate "C" desc
+    insert into notification_control as c (notification_id, tenant_id, state, changed_at_ms, changed_in,
+      withdrawal_id)
+    select distinct on ("notificationId") "notificationId", "tenantId", state, "changedAtMs", "changedIn",
+      "withdrawalId"
+    from jsonb_to_recordset(${JSON.stringify(rows)}::text::jsonb) as told("notificationId" uuid,
+      "tenantId" text, state text, "changedAtMs" bigint, "changedIn" text, "withdrawalId" uuid)
+    order by "notificationId", control_rank(state) desc, "changedAtMs" desc, "changedIn" collate "C" desc
     on conflict (notification_id) do update set state = excluded.state,
       changed_at_ms = excluded.changed_at_ms, changed_in = excluded.changed_in,
-      updated_at = clock_timestamp()
-    where c.tenant_id = excluded.tenant_id and c.state <> 'cancelled'
-      and (excluded.state = 'cancelled'
-        or (excluded.changed_at_ms, excluded.changed_in) > (c.changed_at_ms, c.changed_in))`;
+      withdrawal_id = excluded.withdrawal_id, updated_at = clock_timestamp()
+    where c.tenant_id = excluded.tenant_id and (control_rank(excluded.state) > control_rank(c.state)
+      or (control_rank(excluded.state) = 0 and control_rank(c.state) = 0
+        and (excluded.changed_at_ms, excluded.changed_in) > (c.changed_at_ms, c.changed_in)))`;
 }

@@ -3,6 +3,8 @@
 // Plan: two index ranges read backwards and merged: ledger_direct (rows for this recipient alone)
 // and ledger_wide (rows for several), of which at most `WIDE_SCAN_MAX` are looked into. `floor` is
 // where that look ended early: nothing below it is in this page, so that the next one has no gap.
+//   ST41 What was recalled is in no page, nor what withdraws it (ADR 0032): two anti-joins with the partial
+//        indexes of the register that hold nothing else.
 import type { Notification } from "@carillon/contracts";
 import {
   NOTIFICATION_COLUMNS,
@@ -50,6 +52,7 @@ export async function readInbox(
   options: { readonly limit: number; readonly beforeOffset: number | null },
 ): Promise<InboxPage> {
   const before = options.beforeOffset ?? Number.MAX_SAFE_INTEGER;
+  const [isDirectShown, isWideShown] = [sql.unsafe(shown("l")), sql.unsafe(shown("w"))];
   const rows = await sql<InboxRecord[]>`
     with wide as materialized (
       select * from ledger l
@@ -65,7 +68,7 @@ export async function readInbox(
         from ledger l
         where l.home = ${home} and l.partition = ${partition}::int and l.offset < ${before}::bigint
           and cardinality(l.members) = 1 and l.members[1] = ${index}::int and l.state <> 0
-          and l.moved = ''
+          and l.moved = '' and ${isDirectShown}
         order by l.offset desc limit ${options.limit}
       )
       union all
@@ -73,7 +76,7 @@ export async function readInbox(
         coalesce(array_position(w.members, ${index}::int) - 1, ${index}::int), w.read, w.acknowledged
       from wide w
       where w.state <> 0 and is_targeted(w.members, w.targeted, ${index}::int)
-        and not is_moved(w.members, w.moved, ${index}::int)
+        and not is_moved(w.members, w.moved, ${index}::int) and ${isWideShown}
     ), page as (
       select mine.* from mine, scan where mine.at_offset >= scan.floor
       order by at_offset desc limit ${options.limit}
@@ -110,4 +113,12 @@ export async function readInbox(
     ledgerEpoch: first?.ledger_epoch ?? "",
     headOffset: first?.head_offset ?? 0,
   };
+}
+
+/** ST41. Of a row that is called so. */
+function shown(row: "l" | "w"): string {
+  return `not exists (select from notification_control c
+      where c.notification_id = ${row}.notification_id and c.state = 'recalled')
+    and not exists (select from notification_control c
+      where c.withdrawal_id = ${row}.notification_id)`;
 }

@@ -24,6 +24,7 @@ import {
 } from "./notification-rows.ts";
 import type { Pool, Statements } from "./pool.ts";
 import type { QuarantinedRecipient, SqlQuarantine } from "./quarantine.ts";
+import { selectRowsOf } from "./recipients-of.ts";
 
 export interface PartitionHead {
   readonly partition: number;
@@ -128,6 +129,12 @@ export class SqlLedger {
       readOwn(sql, home, wanted, options),
     );
     return rows.filter(({ state }) => state !== "closed"); // HM6
+  }
+
+  /** All rows of one notification in a partition, ascending: perhaps several (ADR 0022). */
+  readRowsOf(home: string, partition: number, notificationId: string): Promise<LedgerRow[]> {
+    const place = { home, partition, notificationId };
+    return this.#readLedger("ledger.readRowsOf", (sql) => selectRowsOf(sql, place));
   }
 
   /** The newest `limitCount` rows of each partition, ascending by partition and offset. */

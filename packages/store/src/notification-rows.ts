@@ -24,7 +24,7 @@ export interface NotificationRecord {
 /** What few notifications have, under the names of the contract. */
 export type NotificationOptions = Pick<
   Notification,
-  "sendAtMs" | "sendAtLocalMs" | "collapseKey" | "fallbacks" | "throttle"
+  "sendAtMs" | "sendAtLocalMs" | "collapseKey" | "fallbacks" | "throttle" | "withdraws"
 >;
 
 /** JSON leaves out what is undefined. */
@@ -34,8 +34,9 @@ export function optionsOf({
   collapseKey,
   fallbacks,
   throttle,
+  withdraws,
 }: Notification): object {
-  return { sendAtMs, sendAtLocalMs, collapseKey, fallbacks, throttle };
+  return { sendAtMs, sendAtLocalMs, collapseKey, fallbacks, throttle, withdraws };
 }
 
 export function notificationOf(record: NotificationRecord): Notification {

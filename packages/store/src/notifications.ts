@@ -8,6 +8,7 @@ import {
   type AcceptResult,
   type RelayResult,
 } from "./accept.ts";
+import { keepRecalled } from "./controls.ts";
 import { type RegionProgress, readProgress } from "./counts.ts";
 import { readWaitOf } from "./deferred-rows.ts";
 import { type IdempotencyClaim, readRepeat, type Repeat } from "./idempotency.ts";
@@ -48,7 +49,10 @@ export class SqlNotifications {
    * Idempotency-Key finds it). Guarantee: D1 for every `accepted`.
    */
   accept(home: string, items: readonly AcceptItem[]): Promise<AcceptResult[]> {
-    return this.#pool.run("notifications.accept", (sql) => accept(sql, home, items));
+    return this.#pool.run("notifications.accept", async (sql) => {
+      await keepRecalled(sql, items.map(notificationIn)); // ST40
+      return await accept(sql, home, items);
+    });
   }
 
   /** What the key stands for already; undefined: nothing (ST50). */
@@ -58,16 +62,20 @@ export class SqlNotifications {
 
   /** Commits this region's copies of what another one accepted. Repeats change nothing. */
   acceptRelayed(home: string, items: readonly RelayItem[]): Promise<RelayResult[]> {
-    return this.#pool.run("notifications.acceptRelayed", (sql) => acceptRelayed(sql, home, items));
+    return this.#pool.run("notifications.acceptRelayed", async (sql) => {
+      await keepRecalled(sql, items.map(notificationIn)); // ST40
+      return await acceptRelayed(sql, home, items);
+    });
   }
 
-  /** Undefined when it is not here, another tenant's, or older than the ledger (ADR 0027). */
+  /** Undefined when it is not here, another tenant's, a withdrawal, or older than the ledger (ADR 0027, 0032). */
   get(tenantId: string, id: string): Promise<NotificationDetails | undefined> {
     return this.#pool.run("notifications.get", async (sql) => {
       const [record] = await sql<DetailsRecord[]>`
         select ${sql.unsafe(NOTIFICATION_COLUMNS)}, n.audience, n.target_regions, n.unknown_count,
           n.is_accepted_here
         from notification n where n.id = ${id} and n.tenant_id = ${tenantId}
+          and n.options ->> 'withdraws' is null
           and n.accepted_at >= (
             select case when min(number) = 0 then '-infinity' else min(from_at) end
             from table_part where parent = 'ledger' and detached_at is null)`;
@@ -122,6 +130,10 @@ export class SqlNotifications {
   ): Promise<InboxPage> {
     return this.#pool.run("notifications.inboxOf", (sql) => readInbox(sql, place, options));
   }
+}
+
+function notificationIn({ notification }: Pick<AcceptItem, "notification">): Notification {
+  return notification;
 }
 
 /** One row of a notification, as it concerns one recipient. */

@@ -62,13 +62,19 @@ export async function readRowsOf(
   sql: Statements,
   place: { readonly home: string; readonly partition: number; readonly notificationId: string },
 ): Promise<LedgerRow[]> {
-  const rows = await sql<LedgerRecord[]>`
+  return (await selectRowsOf(sql, place)).map(ledgerRowOf);
+}
+
+export function selectRowsOf(
+  sql: Statements,
+  place: { readonly home: string; readonly partition: number; readonly notificationId: string },
+) {
+  return sql<LedgerRecord[]>`
     select l.* from ledger l
     where l.notification_id = ${place.notificationId}::uuid
       and l.home is not distinct from ${place.home}
       and l.partition is not distinct from ${place.partition}::int
     order by l.offset`;
-  return rows.map(ledgerRowOf);
 }
 
 /** ST44. Ascending by partition and index. */

@@ -1,0 +1,119 @@
+// packages/store/src/recall.pg.test.ts
+// Goal: ST40–ST42. Method: a real Postgres; records told in all orders, and a page of an inbox before and after.
+import { type ControlRecord, withdrawalIdOf } from "@carillon/contracts";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import {
+  acceptItem,
+  directTo,
+  HOME,
+  idsIn,
+  newId,
+  notificationFor,
+  register,
+  startTestPostgres,
+  TENANT,
+  type TestPostgres,
+} from "./test-database.ts";
+
+let postgres: TestPostgres;
+beforeAll(async () => {
+  postgres = await startTestPostgres();
+});
+afterAll(() => postgres.stop());
+
+const ID = "00000000-0000-7000-8000-000000000001";
+const record = (state: ControlRecord["state"], changedAtMs: number): ControlRecord => ({
+  ...{ notificationId: ID, state, changedAtMs, changedIn: "lon" },
+});
+
+test("ST40 — told in any order, recalled stays, over cancelled too, and names its withdrawal", async () => {
+  for (const records of [
+    [record("recalled", 1), record("running", 9)],
+    [record("cancelled", 5), record("recalled", 1)],
+    [record("paused", 7), record("cancelled", 3), record("recalled", 2)],
+  ])
+    for (const order of [records, records.toReversed()]) {
+      const { store, sql } = await postgres.newDatabase();
+      for (const one of order) await store.controls.learn([{ tenantId: TENANT, controls: [one] }]);
+      await store.controls.learn([{ tenantId: TENANT, controls: order }]); // a repeat
+      expect((await store.controls.find(TENANT, ID))?.state).toBe("recalled");
+      const named = await sql<{ withdrawal_id: string }[]>`
+        select withdrawal_id from notification_control`;
+      expect(named).toEqual([{ withdrawal_id: withdrawalIdOf(ID) }]);
+    }
+});
+
+test("ST40 — a region that is told the withdrawal first has the record with it, and a cancel later changes nothing", async () => {
+  const { store } = await postgres.newDatabase();
+  const id = newId();
+  const notification = notificationFor({ id: withdrawalIdOf(id), withdraws: id });
+  const audience = { kind: "unread", notificationId: id, who: "sent" } as const;
+  const [relayed] = await store.notifications.acceptRelayed(HOME, [{ notification, audience }]);
+  expect(relayed).toMatchObject({ kind: "accepted" });
+  const kept = { state: "recalled", changedAtMs: notification.acceptedAtMs, changedIn: HOME };
+  expect(await store.controls.find(TENANT, id)).toMatchObject(kept);
+  const cancelled = await store.controls.change({
+    ...{ tenantId: TENANT, notificationId: id, state: "cancelled", nowMs: 9e12, region: "lon" },
+    otherRegions: [],
+  });
+  expect(cancelled).toMatchObject(kept);
+  expect(await store.controls.readChanged(null)).toMatchObject([kept]);
+});
+
+test("ST40 — nobody finds a withdrawal as a notification; its owner reads what it withdraws", async () => {
+  const { store } = await postgres.newDatabase();
+  const notification = notificationFor({ withdraws: ID });
+  const audience = { kind: "unread", notificationId: ID, who: "sent" } as const;
+  await store.notifications.accept(HOME, [acceptItem(audience, { notification })]);
+  expect(await store.notifications.get(TENANT, notification.id)).toBeUndefined();
+  expect(await store.ledger.readNotifications([notification.id])).toEqual([
+    { notification, audience },
+  ]);
+});
+
+test("ST41 — what is recalled is in no page of an inbox, direct or for several, nor what withdraws it", async () => {
+  const { store } = await postgres.newDatabase();
+  const [ada, bob] = idsIn(3, 2) as [string, string];
+  await register(store, [ada, bob]);
+  const posted = async (audience: Parameters<typeof acceptItem>[0], more = {}) => {
+    const notification = notificationFor(more);
+    await store.notifications.accept(HOME, [acceptItem(audience, { notification })]);
+    return notification.id;
+  };
+  const kept = await posted(directTo(ada));
+  const direct = await posted(directTo(ada));
+  const both = await posted(directTo(ada, bob));
+  const places = await store.directory.locate(HOME, TENANT, [ada]);
+  const ids = async (limit: number) => {
+    const page = await store.notifications.inboxOf(
+      { home: HOME, ...places.get(ada)! },
+      { limit, beforeOffset: null },
+    );
+    return page.items.map(({ notification: { id } }) => id);
+  };
+  expect(await ids(10)).toEqual([both, direct, kept]);
+  for (const id of [direct, both]) {
+    const withdrawal = { id: withdrawalIdOf(id), withdraws: id };
+    await posted(directTo(ada, bob), withdrawal); // stands for the rows that an owner has expanded
+  }
+  expect(await ids(10)).toEqual([kept]);
+  expect(await ids(1)).toEqual([kept]); // the limit counts what is shown
+});
+
+test("ST42 — all rows of a notification in a partition are read, and none of another's", async () => {
+  const { store } = await postgres.newDatabase();
+  const [ada, bob] = idsIn(3, 2) as [string, string];
+  const [eve] = idsIn(4, 1) as [string];
+  await register(store, [ada, bob, eve]);
+  const notification = notificationFor();
+  await store.notifications.accept(HOME, [
+    acceptItem(directTo(ada, bob, eve), { notification }),
+    acceptItem(directTo(ada)),
+  ]);
+  const rows = await store.ledger.readRowsOf(HOME, 3, notification.id);
+  expect(rows.map(({ notificationId, members }) => [notificationId, members])).toEqual([
+    [notification.id, [0, 1]],
+  ]);
+  expect(await store.ledger.readRowsOf(HOME, 5, notification.id)).toEqual([]);
+  expect(await store.ledger.readRowsOf(HOME, 3, newId())).toEqual([]);
+});
