@@ -11,7 +11,7 @@ import type { ControlStore } from "./control-book.ts";
 import type { RateStore } from "./rate-book.ts";
 import type { PolicyStore } from "./tenant-rules-book.ts";
 import type { TimerSetting } from "./timer-setting.ts";
-import type { Verdict } from "./verdict.ts";
+import type { VerdictOf } from "./verdict.ts";
 
 export interface DeliveryObserver extends TimerObserver {
   onFault(cause: unknown): void;
@@ -50,7 +50,7 @@ export interface DeliveryNodeDeps {
   /** A partition serves now, or no longer: subscriptions and beats follow. */
   onServing(partition: number, isServing: boolean): void;
   /** Asked whenever somebody would be handed something for the first time. Default: everything may be. */
-  verdictOf?(partition: Partition, index: number, entry: LedgerEntry): Verdict;
+  readonly verdictOf?: VerdictOf;
   /** The store refused a write: a higher epoch owns these. */
   onFenced(partitions: readonly number[]): void;
   /** A loop of it has ended by a bug. Default: an unhandled rejection. */

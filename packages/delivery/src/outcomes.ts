@@ -5,7 +5,7 @@ import type { Clock } from "@carillon/kernel";
 import type { DeliveryJournal } from "./delivery-journal.ts";
 import type { LedgerEntry, Outcome } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
-import type { Verdict } from "./verdict.ts";
+import type { Verdict, VerdictOf } from "./verdict.ts";
 
 /** The database's clock, which releases, may be before this node's: else one row would follow the other. */
 const DEFER_MIN_MS = 1_000;
@@ -16,10 +16,10 @@ export interface OutcomesDeps {
   onChanged(partition: Partition, entry: LedgerEntry): void;
   readonly clock: Pick<Clock, "wallClockMs">;
   onOutcome(outcome: Outcome, entry: LedgerEntry): void;
-  verdictOf(partition: Partition, index: number, entry: LedgerEntry): Verdict;
+  readonly verdictOf: VerdictOf;
   isRecalled(entry: LedgerEntry): boolean;
   readonly journal: DeliveryJournal | undefined;
-  /** A session is handed it, for the first time here. */
+  /** A session is handed it, or has had it of an earlier owner; may be told again. */
   onHanded(partition: Partition, index: number, entry: LedgerEntry): void;
 }
 
@@ -30,11 +30,16 @@ export class Outcomes {
     this.#deps = deps;
   }
 
-  verdictOf(partition: Partition, index: number, entry: LedgerEntry): Verdict {
+  verdictOf(
+    partition: Partition,
+    index: number,
+    entry: LedgerEntry,
+    ahead: readonly LedgerEntry[] = [],
+  ): Verdict {
     const mayBeHanded = (newer: LedgerEntry): boolean =>
       !newer.isMoving(index) && this.#deps.verdictOf(partition, index, newer).kind === "allow";
     if (partition.collapse.isSuperseded(index, entry, mayBeHanded)) return SUPERSEDED; // CO1
-    return this.#deps.verdictOf(partition, index, entry);
+    return this.#deps.verdictOf(partition, index, entry, ahead);
   }
 
   isRecalled(entry: LedgerEntry): boolean {
@@ -45,6 +50,7 @@ export class Outcomes {
     if (!entry.record(index, outcome)) return;
     if (outcome !== "deliveredSocket" && !entry.isSuppressed(index))
       partition.sessions.mayAckLate(index, entry.offset);
+    if (outcome === "deliveredSocket") this.handed(partition, index, entry);
     this.#deps.onOutcome(outcome, entry);
     this.#deps.journal?.outcome(partition, index, entry, outcome);
     if (entry.state === "closed") partition.closedOne(entry);
@@ -72,14 +78,19 @@ export class Outcomes {
   }
 
   /**
-   * Of a pending one that a session would be sent outside of the process's turn. False: it is on its way to
-   * a later row, or not to be handed at all, and that is not written (DL4, DL5).
+   * Of a pending one that a session would be sent outside of the process's turn, after those `ahead`. False: it is
+   * on its way to a later row, or not to be handed at all, and that is not written (DL4, DL5).
    */
-  mayHand(partition: Partition, index: number, entry: LedgerEntry): boolean {
+  mayHand(
+    partition: Partition,
+    index: number,
+    entry: LedgerEntry,
+    ahead: readonly LedgerEntry[] = [],
+  ): boolean {
     if (entry.isLeaving(index)) return false;
     if (partition.sessions.of(index).some((session) => session.sentOffset >= entry.offset))
       return true; // one of them has it
-    const verdict = this.verdictOf(partition, index, entry);
+    const verdict = this.verdictOf(partition, index, entry, ahead);
     if (verdict.kind === "suppress") this.record(partition, index, entry, verdict.outcome);
     if (verdict.kind === "defer") this.defer(partition, index, entry, verdict);
     return verdict.kind === "allow";

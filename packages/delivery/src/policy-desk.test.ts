@@ -6,7 +6,7 @@ import { Bitset } from "@carillon/kernel";
 import { expect, test } from "vitest";
 import { FakeLedgerStore, notificationOf } from "./fake-ledger-store.ts";
 import type { PolicyStore } from "./tenant-rules-book.ts";
-import { idOf, start } from "./test-delivery.ts";
+import { GATEWAY, idOf, start } from "./test-delivery.ts";
 
 const HOUR_MS = 3_600_000;
 const FLUSHED_MS = 150;
@@ -166,4 +166,41 @@ test("PD1 — a new owner counts what others delivered within the window", async
   expect(asked).toEqual([
     [[0], expect.objectContaining({ tenantId: "acme", priorities: ["normal"] })],
   ]);
+});
+
+test("PD1 — a session that opens is sent as many of those that waited for it as the cap allows", async () => {
+  const { post, taken, store, node, open, index } = await started(cap);
+  const nothing = { acks: [], reads: [], acknowledges: [] };
+  node.report(0, { kind: "report", gatewayId: GATEWAY, ...nothing, closed: [[1, index]] });
+  for (const n of [1, 2, 3]) await post(n);
+  await post(4, { priority: "high" });
+  await open({ recipientId: "ada", sid: 2, position: { epoch: "e1", offset: 0 } });
+  expect(taken()).toEqual(["1→2", "2→2", "4→2"]);
+  expect(store.setOf(0, 3, "capped")).toEqual([0]);
+  await post(5);
+  expect(taken()).toEqual([]);
+  expect(store.setOf(0, 5, "capped")).toEqual([0]);
+});
+
+test("PD1 — what an earlier owner sent and a session acks to this one is counted, once", async () => {
+  const first = await started(cap);
+  await first.post(1);
+  await first.post(2);
+  first.node.stop(); // before any ack
+  const { policies } = storeWith(policyRequestSchema.parse(cap));
+  const { store, index } = first;
+  const { clock, open, ack, poke, taken } = start({ store, policies, epoch: 2, isFirst: false });
+  clock.jumpWallClock(first.clock.wallClockMs() - clock.wallClockMs());
+  await clock.advance(0);
+  await open({
+    ...{ recipientId: "ada", sid: 1, position: { epoch: "e1", offset: 2 } },
+    ackedOffset: 1,
+  });
+  await ack(1, index, 2);
+  const acceptedAtMs = clock.wallClockMs();
+  const times = { acceptedAtMs, expiresAtMs: acceptedAtMs + 48 * HOUR_MS };
+  poke(store.plan(0, notificationOf({ id: idOf(3), ...times }), { members: [index] }));
+  await clock.advance(FLUSHED_MS);
+  expect(taken()).toEqual([]);
+  expect(store.setOf(0, 3, "capped")).toEqual([0]);
 });

@@ -4,7 +4,8 @@
 //   PD3  A recipient's wall time is waited for in his own zone, or in the tenant's where he has none, of every
 //        priority, whatever else the policy says.
 //   PD4  Of whom a plan says that he has opted out, the verdict says so, too: one function decides both.
-//   PD1  A cap counts what was handed to a session, and what earlier owners delivered within its window.
+//   PD1  A cap counts what was handed to a session, and what earlier owners sent or delivered within its window; of what
+//        waits for a session that opens, as many are sent as it allows.
 // Who has no preferences, of a tenant without a policy, costs two look-ups.
 import { type Channel, defaultZoneOf, type Priority } from "@carillon/contracts";
 import type { Bitset, Clock } from "@carillon/kernel";
@@ -56,7 +57,12 @@ export class PolicyDesk {
     this.#deps = deps;
   }
 
-  verdictOf(partition: Partition, index: number, entry: LedgerEntry): Verdict {
+  verdictOf(
+    partition: Partition,
+    index: number,
+    entry: LedgerEntry,
+    ahead: readonly LedgerEntry[] = [],
+  ): Verdict {
     const { rules: book, clock, channels } = this.#deps;
     const { notification } = entry.envelope;
     const { tenantId, priority, category, acceptedAtMs, expiresAtMs } = notification;
@@ -80,9 +86,11 @@ export class PolicyDesk {
       country: countryOf(person.attributes, rules),
       recentCount: 0,
     };
-    const recentCount = isCapped(question, rules)
-      ? (this.#recentOf(partition, tenantId, rules)?.countOf(index, nowMs) ?? 0)
-      : 0;
+    const recentCount =
+      isCapped(question, rules) && !entry.isCounted(index)
+        ? (this.#recentOf(partition, tenantId, rules)?.countOf(index, nowMs) ?? 0) +
+          ahead.filter((one) => isUncounted(one, index, rules)).length
+        : 0;
     return policyVerdict({ ...question, recentCount }, rules, { channels, nowMs });
   }
 
@@ -115,13 +123,13 @@ export class PolicyDesk {
     return instantMs;
   }
 
-  /** A session was handed it, for the first time. */
+  /** A session was handed it; counted once. */
   handed(partition: Partition, index: number, entry: LedgerEntry): void {
     const { tenantId, priority, category } = entry.envelope.notification;
     const { rules: book, clock } = this.#deps;
     if (!book.has(tenantId)) return;
     const rules = book.rulesOf(tenantId);
-    if (isCapped({ priority, category }, rules))
+    if (isCapped({ priority, category }, rules) && entry.markCounted(index))
       this.#recentOf(partition, tenantId, rules)?.add(index, clock.wallClockMs());
   }
 
@@ -162,4 +170,9 @@ export class PolicyDesk {
     this.#recent.set(partition, ofPartition);
     return deliveries;
   }
+}
+
+function isUncounted(entry: LedgerEntry, index: number, rules: TenantRules): boolean {
+  const { priority, category } = entry.envelope.notification;
+  return isCapped({ priority, category }, rules) && !entry.isCounted(index);
 }

@@ -44,7 +44,7 @@ export interface SessionDeskDeps {
   /** Rows that one recovery may look at in the database. */
   readonly recoveryScanMax: number;
   readonly receipts: ReceiptDesk;
-  readonly outcomes: Pick<Outcomes, "mayHand" | "mayPassOver" | "isRecalled">;
+  readonly outcomes: Pick<Outcomes, "mayHand" | "mayPassOver" | "isRecalled" | "handed">;
   /** Writes what is dirty now. Rejects with a bug only. */
   flush(): Promise<unknown>;
   readonly journal: DeliveryJournal | undefined;
@@ -171,13 +171,17 @@ export class SessionDesk {
   #isHeldBack(partition: Partition, prepared: readonly (Prepared | undefined)[]): boolean {
     let isMoving = false;
     if (partition.isLost || (partition.openCount === 0 && partition.dirtyCount === 0)) return false;
+    const { outcomes } = this.#deps;
     for (const one of prepared) {
       if (one === undefined) continue;
+      const ahead: LedgerEntry[] = [];
       for (const entry of missedOf(partition, one) ?? unsettledOf(partition, one.index))
-        if (this.#deps.outcomes.isRecalled(entry))
-          isMoving = !this.#deps.outcomes.mayPassOver(partition, one.index, entry) || isMoving;
-        else if (entry.isPending(one.index) || entry.isLeaving(one.index))
-          isMoving = !this.#deps.outcomes.mayHand(partition, one.index, entry) || isMoving;
+        if (outcomes.isRecalled(entry))
+          isMoving = !outcomes.mayPassOver(partition, one.index, entry) || isMoving;
+        else if (entry.isPending(one.index) || entry.isLeaving(one.index)) {
+          if (outcomes.mayHand(partition, one.index, entry, ahead)) ahead.push(entry);
+          else isMoving = true;
+        }
     }
     return isMoving;
   }
@@ -244,6 +248,7 @@ export class SessionDesk {
     const locale = partition.directory.localeOf(index);
     for (const entry of entries) {
       entry.markSent(index);
+      if (entry.isPending(index)) this.#deps.outcomes.handed(partition, index, entry); // PD1
       this.#deps.journal?.sent(partition, entry, { index, session, isResend: false });
       this.#deps.outbox.queue({
         gatewayId: session.gatewayId,

@@ -11,7 +11,7 @@ import { PolicyDesk } from "./policy-desk.ts";
 import { RateBook, type RateStore } from "./rate-book.ts";
 import type { Pace } from "./rate-group.ts";
 import { type PolicyStore, TenantRulesBook } from "./tenant-rules-book.ts";
-import type { Verdict } from "./verdict.ts";
+import type { VerdictOf } from "./verdict.ts";
 
 export interface VerdictsDeps {
   readonly home: string;
@@ -62,9 +62,10 @@ export class Verdicts {
     });
   }
 
-  readonly verdictOf = (partition: Partition, index: number, entry: LedgerEntry): Verdict => {
+  readonly verdictOf: VerdictOf = (partition, index, entry, ahead) => {
     const control = this.controls.verdictOf(entry);
-    return control.kind === "allow" ? this.policy.verdictOf(partition, index, entry) : control;
+    if (control.kind !== "allow") return control;
+    return this.policy.verdictOf(partition, index, entry, ahead);
   };
 
   /** Undefined: as fast as it goes, also to its end: what is cancelled or expired is sent to nobody (RA5). */
