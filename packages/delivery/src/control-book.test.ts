@@ -1,7 +1,7 @@
 // packages/delivery/src/control-book.test.ts
 // Goal: CB1, and what pause, resume and cancel do in a whole node. Method: a register in memory, a fake clock; one
 // person with a session and one who is away.
-import type { ControlState } from "@carillon/contracts";
+import { type ControlState, ROW_TIMER_KIND } from "@carillon/contracts";
 import { Fault } from "@carillon/kernel";
 import { expect, test } from "vitest";
 import type { ControlStore } from "./control-book.ts";
@@ -103,13 +103,12 @@ test("CB1 — cancelled under way: who has it on a socket keeps it, who waits fo
   await post(1);
   expect(taken()).toEqual(["1→1"]);
   await set(1, "cancelled");
-  expect(store.setOf(0, 1, "cancelled")).toEqual([]); // bob may still come back
+  expect(store.setOf(0, 1, "cancelled")).toEqual([1]); // though bob may still come back
   await open({ recipientId: "bob", sid: 3 });
   await ack(1, ada, 1);
   await open({ recipientId: "bob", sid: 4 });
   expect(taken()).toEqual([]);
   await post(2);
-  expect(store.setOf(0, 1, "cancelled")).toEqual([1]);
   expect(store.setOf(0, 1, "deliveredSocket")).toEqual([0]);
 });
 
@@ -136,4 +135,22 @@ test("CB2 — cancelled in the moment in which it is woken: nobody is sent what 
   await clock.advance(HEARD_MS + 600);
   expect(taken()).toEqual([]);
   expect(store.setOf(0, lastOf(1), "cancelled")).toEqual([0, 1]);
+});
+
+test("CB2 — what was accepted beside the cancel, and is there after it was heard, is woken, too", async () => {
+  const { set, taken, store, ada, clock, timers } = await started();
+  await set(1, "cancelled");
+  const dueAtMs = clock.wallClockMs() + 3_600_000;
+  const notification = notificationOf({ id: idOf(1), expiresAtMs: dueAtMs + 1_000 });
+  store.notifications.set(idOf(1), { notification, audience: { kind: "broadcast" } });
+  timers.memory.put({
+    ...{ partition: 0, kind: ROW_TIMER_KIND, key: `${idOf(1)}/`, tenantId: "acme", dueAtMs },
+    payload: {
+      ...{ notificationId: idOf(1), reason: "sendAt" },
+      ...{ count: 1, members: [ada] },
+    },
+  });
+  await clock.advance(3 * HEARD_MS);
+  expect(store.setOf(0, 1, "cancelled")).toEqual([0]);
+  expect(taken()).toEqual([]);
 });

@@ -10,6 +10,7 @@
 import { type Clock, Fault, type Timer } from "@carillon/kernel";
 import { type ControlState, isStopped } from "@carillon/contracts";
 import type { LedgerEntry } from "./ledger-entry.ts";
+import type { HeldPartition } from "./ports.ts";
 import { ALLOW, type Verdict } from "./verdict.ts";
 
 export interface ControlStore {
@@ -17,10 +18,10 @@ export interface ControlStore {
   readChanged(
     lastSeconds: number | null,
   ): Promise<readonly { readonly notificationId: string; readonly state: ControlState }[]>;
-  /** What waits there and should no longer, by what was heard, is due now. Throws Fault. */
+  /** What waits there and should no longer, by what was heard, is due now; fenced (D4). Throws Fault. */
   wake(
     home: string,
-    partitions: readonly number[],
+    held: readonly HeldPartition[],
     heard: {
       readonly cancelled: readonly string[]; // or recalled
       readonly running: readonly string[] | null; // null: all that are not paused
@@ -38,7 +39,7 @@ export interface ControlBookDeps {
   readonly clock: Clock;
   readonly everyMs: number;
   readonly home: string;
-  partitions(): readonly number[];
+  partitions(): readonly HeldPartition[];
   /** Writes what is dirty now; false: something is left. */
   flush(): Promise<boolean>;
   /** It may be done something else with these than before. */
@@ -54,7 +55,8 @@ const CANCELLED: Verdict = { kind: "suppress", outcome: "cancelled" };
 export class ControlBook {
   readonly #deps: ControlBookDeps;
   readonly #states = new Map<string, ControlState>();
-  readonly #toWake = new Set<string>(); // notification ids
+  /** Notification ids, as long as the register tells them: what is accepted beside a change is committed after it. */
+  readonly #toWake = new Set<string>();
   #readAtMs: number | undefined; // monotonic, of the last answer's question
   #refreshing: Promise<void> = Promise.resolve();
   #timer: Timer | undefined;
@@ -111,7 +113,10 @@ export class ControlBook {
       sinceMs === undefined ? null : (askedAtMs - sinceMs) / 1_000 + MARGIN_SECONDS;
     const changed = await this.#deps.store.readChanged(lastSeconds);
     this.#readAtMs = askedAtMs;
-    for (const { notificationId, state } of changed) this.#set(notificationId, state);
+    for (const { notificationId, state } of changed) {
+      this.#set(notificationId, state);
+      if (state !== "paused" && lastSeconds !== null) this.#toWake.add(notificationId);
+    }
   }
 
   #set(notificationId: string, state: ControlState): void {
@@ -124,9 +129,9 @@ export class ControlBook {
   }
 
   /** CB2. Before these serve. Throws Fault. */
-  load(partitions: readonly number[]): Promise<void> {
+  load(held: readonly HeldPartition[]): Promise<void> {
     const cancelled = this.#stoppedOf([...this.#states.keys()]);
-    return this.#deps.store.wake(this.#deps.home, partitions, { cancelled, running: null });
+    return this.#deps.store.wake(this.#deps.home, held, { cancelled, running: null });
   }
 
   /** CB2. Nobody is put off by these any more: when all who were are written, they are woken. */

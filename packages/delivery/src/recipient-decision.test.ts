@@ -18,6 +18,7 @@ const situation: RecipientSituation = {
   sentOffset: 0,
   ackedOffset: 0,
   graceEndsAtMs: 0,
+  isTakenOver: false,
   ackMaxMs: 30_000,
   resendMax: 3,
   isMoving: () => false,
@@ -25,6 +26,7 @@ const situation: RecipientSituation = {
   isRecalled: () => false,
 };
 const quiet: Verdict = { kind: "defer", untilMs: 77, reason: "ownQuietHours" };
+const cancelled: Verdict = { kind: "suppress", outcome: "cancelled" };
 const only = (offset: number, verdict: Verdict) => ({
   verdictOf: (asked: LedgerEntry) => (asked.offset === offset ? verdict : ALLOW),
 });
@@ -65,6 +67,30 @@ const rows: Row[] = [
     name: "RD3 — no session but grace: waits to the end of the grace",
     event: { kind: "entry", entry: entry(5) },
     situation: { hasSession: false, graceEndsAtMs: 9_000 },
+    effects: [],
+    left: ["5×0@9000"],
+    timerMs: 8_000,
+  },
+  {
+    name: "CB1 — cancelled while he may come back: that is the end of it, but of what he was sent",
+    state: [pending(5, 0, 9_000), pending(6, 1, 9_000), pending(7, 0, 9_000)],
+    event: { kind: "changed" },
+    situation: {
+      ...{ hasSession: false, graceEndsAtMs: 9_000 },
+      verdictOf: ({ offset }) => (offset === 7 ? ALLOW : cancelled),
+    },
+    effects: ["cancelled 5"],
+    left: ["6×1@9000", "7×0@9000"],
+    timerMs: 8_000,
+  },
+  {
+    name: "CB1 — cancelled while he may come back, of an earlier owner that may have sent it: he may have it",
+    state: [pending(5, 0, 9_000)],
+    event: { kind: "changed" },
+    situation: {
+      ...{ hasSession: false, graceEndsAtMs: 9_000, isTakenOver: true },
+      verdictOf: () => cancelled,
+    },
     effects: [],
     left: ["5×0@9000"],
     timerMs: 8_000,

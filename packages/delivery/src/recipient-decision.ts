@@ -49,6 +49,8 @@ export interface RecipientSituation {
   readonly ackedOffset: number;
   /** Until then a session may come back: monotonic; at or before nowMs: no grace. */
   readonly graceEndsAtMs: number;
+  /** An earlier owner may have sent what is open here. */
+  readonly isTakenOver: boolean;
   readonly ackMaxMs: number;
   readonly resendMax: number;
   /** It is put off, or not to be handed at all, and that is not written. */
@@ -152,7 +154,11 @@ function decideOne(
     const isOver = pending.sendCount > now.resendMax || now.isRecalled(entry);
     return isOver ? finish("unacked") : send(true);
   }
-  if (now.graceEndsAtMs > now.nowMs) return { ...pending, dueAtMs: now.graceEndsAtMs };
+  if (now.graceEndsAtMs > now.nowMs) {
+    const asked = now.isTakenOver ? ALLOW : verdict();
+    if (asked.kind === "suppress" && asked.outcome === "cancelled") return finish("cancelled"); // CB1
+    return { ...pending, dueAtMs: now.graceEndsAtMs };
+  }
   const held = heldBack();
   if (held !== undefined) return held.kept;
   return finish(pending.sendCount === 0 ? "noDevice" : "unacked");

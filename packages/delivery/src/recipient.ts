@@ -55,6 +55,7 @@ export function createRecipientBehaviour(
       sentOffset: sessions.reduce((max, session) => Math.max(max, session.sentOffset), 0),
       ackedOffset: sessions.reduce((max, session) => Math.max(max, session.ackedOffset), 0),
       graceEndsAtMs: graceEndsAtMs(index),
+      isTakenOver: partition.graceEndsAtMs > clock.monotonicMs(),
       ackMaxMs: limits.ackMaxMs,
       resendMax: limits.resendMax,
       isMoving: (entry) => entry.isLeaving(index),

@@ -8,6 +8,7 @@ import type { DeliveryLimits } from "./delivery-limits.ts";
 import type { LedgerEntry } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
 import { PolicyDesk } from "./policy-desk.ts";
+import type { HeldPartition } from "./ports.ts";
 import { RateBook, type RateStore } from "./rate-book.ts";
 import type { Pace } from "./rate-group.ts";
 import { type PolicyStore, TenantRulesBook } from "./tenant-rules-book.ts";
@@ -53,7 +54,7 @@ export class Verdicts {
     });
     this.controls = new ControlBook({
       ...{ ...reading, home, store: deps.controls },
-      partitions: () => Array.from(deps.partitions(), ({ partition }) => partition),
+      partitions: () => Array.from(deps.partitions(), heldOf),
       flush: deps.flush.bind(deps),
       onChanged(notificationId) {
         deps.onPace(notificationId);
@@ -93,13 +94,17 @@ export class Verdicts {
   /** Before these serve. Throws Fault. */
   async load(partitions: readonly Partition[]): Promise<void> {
     await this.policy.load(partitions);
-    await this.controls.load(partitions.map(({ partition }) => partition));
+    await this.controls.load(partitions.map(heldOf));
   }
 
   /** Before partitions are loaded. Throws Fault. */
   async refresh(): Promise<void> {
     await Promise.all([this.rules.refresh(), this.controls.refresh(), this.#rates.refresh()]);
   }
+}
+
+function heldOf({ partition, epoch }: Partition): HeldPartition {
+  return { partition, epoch };
 }
 
 /** Everybody who waits for it looks again. */

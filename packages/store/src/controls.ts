@@ -4,7 +4,8 @@
 //        end with the same one.
 //   ST40 Recalled outranks cancelled, and stays whatever comes later; with it the withdrawal is named, and a region
 //        that has the withdrawal has the record (ADR 0032).
-//   ST36 Woken is what waits of a cancelled or recalled notification, and what was paused of one that goes on.
+//   ST36 Woken is what waits of a cancelled or recalled notification, and what was paused of one that goes on; what
+//        comes here after its cancel does not wait.
 // What waits in timers is woken by owners that have heard of the change, and not here: who had not would send it.
 import {
   type ControlRecord,
@@ -70,15 +71,27 @@ export class SqlControls {
 
   /**
    * What waits in these partitions and should no longer is due now: of notifications that the owner has heard to
-   * be cancelled, and what was paused of those that go on.
+   * be cancelled, and what was paused of those that go on. Another owner may not have heard it: partitions of a
+   * higher epoch are passed by (D4).
+   * Plan, 102,400 waiting rows of 400 notifications, with statistics and without: the register by its key, then
+   * timer_row; one cancelled one in 64 partitions 1.6–9.6 ms, nothing to wake 0.1 ms. At a load: timers of the
+   * partitions by their key, hashed with the register, 33 ms.
    */
-  wake(home: string, partitions: readonly number[], heard: Heard): Promise<void> {
+  wake(
+    home: string,
+    held: readonly { readonly partition: number; readonly epoch: number }[],
+    heard: Heard,
+  ): Promise<void> {
+    const partitions = intsOf(held.map(({ partition }) => partition));
+    const epochs = intsOf(held.map(({ epoch }) => epoch));
     return this.#pool.run("controls.wake", async (sql) => {
       await sql`
         update timer t set due_at = clock_timestamp()
         from notification_control c
         where t.notification_id = c.notification_id and t.tenant_id = c.tenant_id
-          and t.home = ${home} and t.partition = any(${intsOf(partitions)}::int[])
+          and t.home = ${home} and t.partition = any(array(
+            select p.n from unnest(${partitions}::int[], ${epochs}::bigint[]) as held(n, epoch)
+            join partition p on p.home = ${home} and p.n = held.n and p.epoch = held.epoch))
           and t.due_at > clock_timestamp()
           and ((control_rank(c.state) > 0 and c.notification_id = any(${heard.cancelled}::uuid[]))
             or (c.state = 'running' and t.payload ->> 'reason' = 'paused'
@@ -120,6 +133,20 @@ export async function keepRecalled(
           ],
   );
   if (records.length > 0) await keepNewer(sql, records);
+}
+
+/**
+ * ST36. These came after their cancel, and wait: owners are told of it once more, and wake them. A node that ends before
+ * leaves them to wait until they are due.
+ */
+export async function tellStopped(
+  sql: Statements,
+  notificationIds: readonly string[],
+): Promise<void> {
+  if (notificationIds.length === 0) return;
+  await sql`
+    update notification_control set updated_at = clock_timestamp()
+    where notification_id = any(${notificationIds}::uuid[]) and control_rank(state) > 0`;
 }
 
 async function changeControl(
