@@ -23,6 +23,7 @@ import type { Statuses } from "./status.ts";
 import { timerRoutesOf } from "./timer-routes.ts";
 import type { TemplateRoutes } from "./template-routes.ts";
 import type { Employee } from "./tokens.ts";
+import { readWebhookSecret, type WebhookSecrets } from "./webhooks.ts";
 
 type Authenticate<Caller> = (authorization: string | undefined) => Promise<Authenticated<Caller>>;
 
@@ -45,6 +46,7 @@ export interface RoutesDeps {
   readonly health: Health;
   readonly admin: AdminDeps;
   readonly home: HomeGate;
+  readonly webhooks: WebhookSecrets | undefined;
   readonly metricsText: () => Promise<{ readonly contentType: string; readonly text: string }>;
 }
 
@@ -114,6 +116,11 @@ export function routesOf(deps: RoutesDeps): AnyRoute[] {
     ...policyRoutesOf(deps, keyed),
     ...controlRoutesOf(deps.controls, keyed),
     ...templateRoutesOf(deps.templates, keyed),
+    {
+      ...reading("/v1/webhooks/secret"),
+      authenticate: keyed("admin"),
+      handle: (call) => Promise.resolve(readWebhookSecret(call, deps.webhooks)),
+    },
     {
       method: "POST",
       path: "/v1/tokens",

@@ -7,7 +7,12 @@ import { FakeClock } from "@carillon/testkit";
 import { systemClock } from "@carillon/kernel";
 import { Webhook } from "standardwebhooks";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { deriveWebhookSecret, type WebhookOutcome, type WebhookSender } from "./index.ts";
+import {
+  deriveWebhookSecret,
+  WEBHOOK_LIMITS,
+  type WebhookOutcome,
+  type WebhookSender,
+} from "./index.ts";
 import {
   codeOf,
   HOST,
@@ -208,7 +213,7 @@ describe("the deadline", () => {
     let outcome: WebhookOutcome | undefined;
     void posting.then((value) => (outcome = value));
     await reached;
-    await clock.advance(9_999);
+    await clock.advance(WEBHOOK_LIMITS.deadlineMs - 1);
     expect(outcome).toBeUndefined();
     await clock.advance(1);
     expect(codeOf(await posting)).toBe(code);
@@ -223,7 +228,7 @@ describe("the deadline", () => {
       postTo(receiver, { url: `https://${HOST}:${port}/` }),
     );
     const socket = await connected;
-    await clock.advance(10_000);
+    await clock.advance(WEBHOOK_LIMITS.deadlineMs);
     expect(codeOf(await posting)).toBe("failed timeout");
     socket.destroy();
     await new Promise((resolve) => silent.close(resolve));
@@ -240,7 +245,7 @@ describe("the deadline", () => {
       [{ secretsOf: () => [] }, "failed no_secret"],
     ] as const) {
       const posting = sender({ deps: { clock, ...deps } }).post(postTo(receiver));
-      await clock.advance(10_000);
+      await clock.advance(WEBHOOK_LIMITS.deadlineMs);
       expect(codeOf(await posting)).toBe(code);
     }
     expect(receiver.received).toEqual([]);
@@ -259,10 +264,10 @@ describe("the deadline", () => {
     const slow = Array.from({ length: 8 }, () => one.post(postTo(receiver)));
     await allReached;
     const early = one.post(postTo(receiver));
-    await clock.advance(4_000);
+    await clock.advance(WEBHOOK_LIMITS.turnMaxMs - 1);
     expect(one.counts()).toEqual({ running: 8, waiting: 1 });
-    await clock.advance(1_000);
-    expect(codeOf(await early)).toBe("failed busy"); // 5 s
+    await clock.advance(1);
+    expect(codeOf(await early)).toBe("failed busy");
     await clock.advance(1_000);
     const late = [one.post(postTo(receiver)), one.post(postTo(receiver))];
     expect(codeOf(await one.post(postTo(receiver)))).toBe("failed busy"); // too many wait
@@ -270,7 +275,7 @@ describe("the deadline", () => {
     const fast = postTo(other, { url: `https://fast.example.com:${other.port}/` });
     expect(codeOf(await one.post(fast))).toBe("accepted");
     receiver.answer((response) => response.writeHead(204).end());
-    await clock.advance(4_000);
+    await clock.advance(WEBHOOK_LIMITS.deadlineMs - WEBHOOK_LIMITS.turnMaxMs - 1_000);
     expect((await Promise.all(slow)).map(codeOf)).toEqual(slow.map(() => "failed timeout"));
     expect((await Promise.all(late)).map(codeOf)).toEqual(["accepted", "accepted"]);
     expect(one.counts()).toEqual({ running: 0, waiting: 0 });

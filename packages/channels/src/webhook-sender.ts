@@ -41,8 +41,8 @@ export interface WebhookLimits extends TurnLimits {
 }
 
 export const WEBHOOK_LIMITS: WebhookLimits = {
-  turnMaxMs: 5_000,
-  deadlineMs: 10_000,
+  turnMaxMs: 2_500, // with the deadline less than the 8 s that an escalation waits for a post
+  deadlineMs: 5_000,
   bodyBytesMax: 262_144,
   answerHeadBytesMax: 16_384,
   answerBodyBytesMax: 4_096, // N4
@@ -61,7 +61,7 @@ export interface WebhookOptions {
   readonly policy: EndpointPolicy;
   /** Default: WEBHOOK_LIMITS. */
   readonly limits?: Partial<WebhookLimits>;
-  /** PEM of authorities that receivers' certificates are signed by. Default: the usual ones. */
+  /** PEM of authorities that receivers' certificates may be signed by besides the usual ones. */
   readonly ca?: string;
 }
 

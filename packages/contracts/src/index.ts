@@ -27,3 +27,4 @@ export * from "./routing.ts";
 export * from "./template.ts";
 export * from "./text.ts";
 export * from "./time-text.ts";
+export * from "./webhook.ts";

@@ -1,0 +1,59 @@
+// Goal: IN84. Method: two regions over real NATS, joined to one key as nodes are; one without.
+import { deriveWebhookSecret } from "@carillon/channels";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import {
+  ask,
+  PEPPER,
+  startRegions,
+  TENANT,
+  TEST_MAX_MS,
+  type TestNode,
+  type TestRegions,
+} from "./test-regions.ts";
+
+let regions: TestRegions;
+let fra: TestNode;
+let lon: TestNode;
+
+const KEYS = ["the key of the tests, the present one", "the key of the tests, the one before"];
+const secretsOf = (tenantId: string): string[] =>
+  KEYS.map((key) => deriveWebhookSecret(key, tenantId));
+
+beforeAll(async () => {
+  regions = await startRegions(["fra", "lon"]);
+  fra = await regions.startNode("fra", { webhooks: { secretsOf } });
+  lon = await regions.startNode("lon", { webhooks: { secretsOf } });
+}, TEST_MAX_MS);
+afterAll(() => regions.stop(), TEST_MAX_MS);
+
+const read = (node: TestNode, token?: string) =>
+  ask(`${node.url}/v1/webhooks/secret`, token === undefined ? {} : { token });
+
+test("IN84 — a tenant's admin reads its secrets, the same in every region, not to be kept", async () => {
+  const [secret, ...previous] = secretsOf(TENANT);
+  for (const node of [fra, lon]) {
+    const answer = await read(node, regions.apiKey);
+    expect([answer.status, answer.body]).toEqual([200, { secret, previous }]);
+    expect(answer.headers.get("cache-control")).toBe("no-store");
+  }
+});
+
+test("IN84 — no other scope, nobody without a key, and no other tenant reads them", async () => {
+  expect((await read(fra)).status).toBe(401);
+  const scopes = ["notifications:write", "recipients:write", "read"] as const;
+  const answer = await read(fra, await regions.newApiKey("fra", [...scopes]));
+  expect([answer.status, answer.body["code"]]).toEqual([403, "forbidden"]);
+  await fra.store.tenants.create("other", "Other");
+  const request = { tenantId: "other", scopes: ["admin"], pepper: PEPPER } as const;
+  const theirs = await read(fra, await fra.store.tenants.createApiKey(request));
+  const [secret, ...previous] = secretsOf("other");
+  expect([theirs.status, theirs.body]).toEqual([200, { secret, previous }]);
+  expect(secretsOf(TENANT)).not.toContain(secret);
+});
+
+test("IN84 — where no key was given there is nothing; and no event has held a secret", async () => {
+  const without = await regions.startNode("lon");
+  const answer = await read(without, regions.apiKey);
+  expect([answer.status, answer.body["code"]]).toEqual([404, "not_found"]);
+  expect(JSON.stringify([fra.events, lon.events])).not.toContain("whsec_");
+});
