@@ -11,7 +11,7 @@ import type { HomeGate } from "./home-gate.ts";
 import type { HttpParts, IngestHttp } from "./ingest-http.ts";
 import type { IngestLimits } from "./limits.ts";
 import type { TokenKeys } from "./tokens.ts";
-import type { WebhookSecrets } from "./webhooks.ts";
+import type { Webhooks } from "./webhooks.ts";
 
 export interface IngestConfig {
   /** The home region that it serves, wherever it runs. */
@@ -43,7 +43,7 @@ export interface IngestDeps {
   /** What it may do for its home now. Default: everything, always. */
   readonly home?: HomeGate;
   /** Undefined: there are no webhooks. */
-  readonly webhooks?: WebhookSecrets | undefined;
+  readonly webhooks?: Webhooks | undefined;
   /** Body of /metrics. */
   readonly metricsText: () => Promise<{ readonly contentType: string; readonly text: string }>;
   /** Opens the API for one run. Default: HTTP on `config.port`; the simulation has another. */

@@ -23,7 +23,7 @@ import type { Statuses } from "./status.ts";
 import { timerRoutesOf } from "./timer-routes.ts";
 import type { TemplateRoutes } from "./template-routes.ts";
 import type { Employee } from "./tokens.ts";
-import { readWebhookSecret, type WebhookSecrets } from "./webhooks.ts";
+import { readWebhookSecret, type Webhooks } from "./webhooks.ts";
 
 type Authenticate<Caller> = (authorization: string | undefined) => Promise<Authenticated<Caller>>;
 
@@ -46,7 +46,7 @@ export interface RoutesDeps {
   readonly health: Health;
   readonly admin: AdminDeps;
   readonly home: HomeGate;
-  readonly webhooks: WebhookSecrets | undefined;
+  readonly webhooks: Webhooks | undefined;
   readonly metricsText: () => Promise<{ readonly contentType: string; readonly text: string }>;
 }
 

@@ -27,7 +27,7 @@ import {
 import type { KnownMember } from "./admin-routes.ts";
 import type { HomeGate } from "./home-gate.ts";
 import { INGEST_LIMITS } from "./limits.ts";
-import type { WebhookSecrets } from "./webhooks.ts";
+import type { Webhooks } from "./webhooks.ts";
 
 export const TENANT = "acme";
 export const PEPPER = "pepper-of-the-tests";
@@ -56,7 +56,7 @@ export interface NodeOptions {
   readonly operatorKey?: string;
   /** Default: the home is served here, always. */
   readonly home?: HomeGate;
-  readonly webhooks?: WebhookSecrets;
+  readonly webhooks?: Webhooks;
   readonly databaseUrl?: string;
   readonly statementTimeoutMs?: number;
 }

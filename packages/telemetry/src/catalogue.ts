@@ -161,7 +161,7 @@ export const CATALOGUE = {
   webhooksRunning: gauge("carillon_webhook_posts_running_count", "Webhooks under way; 256 at most"),
   webhooksWaiting: gauge(
     "carillon_webhook_posts_waiting_count",
-    "Webhooks that wait for their turn; 4,096 at most",
+    "Webhooks that wait for their turn; 1,024 at most",
   ),
   messagesMalformed: counter("carillon_messages_malformed_total", "Dropped messages", ["subject"]),
   // processes
