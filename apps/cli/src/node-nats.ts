@@ -59,7 +59,8 @@ function userSeed(doc: string): Field<Secret | undefined> {
   return { doc, parse, isSecret: true, fallback: undefined };
 }
 
-function certificates(doc: string): Field<string> {
+/** The path of a file of certificates; empty: none. */
+export function certificates(doc: string): Field<string> {
   const expected = "the path of a PEM file of certificates that can be read";
   const parse = (path: string): Parsed<string> => {
     try {

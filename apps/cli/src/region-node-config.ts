@@ -22,6 +22,7 @@ import type { TokenKeys } from "@carillon/ingest";
 import { POSTGRES_ADDRESS } from "./addresses.ts";
 import { NATS_FIELDS } from "./node-nats.ts";
 import { RETENTION_FIELDS } from "./node-retention.ts";
+import { WEBHOOK_FIELDS } from "./webhook-settings.ts";
 import { isOfOthers } from "./other-settings.ts";
 
 const REGION = {
@@ -165,6 +166,7 @@ export const REGION_NODE_TABLE = {
     fallback: 15_000,
   }),
   ...RETENTION_FIELDS,
+  ...WEBHOOK_FIELDS,
   CARILLON_NODE_LOG_LEVEL: oneOf(
     "least level that is logged",
     ["debug", "info", "warn", "error"],

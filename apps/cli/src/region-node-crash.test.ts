@@ -221,6 +221,7 @@ describe("a region node whose parts crash", { timeout: TEST_MAX_MS }, () => {
       "worker/flusher",
       "worker/processes",
       "roles/worker",
+      "roles/webhooks",
       "roles/gateway",
       "roles/operators",
       "roles/stats",

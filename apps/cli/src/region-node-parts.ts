@@ -106,7 +106,7 @@ export function foundationChildren(deps: RegionNodeDeps, foundation: Foundation)
 }
 
 /** Each step of a stop has this limit; so long is waited at most for what crashed, too. */
-export function stopLimits({ config, clock }: RegionNodeDeps) {
+export function stopLimits({ config, clock }: Pick<RegionNodeDeps, "config" | "clock">) {
   const stopMaxMs = config.CARILLON_NODE_STOP_MAX_MS;
   return { clock, shutdown: stopMaxMs, abandonMaxMs: stopMaxMs };
 }

@@ -23,6 +23,7 @@ import {
 import { createWorker, type Worker } from "@carillon/worker";
 import type { NodeReady } from "./node-messages.ts";
 import { nodeMetricsChild, type NodePhase } from "./node-metrics.ts";
+import { NodeWebhooks } from "./node-webhooks.ts";
 import {
   publishGatewayStats,
   publishMembers,
@@ -56,6 +57,7 @@ export class Roles {
   #ingest: IngestSupervisor | undefined;
   #ingestPort: number | undefined;
   readonly #phase: () => NodePhase;
+  readonly #webhooks: NodeWebhooks | undefined;
   #metricsPort: number | undefined;
 
   /** `tree` and `phase`: of the whole node, for operators. */
@@ -73,6 +75,7 @@ export class Roles {
     this.#supervision = parts.supervision;
     this.#tree = parts.tree;
     this.#phase = parts.phase;
+    this.#webhooks = NodeWebhooks.of(deps.config);
   }
 
   /** Null for a role that this node has not. They stay the same over all restarts. */
@@ -124,6 +127,7 @@ export class Roles {
         this.#operatorsChild(),
         // S43: no intake, then partitions go, then sockets; its sessions follow to the new owners.
         ...(roles.includes("gateway") ? [this.#gatewayChild()] : []),
+        ...(roles.includes("worker") && this.#webhooks ? [this.#webhooks.child(this.#deps)] : []),
         ...(roles.includes("worker") ? [this.#workerChild()] : []),
         ...(roles.includes("ingest") ? [this.#ingestChild()] : []),
       ],
@@ -300,6 +304,7 @@ export class Roles {
           events: createEvents(log.child("ingest"), metrics, clock),
           metricsText: () => metrics.render(),
           ...(keeper && { home: keeper }),
+          webhooks: this.#webhooks,
           supervision: { ...this.#supervision, onExit },
         });
         return this.#ingest;

@@ -1,6 +1,8 @@
-// Goal: RN2, RN3, RN13, RN14 and AG6. Method: a node in this process, beside a real local cluster's one.
+// Goal: RN2, RN3, RN13, RN14, RN15 and AG6. Method: a node in this process, beside a real local cluster's one.
+import { readFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
+import { deriveWebhookSecret } from "@carillon/channels";
 import { CLOSE_CODES, DEFAULT_REGIONS, type Role, ROLES } from "@carillon/contracts";
 import { systemClock, systemRandom, systemScheduler } from "@carillon/kernel";
 import { createLogger, createMetrics } from "@carillon/telemetry";
@@ -214,6 +216,18 @@ describe("a region node", { timeout: TEST_MAX_MS }, () => {
       expect(await closeCodeOf({ [name]: "hr.example" })).toBe(CLOSE_CODES.unauthenticated);
     },
   );
+
+  test("RN15 — a node tells its tenants' webhook secrets, made of its own key", async () => {
+    const { apiKey, webhookKeysFile } = readOrCreateSecrets(
+      join(folder.path, "secrets"),
+      systemRandom,
+    );
+    const response = await fetch(`${cluster.region("fra").ingestUrl}/v1/webhooks/secret`, {
+      headers: { authorization: `Bearer ${apiKey}` },
+    });
+    const secret = deriveWebhookSecret(readFileSync(webhookKeysFile, "utf8").trim(), "demo");
+    expect([response.status, await response.json()]).toEqual([200, { secret, previous: [] }]);
+  });
 
   test("RN13 — the tree is printed as docs/architecture.md draws it", async () => {
     const { node } = create({ regions: DEFAULT_REGIONS });

@@ -183,6 +183,7 @@ async function routeDepsOf(
       members: parts.members,
     },
     home: parts.home ?? ALWAYS_SERVING,
+    webhooks: parts.webhooks,
     health: made.health,
     metricsText: parts.metricsText,
   };

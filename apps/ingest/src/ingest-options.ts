@@ -11,6 +11,7 @@ import type { HomeGate } from "./home-gate.ts";
 import type { HttpParts, IngestHttp } from "./ingest-http.ts";
 import type { IngestLimits } from "./limits.ts";
 import type { TokenKeys } from "./tokens.ts";
+import type { Webhooks } from "./webhooks.ts";
 
 export interface IngestConfig {
   /** The home region that it serves, wherever it runs. */
@@ -41,6 +42,8 @@ export interface IngestDeps {
   readonly events: IngestEvents; // createEvents joins them to log and metrics
   /** What it may do for its home now. Default: everything, always. */
   readonly home?: HomeGate;
+  /** Undefined: there are no webhooks. */
+  readonly webhooks?: Webhooks | undefined;
   /** Body of /metrics. */
   readonly metricsText: () => Promise<{ readonly contentType: string; readonly text: string }>;
   /** Opens the API for one run. Default: HTTP on `config.port`; the simulation has another. */

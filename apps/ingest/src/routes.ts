@@ -24,6 +24,7 @@ import type { Statuses } from "./status.ts";
 import { timerRoutesOf } from "./timer-routes.ts";
 import type { TemplateRoutes } from "./template-routes.ts";
 import type { Employee } from "./tokens.ts";
+import { readWebhookSecret, type Webhooks } from "./webhooks.ts";
 
 type Authenticate<Caller> = (authorization: string | undefined) => Promise<Authenticated<Caller>>;
 
@@ -47,6 +48,7 @@ export interface RoutesDeps {
   readonly health: Health;
   readonly admin: AdminDeps;
   readonly home: HomeGate;
+  readonly webhooks: Webhooks | undefined;
   readonly metricsText: () => Promise<{ readonly contentType: string; readonly text: string }>;
 }
 
@@ -124,6 +126,11 @@ export function routesOf(deps: RoutesDeps): AnyRoute[] {
       handle: (call) => deps.rates.set(call),
     },
     ...templateRoutesOf(deps.templates, keyed),
+    {
+      ...reading("/v1/webhooks/secret"),
+      authenticate: keyed("admin"),
+      handle: (call) => Promise.resolve(readWebhookSecret(call, deps.webhooks)),
+    },
     {
       method: "POST",
       path: "/v1/tokens",

@@ -27,6 +27,7 @@ import {
 import type { KnownMember } from "./admin-routes.ts";
 import type { HomeGate } from "./home-gate.ts";
 import { INGEST_LIMITS } from "./limits.ts";
+import type { Webhooks } from "./webhooks.ts";
 
 export const TENANT = "acme";
 export const PEPPER = "pepper-of-the-tests";
@@ -55,6 +56,7 @@ export interface NodeOptions {
   readonly operatorKey?: string;
   /** Default: the home is served here, always. */
   readonly home?: HomeGate;
+  readonly webhooks?: Webhooks;
   readonly databaseUrl?: string;
   readonly statementTimeoutMs?: number;
 }
@@ -167,6 +169,7 @@ export async function startRegions(
         events: recordInto(events, createEvents(log, metrics, systemClock)),
         metricsText: () => metrics.render(),
         ...(nodeOptions.home && { home: nodeOptions.home }),
+        webhooks: nodeOptions.webhooks,
       });
       const { port } = await ingest.start();
       closes.push(() => ingest.stop());

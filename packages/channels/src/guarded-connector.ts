@@ -3,6 +3,7 @@
 // the socket is connected to looked at once more before a post is written to it.
 //   SG6  No post goes over a socket whose other end may not be dialled, however it came about.
 import { isIP } from "node:net";
+import { createSecureContext, getCACertificates } from "node:tls";
 import { buildConnector } from "undici";
 import type { EndpointPolicy } from "./endpoint-policy.ts";
 import { createGuardedLookup, EndpointRefused, type Resolve } from "./guarded-lookup.ts";
@@ -14,7 +15,7 @@ export interface ConnectorOptions {
   readonly timeoutMs: number;
   /** Of several addresses each but the last is tried for so long. */
   readonly addressTimeoutMs: number;
-  /** PEM of authorities that are trusted instead of the usual ones. */
+  /** PEM of authorities that are trusted besides the usual ones. */
   readonly ca?: string | undefined;
 }
 
@@ -26,7 +27,10 @@ export function createGuardedConnector(options: ConnectorOptions): buildConnecto
     lookup: createGuardedLookup(policy, resolve),
     autoSelectFamily: true,
     autoSelectFamilyAttemptTimeout: addressTimeoutMs,
-    ...(ca !== undefined && { ca }),
+    // Made once: with `ca` each connection would read all of them again.
+    ...(ca !== undefined && {
+      secureContext: createSecureContext({ ca: [...getCACertificates("default"), ca] }),
+    }),
   });
   return (target, callback) => {
     const host = target.hostname.replace(/^\[(.*)\]$/, "$1");

@@ -41,9 +41,9 @@ export interface WebhookLimits extends TurnLimits {
 }
 
 export const WEBHOOK_LIMITS: WebhookLimits = {
-  turnMaxMs: 5_000,
-  deadlineMs: 10_000,
-  bodyBytesMax: 262_144,
+  turnMaxMs: 2_500, // with the deadline less than the 8 s that an escalation waits for a post
+  deadlineMs: 5_000,
+  bodyBytesMax: 65_536, // so that all that wait hold no more than 64 MiB
   answerHeadBytesMax: 16_384,
   answerBodyBytesMax: 4_096, // N4
   retryAfterMaxMs: 3_600_000,
@@ -53,15 +53,15 @@ export const WEBHOOK_LIMITS: WebhookLimits = {
   runningMax: 256,
   runningPerHostMax: 8,
   runningPerTenantMax: 64,
-  waitingMax: 4_096,
-  waitingPerLaneMax: 1_024,
+  waitingMax: 1_024,
+  waitingPerLaneMax: 256,
 };
 
 export interface WebhookOptions {
   readonly policy: EndpointPolicy;
   /** Default: WEBHOOK_LIMITS. */
   readonly limits?: Partial<WebhookLimits>;
-  /** PEM of authorities that receivers' certificates are signed by. Default: the usual ones. */
+  /** PEM of authorities that receivers' certificates may be signed by besides the usual ones. */
   readonly ca?: string;
 }
 

@@ -28,3 +28,4 @@ export * from "./routing.ts";
 export * from "./template.ts";
 export * from "./text.ts";
 export * from "./time-text.ts";
+export * from "./webhook.ts";

@@ -157,6 +157,20 @@ export const CATALOGUE = {
     "carillon_worker_journal_waiting_events_count",
     "Events of the journal not written yet; 65,536 at most",
   ),
+  webhookPosts: counter(
+    "carillon_webhook_posts_total",
+    "Webhooks posted, by what became of the attempt",
+    ["outcome"],
+  ),
+  webhookDuration: histogram(
+    "carillon_webhook_post_duration_seconds",
+    "Time of a webhook's attempt, waiting for its turn included",
+  ),
+  webhooksRunning: gauge("carillon_webhook_posts_running_count", "Webhooks under way; 256 at most"),
+  webhooksWaiting: gauge(
+    "carillon_webhook_posts_waiting_count",
+    "Webhooks that wait for their turn; 1,024 at most",
+  ),
   messagesMalformed: counter("carillon_messages_malformed_total", "Dropped messages", ["subject"]),
   // processes
   processesResident: gauge("carillon_process_resident_count", "Processes with a state", RUNTIME),

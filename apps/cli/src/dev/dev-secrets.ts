@@ -17,6 +17,7 @@ export interface DevSecrets {
   readonly keyPepperFile: string;
   readonly tokenPrivateKeyFile: string; // Ed25519 JWK
   readonly tokenPublicKeysFile: string; // JWKS
+  readonly webhookKeysFile: string;
   readonly nats: DevNatsKeys;
 }
 
@@ -39,6 +40,8 @@ export function readOrCreateSecrets(folder: string, random: Random): DevSecrets 
   const tokenPublicKeysFile = join(folder, "token-public-keys.json");
   const apiKeyFile = join(folder, "api-key");
   const operatorKeyFile = join(folder, "operator-key");
+  const webhookKeysFile = join(folder, "webhook-keys");
+  createOnce(webhookKeysFile, () => base64url(random, 32));
   createOnce(operatorKeyFile, () => base64url(random, 32));
   createOnce(apiKeyFile, () => `crl_${hex(random, 8)}_${base64url(random, 32)}`);
   createOnce(keyPepperFile, () => base64url(random, 32));
@@ -55,6 +58,7 @@ export function readOrCreateSecrets(folder: string, random: Random): DevSecrets 
     keyPepperFile,
     tokenPrivateKeyFile,
     tokenPublicKeysFile,
+    webhookKeysFile,
     nats: readOrCreateNatsKeys(folder),
   };
 }

@@ -20,6 +20,7 @@ export interface NodeEnvOptions {
 export function nodeEnv(options: NodeEnvOptions): Record<string, string> {
   const { secrets, roles } = options;
   const isIngest = roles.includes("ingest");
+  const isWorker = roles.includes("worker");
   const isGateway = roles.includes("gateway");
   return {
     CARILLON_NODE_REGION: options.region,
@@ -40,6 +41,11 @@ export function nodeEnv(options: NodeEnvOptions): Record<string, string> {
     }),
     ...((isIngest || isGateway) && {
       CARILLON_NODE_TOKEN_PUBLIC_KEYS_FILE: secrets.tokenPublicKeysFile,
+    }),
+    ...((isIngest || isWorker) && {
+      CARILLON_NODE_WEBHOOK_KEYS_FILE: secrets.webhookKeysFile,
+      CARILLON_NODE_WEBHOOK_ALLOW: "127.0.0.1", // receivers on a laptop
+      CARILLON_NODE_WEBHOOK_PORTS: "any",
     }),
     ...(isGateway && { CARILLON_NODE_GATEWAY_PORT: String(options.gatewayPort) }),
     ...options.more,
