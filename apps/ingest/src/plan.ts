@@ -26,14 +26,18 @@ import type { Clock } from "@carillon/kernel";
 import type { Store } from "@carillon/store";
 import { problemOfAudience } from "./accept.ts";
 import { type Answer, ok, problem } from "./answer.ts";
-import { audiencesOf, type AudiencesDeps } from "./audiences.ts";
+import { audiencesOf, type AudiencesDeps, type TargetAudiences } from "./audiences.ts";
 import { contentOf, type ContentRequest } from "./contents.ts";
 import type { Templates } from "./templates.ts";
 
 export interface Plans {
   answer(
     tenantId: string,
-    request: Pick<NotificationRequest, "audience" | "exclude"> & ContentRequest,
+    request: ContentRequest &
+      (
+        | Pick<NotificationRequest, "audience" | "exclude">
+        | { readonly meant: TargetAudiences } // of what says its audience otherwise
+      ),
   ): Promise<Answer>;
   /** In this region. Throws Fault. */
   countHere(request: RegionPlanRequest): Promise<Counted>;
@@ -119,7 +123,10 @@ export function createPlans(options: PlansOptions, deps: PlansDeps): Plans {
   return {
     countHere,
     async answer(tenantId, request) {
-      const meant = await audiencesOf({ tenantId, ...request }, regions, deps);
+      const meant =
+        "meant" in request
+          ? request.meant
+          : await audiencesOf({ tenantId, ...request }, regions, deps);
       if (meant.kind !== "audiences") return problemOfAudience(meant);
       const said = await contentOf(tenantId, request, deps.templates);
       if (said.kind === "problem") return said; // as the notification would be refused
