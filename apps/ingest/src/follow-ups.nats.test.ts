@@ -91,7 +91,7 @@ test("IN78 — recalled in both regions at once, and again: one withdrawal, one 
   }
   for (const node of [fra, lon])
     for (const partition of [0, 7, 255]) {
-      const rows = await node.store.ledger.readRowsOf(node.region, partition, withdrawalIdOf(id));
+      const rows = await node.store.ledger.readRowsOf(node.region, [partition], withdrawalIdOf(id));
       expect(rows.map(({ state, members }) => [state, members])).toEqual([["planned", null]]);
     }
 });
