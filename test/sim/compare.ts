@@ -182,9 +182,10 @@ const STEPS = {
     ];
   },
   async readRowsOf(dice, { real, database, known }) {
-    const n = dice.pick(PARTITIONS);
+    const partitions = someOf(dice, PARTITIONS);
     const { id } = known.length > 0 ? dice.pick(known) : { id: NO_ID };
-    return [await real.ledger.readRowsOf(HOME, n, id), database.rowsOf(n, id)];
+    const found = await real.ledger.readRowsOf(HOME, partitions, id);
+    return [found, database.rowsOf(partitions, id)];
   },
   async readTailOf(dice, { real, database }) {
     const n = dice.pick(PARTITIONS);

@@ -202,8 +202,10 @@ export class Database {
     return this.partition(partition).ledger.slice(Math.max(0, afterOffset)).slice(0, limitCount);
   }
 
-  rowsOf(partition: number, notificationId: string): LedgerRow[] {
-    return this.partition(partition).ledger.filter((row) => row.notificationId === notificationId);
+  rowsOf(partitions: readonly number[], notificationId: string): LedgerRow[] {
+    return ascending(partitions).flatMap((n) =>
+      this.partition(n).ledger.filter((row) => row.notificationId === notificationId),
+    );
   }
 
   unclosedRows(partitions: readonly number[], ownRowsMax = Infinity): LedgerRow[] {

@@ -116,8 +116,8 @@ export function createSimStore(
       ) => run("ledger.readOwnRows", () => database.ownRows(wanted, options)),
       readTails: (_: string, partitions: readonly number[], limitCount: number) =>
         run("ledger.readTails", () => database.tails(partitions, limitCount)),
-      readRowsOf: (_: string, partition: number, notificationId: string) =>
-        run("ledger.readRowsOf", () => database.rowsOf(partition, notificationId)),
+      readRowsOf: (_: string, partitions: readonly number[], notificationId: string) =>
+        run("ledger.readRowsOf", () => database.rowsOf(partitions, notificationId)),
       readTailOf: (_: string, partition: number, options: Parameters<Database["tailOf"]>[1]) =>
         run("ledger.readTailOf", () => database.tailOf(partition, options)),
       readNotifications: (ids: readonly string[]) =>

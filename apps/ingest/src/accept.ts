@@ -19,7 +19,12 @@ import {
 } from "@carillon/kernel";
 import type { AcceptItem, AcceptResult, Store } from "@carillon/store";
 import { type Answer, invalidField, ok, problem, type ProblemAnswer } from "./answer.ts";
-import { audiencesOf, type AudiencesDeps, type AudiencesOutcome } from "./audiences.ts";
+import {
+  audiencesOf,
+  type AudiencesDeps,
+  type AudiencesOutcome,
+  type TargetAudiences,
+} from "./audiences.ts";
 import { contentOf } from "./contents.ts";
 import { type Poker, type PokeSource, push } from "./poke.ts";
 import { relayItemJson } from "./relay-outbox.ts";
@@ -27,7 +32,7 @@ import type { RelayEntry } from "./relay-sender.ts";
 import type { Relay } from "./relay.ts";
 import type { Plans } from "./plan.ts";
 import { sendAtProblemOf, sendTimesOf } from "./send-at.ts";
-import { repeatOf } from "./repeats.ts";
+import { type Keyed, repeatOf } from "./repeats.ts";
 import type { Templates } from "./templates.ts";
 
 export interface AcceptLimits {
@@ -37,14 +42,24 @@ export interface AcceptLimits {
   readonly queueMax: number;
 }
 
-export interface AcceptRequest {
+export type AcceptRequest = {
   readonly tenantId: string;
-  readonly request: NotificationRequest;
   readonly idempotency: AcceptItem["idempotency"];
-}
+} & (
+  | { readonly request: NotificationRequest }
+  /** `meant`: of what says its audience otherwise. */
+  | {
+      readonly request: Omit<NotificationRequest, "audience" | "exclude">;
+      readonly meant: TargetAudiences;
+    }
+);
 
 export interface Acceptor {
   accept(request: AcceptRequest): Promise<Answer>;
+  /** As it is, with the others of its time. */
+  commit(item: AcceptItem): Promise<Answer>;
+  /** IN60. Undefined: it is no repeat. */
+  repeatOf(request: Keyed): Promise<Answer | undefined>;
   readonly waitingCount: number;
   drain(): Promise<void>;
 }
@@ -108,24 +123,32 @@ export function createAcceptor(options: AcceptOptions, deps: AcceptDeps): Accept
     clock,
   );
 
+  const add = async (pending: Pending): Promise<Answer> => {
+    const result = await batcher.add(pending);
+    options.onAccepted(result.kind === "full" ? "overloaded" : result.kind);
+    return answerOf(result);
+  };
+
+  const replayOf = async (request: Keyed): Promise<Answer | undefined> => {
+    const repeated = await repeatOf(request, store);
+    if (repeated === undefined) return undefined;
+    options.onAccepted(repeated.kind);
+    return answerOf(repeated);
+  };
+
   return {
     get waitingCount() {
       return batcher.waitingCount;
     },
     drain: () => batcher.drain(),
+    commit: (item) => add({ item, notificationJson: JSON.stringify(item.notification) }),
+    repeatOf: replayOf,
     async accept(request) {
       const tooFar = sendAtProblemOf(request.request, clock.wallClockMs());
       if (tooFar !== undefined) return tooFar;
       const pending = await pendingOf(request, options, deps, bus.payloadMaxBytes);
-      if ("kind" in pending) {
-        const repeated = await repeatOf(request, store);
-        if (repeated === undefined) return pending;
-        options.onAccepted(repeated.kind);
-        return answerOf(repeated);
-      }
-      const result = await batcher.add(pending);
-      options.onAccepted(result.kind === "full" ? "overloaded" : result.kind);
-      return answerOf(result);
+      if ("kind" in pending) return (await replayOf(request)) ?? pending;
+      return await add(pending);
     },
   };
 }
@@ -166,12 +189,16 @@ function answerOf(result: AcceptResult | { kind: "full" }): Answer {
 }
 
 async function pendingOf(
-  { tenantId, request, idempotency }: AcceptRequest,
+  asked: AcceptRequest,
   { region, regions }: AcceptOptions,
   deps: AcceptDeps,
   busMaxBytes: number,
 ): Promise<Pending | ProblemAnswer> {
-  const found = await audiencesOf({ tenantId, ...request }, regions, deps);
+  const { tenantId, request, idempotency } = asked;
+  const found =
+    "meant" in asked
+      ? asked.meant
+      : await audiencesOf({ tenantId, ...asked.request }, regions, deps);
   if (found.kind !== "audiences") return problemOfAudience(found);
   const said = await contentOf(tenantId, request, deps.templates);
   if (said.kind === "problem") return said;

@@ -7,6 +7,7 @@ import { ownClock, type OwnRun } from "@carillon/process";
 import { type Acceptor, createAcceptor } from "./accept.ts";
 import { createApiKeys } from "./api-keys.ts";
 import { createDirectoryRoutes } from "./directory-routes.ts";
+import { createFollowUps } from "./follow-ups.ts";
 import { createGroupRoutes } from "./group-routes.ts";
 import { createHealth } from "./health.ts";
 import { ALWAYS_SERVING } from "./home-gate.ts";
@@ -167,6 +168,10 @@ async function routeDepsOf(
     policies,
     controls,
     rates,
+    followUps: createFollowUps(place, {
+      ...{ store, clock, statuses, controls, plans },
+      acceptor: made.acceptor,
+    }),
     preferences,
     statuses,
     explanations,

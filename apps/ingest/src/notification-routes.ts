@@ -7,7 +7,7 @@ import {
   planRequestSchema,
 } from "@carillon/contracts";
 import type { Acceptor } from "./accept.ts";
-import { type Answer, invalidField, problem } from "./answer.ts";
+import { type Answer, invalidField, problem, type ProblemAnswer } from "./answer.ts";
 import type { KeyCaller } from "./api-keys.ts";
 import { fingerprintOf } from "./canonical-json.ts";
 import type { Call } from "./http-server.ts";
@@ -19,12 +19,8 @@ export async function postNotification(
   { caller, body, header }: Call<KeyCaller>,
   { acceptor, plans }: { readonly acceptor: Acceptor; readonly plans: Plans },
 ): Promise<Answer> {
-  const key = header("idempotency-key") ?? null;
-  if (key !== null && !isIdempotencyKey(key))
-    return invalidField(
-      "Idempotency-Key",
-      `must be 1 to ${LIMITS.idempotencyKeyMaxCharacters} visible ASCII characters`,
-    );
+  const key = idempotencyKeyOf(header);
+  if (key !== null && typeof key !== "string") return key;
   const parsed = notificationRequestSchema.safeParse(body);
   if (!parsed.success)
     return problem("invalid_field", { errors: fieldErrorsOf(parsed.error, body) });
@@ -43,6 +39,16 @@ export async function planNotification(
   if (!parsed.success)
     return problem("invalid_field", { errors: fieldErrorsOf(parsed.error, body) });
   return await plans.answer(caller.tenantId, parsed.data);
+}
+
+/** Null: there is none. */
+export function idempotencyKeyOf(header: Call<unknown>["header"]): string | null | ProblemAnswer {
+  const key = header("idempotency-key") ?? null;
+  if (key === null || isIdempotencyKey(key)) return key;
+  return invalidField(
+    "Idempotency-Key",
+    `must be 1 to ${LIMITS.idempotencyKeyMaxCharacters} visible ASCII characters`,
+  );
 }
 
 function isIdempotencyKey(text: string): boolean {

@@ -37,11 +37,12 @@ import type { Templates } from "./templates.ts";
 export interface Plans {
   answer(
     tenantId: string,
-    request: Pick<
-      NotificationRequest,
-      "audience" | "exclude" | "priority" | "category" | "throttle"
-    > &
-      ContentRequest,
+    request: ContentRequest & {
+      readonly [key in "priority" | "category" | "throttle"]?: NotificationRequest[key] | undefined;
+    } & (
+        | Pick<NotificationRequest, "audience" | "exclude">
+        | { readonly meant: TargetAudiences } // of what says its audience otherwise
+      ),
   ): Promise<Answer>;
   /**
    * How many it comes to in all regions, at least 1. Where that cannot be counted now, as many as are known to live
@@ -184,7 +185,10 @@ export function createPlans(options: PlansOptions, deps: PlansDeps): Plans {
       );
     },
     async answer(tenantId, request) {
-      const meant = await audiencesOf({ tenantId, ...request }, regions, deps);
+      const meant =
+        "meant" in request
+          ? request.meant
+          : await audiencesOf({ tenantId, ...request }, regions, deps);
       if (meant.kind !== "audiences") return problemOfAudience(meant);
       const said = await contentOf(tenantId, request, deps.templates);
       if (said.kind === "problem") return said; // as the notification would be refused

@@ -161,10 +161,10 @@ export function serveRegion(deps: RegionServicesDeps): void {
   intake.serve(
     subjects.regionStatus(region),
     statusRequestSchema,
-    async ({ tenantId, notificationId }) =>
+    async ({ tenantId, notificationId, isWhole = false }) =>
       deps.withholds(tenantId)
         ? ({ state: "withheld", counts: zeroCounts() } satisfies StatusReply)
-        : await deps.statuses.readHere(tenantId, notificationId),
+        : await deps.statuses.readHere(tenantId, notificationId, { isWhole }),
   );
 
   intake.serve(subjects.regionExplain(region), explainRequestSchema, async (request) => {

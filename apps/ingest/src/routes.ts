@@ -8,6 +8,7 @@ import type { Explanations } from "./explain.ts";
 import type { Controls } from "./controls.ts";
 import type { DirectoryRoutes } from "./directory-routes.ts";
 import type { GroupRoutes } from "./group-routes.ts";
+import type { FollowUps } from "./follow-ups.ts";
 import type { Health } from "./health.ts";
 import { gated, type HomeGate } from "./home-gate.ts";
 import { homeRoutesOf } from "./home-routes.ts";
@@ -40,6 +41,7 @@ export interface RoutesDeps {
   readonly policies: Policies;
   readonly controls: Controls;
   readonly rates: Rates;
+  readonly followUps: FollowUps;
   readonly preferences: RecipientPreferences;
   readonly statuses: Statuses;
   readonly explanations: Explanations;
@@ -116,7 +118,7 @@ export function routesOf(deps: RoutesDeps): AnyRoute[] {
     },
     ...groupRoutesOf(deps.groups, keyed),
     ...policyRoutesOf(deps, keyed),
-    ...controlRoutesOf(deps.controls, keyed),
+    ...controlRoutesOf(deps, keyed),
     {
       method: "POST",
       path: "/v1/notifications/:id/rate",
@@ -170,18 +172,30 @@ export function routesOf(deps: RoutesDeps): AnyRoute[] {
 }
 
 function controlRoutesOf(
-  controls: Controls,
+  { controls, followUps }: RoutesDeps,
   keyed: (scope: Scope) => Authenticate<KeyCaller>,
 ): Route<KeyCaller>[] {
-  const states = { pause: "paused", resume: "running", cancel: "cancelled" } as const;
-  return Object.entries(states).map(([verb, state]) => ({
+  const write = {
     method: "POST",
-    path: `/v1/notifications/:id/${verb}`,
-    body: "none",
     isWrite: true,
     authenticate: keyed("notifications:write"),
-    handle: (call) => controls.set(call, state),
-  }));
+  } as const;
+  const states = { pause: "paused", resume: "running", cancel: "cancelled" } as const;
+  const path = "/v1/notifications/:id";
+  return [
+    ...Object.entries(states).map(([verb, state]): Route<KeyCaller> => ({
+      ...{ ...write, path: `${path}/${verb}`, body: "none" },
+      handle: (call) => controls.set(call, state),
+    })),
+    {
+      ...{ ...write, path: `${path}/recall`, body: "none" },
+      handle: (call) => followUps.recall(call),
+    },
+    {
+      ...{ ...write, path: `${path}/remind`, body: "json" },
+      handle: (call) => followUps.remind(call),
+    },
+  ];
 }
 
 function policyRoutesOf(

@@ -8,6 +8,7 @@ import {
   decodeMessage,
   encodeMessage,
   type Notification,
+  isStopped,
   type NotificationStatus,
   type RateRecord,
   type RegionStatus,
@@ -24,11 +25,19 @@ import type { KeyCaller } from "./api-keys.ts";
 import type { Call } from "./http-server.ts";
 
 export interface Statuses {
-  /** What every region that may know it says; null: no answer. */
-  ask(tenantId: string, notificationId: string): Promise<Replies>;
+  /** What every region that may know it says; null: no answer. `isWhole`: with the notification itself. */
+  ask(
+    tenantId: string,
+    notificationId: string,
+    options?: { readonly isWhole: boolean },
+  ): Promise<Replies>;
   get(call: Call<KeyCaller>): Promise<Answer>;
   /** This region's part; `summary` null when it holds no copy. Throws Fault. */
-  readHere(tenantId: string, notificationId: string): Promise<StatusReply>;
+  readHere(
+    tenantId: string,
+    notificationId: string,
+    options?: { readonly isWhole: boolean },
+  ): Promise<StatusReply>;
 }
 
 export interface StatusOptions {
@@ -40,6 +49,7 @@ export interface StatusOptions {
 /** By region; null: no answer. */
 export type Replies = ReadonlyMap<string, StatusReply | null>;
 
+const PART = { isWhole: false };
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const EMPTY_ID = "00000000-0000-0000-0000-000000000000";
 
@@ -50,7 +60,7 @@ export function createStatuses(
   const { region, regions } = options;
   const { store, bus } = deps;
 
-  const readHere: Statuses["readHere"] = async (tenantId, notificationId) => {
+  const readHere: Statuses["readHere"] = async (tenantId, notificationId, options = PART) => {
     if (!UUID.test(notificationId)) return { state: "waiting", counts: zeroCounts() };
     const [details, progress, control, changedRate] = await Promise.all([
       store.notifications.get(tenantId, notificationId),
@@ -70,16 +80,16 @@ export function createStatuses(
       ...(notification.sendAtMs === undefined ? {} : { sendAtMs: notification.sendAtMs }),
       ...(control === undefined ? {} : { control: control.state }),
       ...rateIn(notification, changedRate),
+      ...(options.isWhole ? { notification } : {}),
     };
     return { ...own, summary };
   };
 
   const readThere = async (
     target: string,
-    tenantId: string,
-    notificationId: string,
+    request: { readonly tenantId: string; readonly notificationId: string },
   ): Promise<StatusReply | null> => {
-    const data = encodeMessage({ tenantId, notificationId });
+    const data = encodeMessage(request);
     const subject = subjects.regionStatus(target);
     const outcome = await bus.request(subject, data, options.requestTimeoutMs);
     if (outcome.kind !== "reply") return null;
@@ -87,11 +97,12 @@ export function createStatuses(
     return decoded.kind === "message" ? decoded.message : null;
   };
 
-  const askAll: Statuses["ask"] = async (tenantId, id) => {
-    const own = await readHere(tenantId, id);
+  const askAll: Statuses["ask"] = async (tenantId, id, options = PART) => {
+    const own = await readHere(tenantId, id, options);
+    const request = { tenantId, notificationId: id, ...options };
     const asked = (own.summary?.targetRegions ?? regions).filter((target) => target !== region);
     const others = await Promise.all(
-      asked.map(async (target) => [target, await readThere(target, tenantId, id)] as const),
+      asked.map(async (target) => [target, await readThere(target, request)] as const),
     );
     return new Map([[region, own], ...others]);
   };
@@ -130,6 +141,17 @@ function rateIn(
 export function summaryOf(replies: Replies): StatusSummary | undefined {
   const held = [...replies.values()].flatMap((reply) => reply?.summary ?? []);
   return held.find(({ targetRegions }) => targetRegions !== null) ?? held[0];
+}
+
+/** As the regions that answered have it, and what any of them has heard of it that stops it. */
+export function wholeOf(replies: Replies): Pick<StatusSummary, "notification" | "control"> {
+  const held = [...replies.values()].flatMap((reply) => reply?.summary ?? []);
+  const stopped = held.find(({ control }) => control !== undefined && isStopped(control));
+  const notification = held.find((summary) => summary.notification !== undefined)?.notification;
+  return {
+    ...(notification !== undefined && { notification }),
+    ...(stopped?.control !== undefined && { control: stopped.control }),
+  };
 }
 
 /** Regions that the notification is for, in the order configured; or why that cannot be told. */

@@ -33,6 +33,11 @@ export const ERROR_CODES = {
     title: "The notification has been cancelled",
     level: "debug",
   },
+  already_recalled: {
+    status: 409,
+    title: "The notification has been recalled",
+    level: "debug",
+  },
   body_too_large: { status: 413, title: "The body is larger than allowed", level: "debug" },
   unsupported_media_type: { status: 415, title: "The media type is not supported", level: "debug" },
   invalid_field: { status: 422, title: "A field is not valid", level: "debug" },

@@ -202,7 +202,12 @@ export const recipientReadReplySchema = z.object({
   recipient: recipientChangeSchema.extend({ updatedAtMs: z.number() }).nullable(),
 });
 
-export const statusRequestSchema = z.object({ tenantId: z.string(), notificationId: z.string() });
+export const statusRequestSchema = z.object({
+  tenantId: z.string(),
+  notificationId: z.string(),
+  /** With the notification itself; an older build ignores it. */
+  isWhole: z.boolean().optional(),
+});
 /** What a region that holds a copy knows of the notification as a whole. */
 export const statusSummarySchema = z.object({
   acceptedAtMs: z.number(),
@@ -217,6 +222,7 @@ export const statusSummarySchema = z.object({
   rate: z
     .object({ ratePerMinute: z.number().nullable(), targetedCount: z.number().optional() })
     .optional(),
+  notification: notificationSchema.optional(),
 });
 export type StatusSummary = z.infer<typeof statusSummarySchema>;
 

@@ -87,6 +87,15 @@ export const notificationPlanSchema = requestShape.superRefine((request, context
 );
 export type NotificationRequest = z.infer<typeof notificationRequestSchema>;
 
+/** `POST /v1/notifications/:id/remind`. What it leaves out is as the notification that it is about has it. */
+export const remindRequestSchema = requestShape
+  .pick({
+    ...{ content: true, fallbacks: true, template: true, payload: true },
+    ...{ ttlSeconds: true, dryRun: true },
+  })
+  .extend({ priority: z.enum(PRIORITIES).optional() })
+  .superRefine((request, context) => checkContent(request, context, { isRequired: false }));
+
 /** Content, or a template with its payload; each with what belongs to it only. */
 function checkContent(
   request: { readonly [field in "content" | "fallbacks" | "template" | "payload"]?: unknown },

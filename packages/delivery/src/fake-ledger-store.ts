@@ -152,9 +152,15 @@ export class FakeLedgerStore implements LedgerStore {
       .slice(0, limitCount);
   }
 
-  async readRowsOf(_home: string, partition: number, notificationId: string): Promise<LedgerRow[]> {
+  async readRowsOf(
+    _home: string,
+    partitions: readonly number[],
+    notificationId: string,
+  ): Promise<LedgerRow[]> {
     this.#mayFail();
-    return this.#rowsOf(partition).filter((row) => row.notificationId === notificationId);
+    return partitions
+      .flatMap((partition) => this.#rowsOf(partition))
+      .filter((row) => row.notificationId === notificationId);
   }
 
   async readUnclosedRows(

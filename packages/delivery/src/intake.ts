@@ -24,7 +24,7 @@ import type { Partition } from "./partition.ts";
 import { ownerOf } from "./shelf.ts";
 import { EMPTY_SETS, type LedgerRow, type LedgerStore } from "./ports.ts";
 import type { ThreadSlices } from "./thread-slices.ts";
-import { readUnread, type UnreadAudience } from "./unread-audience.ts";
+import { type UnreadAudience, UnreadReader } from "./unread-audience.ts";
 
 export interface IntakeLimits {
   readonly openMax: number;
@@ -65,9 +65,12 @@ interface Lane {
 export class Intake {
   readonly #deps: IntakeDeps;
   readonly #lanes = new WeakMap<Partition, Lane>();
+  readonly #unread: UnreadReader;
 
   constructor(deps: IntakeDeps) {
     this.#deps = deps;
+    const { home, store, clock } = deps;
+    this.#unread = new UnreadReader({ home, store, clock, entriesOf: this.entriesOf.bind(this) });
   }
 
   onPoke(poke: Poke, partitionOf: (partition: number) => Partition | undefined): void {
@@ -313,10 +316,7 @@ export class Intake {
     audience: UnreadAudience,
     beforeOffset?: number,
   ): Promise<Bitset> {
-    const { home, store } = this.#deps;
-    const entriesOf = this.entriesOf.bind(this);
-    const from = { home, store, entriesOf };
-    return readUnread(partition, audience, from, beforeOffset);
+    return this.#unread.read(partition, audience, beforeOffset);
   }
 
   /** Rows with their notifications, in the order given. */

@@ -133,8 +133,12 @@ export interface LedgerStore {
     wanted: readonly OwnRowsWanted[],
     options: { readonly limitCount: number; readonly expiredByMs: number | null },
   ): Promise<LedgerRow[]>;
-  /** All rows of one notification in the partition, ascending. */
-  readRowsOf(home: string, partition: number, notificationId: string): Promise<LedgerRow[]>;
+  /** All rows of one notification in these partitions, ascending by partition and offset. */
+  readRowsOf(
+    home: string,
+    partitions: readonly number[],
+    notificationId: string,
+  ): Promise<LedgerRow[]>;
   /** The newest `limitCount` rows of each partition, ascending by partition and offset. */
   readTails(home: string, partitions: readonly number[], limitCount: number): Promise<LedgerRow[]>;
   /**

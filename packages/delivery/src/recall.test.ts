@@ -1,7 +1,12 @@
 // packages/delivery/src/recall.test.ts
 // Goal: RC1–RC5 in a whole node: what a recall, its withdrawal and a reminder do to people online, away and put off.
 // Method: a register and a ledger in memory, a fake clock; the events that gateways are sent, in order.
-import type { Notification, OwnerPlanRequest, RegionAudience } from "@carillon/contracts";
+import type {
+  ControlState,
+  Notification,
+  OwnerPlanRequest,
+  RegionAudience,
+} from "@carillon/contracts";
 import { expect, test } from "vitest";
 import { FakeLedgerStore, notificationOf, planted } from "./fake-ledger-store.ts";
 import { GATEWAY, idOf, start } from "./test-delivery.ts";
@@ -13,12 +18,12 @@ const EVERYBODY: [partition: number, directoryVersion: number] = [0, 0];
 
 async function started() {
   const store = new FakeLedgerStore();
-  const recalled = new Set<string>();
+  const recalled = new Map<string, ControlState>();
   const node = start({
     store,
     controls: {
       readChanged: async () =>
-        [...recalled].map((notificationId) => ({ notificationId, state: "recalled" as const })),
+        [...recalled].map(([notificationId, state]) => ({ notificationId, state })),
       wake: () => Promise.resolve(),
     },
   });
@@ -34,7 +39,7 @@ async function started() {
   };
   /** As accept does it: the register has it before the row comes. */
   const recall = (n: number, by: number) => {
-    recalled.add(idOf(n));
+    recalled.set(idOf(n), "recalled");
     return post(by, about(n, "sent"), { withdraws: idOf(n), priority: "critical", content: {} });
   };
   /** "event offset→sids" of everything sent so far; takes it. */
@@ -72,12 +77,24 @@ async function started() {
     eventsSent: events,
     close,
     read,
+    recalled,
   };
 }
 
 const about = (n: number, who: "sent" | "unread"): RegionAudience => ({
   ...{ kind: "unread", notificationId: idOf(n), who },
 });
+
+/** Whom a reminder of it would be for, by the owner. */
+async function countOf(
+  { node, clock }: Pick<ReturnType<typeof start>, "node" | "clock">,
+  n: number,
+) {
+  const asked = { home: "fra", tenantId: "acme", exclude: [], audience: about(n, "unread") };
+  const counting = node.count({ ...asked, partitions: [EVERYBODY] });
+  await clock.advance(2); // the partitions of one time are read for together
+  return await counting;
+}
 
 test("RC1, RC3 — who has it is sent its withdrawal, after it; who waits for a session is cancelled", async () => {
   const { store, post, recall, eventsSent, open, ack, ada, bob, close } = await started();
@@ -109,6 +126,16 @@ test("RC1 — the withdrawal comes before the register is asked again, and befor
   expect(store.setOf(0, 2, "cancelled")).toEqual([0]);
   expect(store.setOf(0, 1, "targeted")).toEqual([]);
   expect(store.rows.get("0/1")?.state).toBe("closed");
+});
+
+test("RC1 — an answer of the register that is older than the withdrawal gives nothing back", async () => {
+  const { post, recall, eventsSent, open, ada, clock, recalled } = await started();
+  await open({ recipientId: "ada", sid: 1 });
+  await recall(1, 2);
+  recalled.set(idOf(1), "running"); // as it was when it was asked
+  await clock.advance(1_500);
+  await post(1, { members: [ada] });
+  expect(eventsSent()).toEqual([]);
 });
 
 test("RC2 — who comes back is sent the withdrawal, not what it withdraws, and neither is counted", async () => {
@@ -224,23 +251,58 @@ test("RC4 — a reminder is for who has not read it and was not spared it; also 
     reads: [[reader + 1, reader, 1]],
     acknowledges: [[confirmer + 1, confirmer, 1]],
   });
-  const asked = { home: "fra", tenantId: "acme", exclude: [], partitions: [EVERYBODY] };
-  const plan: OwnerPlanRequest = { ...asked, audience: about(1, "unread") };
   await node.clock.advance(0);
   store.failuresLeft = 0;
-  expect(await node.node.count(plan)).toMatchObject({
-    ...{ partitions: [0], targeted: 2 },
-  });
+  expect(await countOf(node, 1)).toMatchObject({ partitions: [0], targeted: 2 });
   await post(2, about(1, "unread"));
   await node.clock.advance(FLUSHED_MS);
   expect(store.setOf(0, 2, "targeted")).toEqual([away, unacked]);
 });
 
+test("RC3, RC4 — who waits is not reminded: put off and not written yet, moved, or in a later row; nor is it withdrawn from him", async () => {
+  const store = new FakeLedgerStore();
+  const until = { kind: "defer", untilMs: 4e12, reason: "ownQuietHours" } as const;
+  const waits = new Set<number>();
+  const { clock, node, open, poke } = start({
+    store,
+    verdictOf: (_, index) => (waits.has(index) ? until : ALLOW),
+  });
+  const [ada, moved, moving] = ["ada", "moved", "moving"].map((name) =>
+    store.addRecipient(0, name),
+  ) as [number, number, number];
+  waits.add(moved);
+  await clock.advance(0);
+  const expiresAtMs = 5e12;
+  const parent = notificationOf({ id: idOf(1), expiresAtMs });
+  poke(store.plan(0, parent, { kind: "broadcast" }));
+  await clock.advance(FLUSHED_MS);
+  expect(store.setOf(0, 1, "moved")).toEqual([moved]);
+  const reminder = store.plan(0, notificationOf({ id: idOf(2), expiresAtMs }), about(1, "unread"));
+  store.plan(0, parent, { members: [moved] }); // released, and its owner does not know yet
+  poke(reminder);
+  await clock.advance(FLUSHED_MS);
+  expect(store.setOf(0, 2, "targeted")).toEqual([ada, moving]);
+  expect(store.rows.get("0/2")?.state).not.toBe("planned");
+  const withdrawal = notificationOf({ id: idOf(4), withdraws: idOf(1), content: {}, expiresAtMs });
+  poke(store.plan(0, withdrawal, about(1, "sent")));
+  await clock.advance(3_000);
+  expect(store.setOf(0, 4, "targeted")).toEqual([ada, moved, moving]); // the later row lies below it
+  waits.add(moving);
+  poke(store.plan(0, notificationOf({ id: idOf(5), expiresAtMs }), { kind: "broadcast" }));
+  await clock.advance(2); // expanded, and put off
+  expect(await countOf({ node, clock }, 5)).toMatchObject({ targeted: 1 });
+  expect(store.setOf(0, 5, "moved")).toEqual([]); // not written yet
+  await clock.advance(FLUSHED_MS);
+  const other = { ...withdrawal, id: idOf(6), withdraws: idOf(5) };
+  poke(store.plan(0, other, about(5, "sent")));
+  await clock.advance(FLUSHED_MS);
+  expect(store.setOf(0, 6, "targeted")).toEqual([ada]); // who waits is not handed it later, either
+});
+
 test("RC4, AC2 — a count of whom a reminder is for: without the store the partition is left out", async () => {
-  const { node, store, events } = await started();
+  const { node, store, events, clock } = await started();
   store.failuresLeft = 1;
-  const asked = { home: "fra", tenantId: "acme", exclude: [], audience: about(1, "unread") };
-  expect(await node.count({ ...asked, partitions: [[0, 0]] })).toMatchObject({ partitions: [] });
+  expect(await countOf({ node, clock }, 1)).toMatchObject({ partitions: [] });
   expect(events).toContain(`fault ${String(planted())}`);
 });
 
@@ -256,6 +318,20 @@ test("RC5 — read on one session: the others that were sent it hear of it, once
   await read(2, ada, offset); // a repeat
   await clock.advance(0);
   expect(eventsSent()).toEqual([]);
+});
+
+test("RC5 — two gateways name a session alike: the reader alone is left out", async () => {
+  const { post, ada, read, eventsSent, node, clock } = await started();
+  for (const gatewayId of [GATEWAY, "gw-2"]) {
+    const session = { sid: 1, tenantId: "acme", recipientId: "ada", position: null };
+    const sessions = [{ ...session, ackedOffset: 0, device: "" }];
+    await node.open(0, { gatewayId, sessions }, () => undefined);
+  }
+  await clock.advance(0);
+  const offset = await post(1, { members: [ada] });
+  eventsSent();
+  await read(1, ada, offset);
+  expect(eventsSent()).toEqual([`read ${offset}→1`]);
 });
 
 test("RC5 — of who has one session nothing is sent", async () => {

@@ -131,9 +131,13 @@ export class SqlLedger {
     return rows.filter(({ state }) => state !== "closed"); // HM6
   }
 
-  /** All rows of one notification in a partition, ascending: perhaps several (ADR 0022). */
-  readRowsOf(home: string, partition: number, notificationId: string): Promise<LedgerRow[]> {
-    const place = { home, partition, notificationId };
+  /** All rows of one notification in these partitions, perhaps several in each, ascending (ADR 0022). */
+  readRowsOf(
+    home: string,
+    partitions: readonly number[],
+    notificationId: string,
+  ): Promise<LedgerRow[]> {
+    const place = { home, partitions, notificationId };
     return this.#readLedger("ledger.readRowsOf", (sql) => selectRowsOf(sql, place));
   }
 

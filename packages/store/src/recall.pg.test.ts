@@ -71,6 +71,25 @@ test("ST40 — nobody finds a withdrawal as a notification; its owner reads what
   ]);
 });
 
+test("ST36, ST40 — what waits of a recalled notification is woken when its owner has heard of it", async () => {
+  const { store, sql } = await postgres.newDatabase();
+  const [person] = idsIn(3, 1) as [string];
+  await register(store, [person]);
+  const notification = notificationFor({ sendAtMs: Date.now() + 3_600_000 });
+  await store.notifications.accept(HOME, [acceptItem(directTo(person), { notification })]);
+  await store.controls.learn([
+    { tenantId: TENANT, controls: [{ ...record("recalled", 1), notificationId: notification.id }] },
+  ]);
+  const due = () => sql`select from timer where due_at <= clock_timestamp()`;
+  await store.controls.wake(HOME, [{ partition: 3, epoch: 0 }], { cancelled: [], running: null });
+  expect((await due()).length).toBe(0);
+  await store.controls.wake(HOME, [{ partition: 3, epoch: 0 }], {
+    cancelled: [notification.id],
+    running: [],
+  });
+  expect((await due()).length).toBe(1);
+});
+
 test("ST41 — what is recalled is in no page of an inbox, direct or for several, nor what withdraws it", async () => {
   const { store } = await postgres.newDatabase();
   const [ada, bob] = idsIn(3, 2) as [string, string];
@@ -100,7 +119,7 @@ test("ST41 — what is recalled is in no page of an inbox, direct or for several
   expect(await ids(1)).toEqual([kept]); // the limit counts what is shown
 });
 
-test("ST42 — all rows of a notification in a partition are read, and none of another's", async () => {
+test("ST42 — all rows of a notification in the partitions asked for are read, and none of another's", async () => {
   const { store } = await postgres.newDatabase();
   const [ada, bob] = idsIn(3, 2) as [string, string];
   const [eve] = idsIn(4, 1) as [string];
@@ -110,10 +129,11 @@ test("ST42 — all rows of a notification in a partition are read, and none of a
     acceptItem(directTo(ada, bob, eve), { notification }),
     acceptItem(directTo(ada)),
   ]);
-  const rows = await store.ledger.readRowsOf(HOME, 3, notification.id);
-  expect(rows.map(({ notificationId, members }) => [notificationId, members])).toEqual([
-    [notification.id, [0, 1]],
+  const rows = await store.ledger.readRowsOf(HOME, [4, 3, 5], notification.id);
+  expect(rows.map((row) => [row.notificationId, row.partition, row.members])).toEqual([
+    [notification.id, 3, [0, 1]],
+    [notification.id, 4, [0]],
   ]);
-  expect(await store.ledger.readRowsOf(HOME, 5, notification.id)).toEqual([]);
-  expect(await store.ledger.readRowsOf(HOME, 3, newId())).toEqual([]);
+  expect(await store.ledger.readRowsOf(HOME, [5], notification.id)).toEqual([]);
+  expect(await store.ledger.readRowsOf(HOME, [3, 4], newId())).toEqual([]);
 });

@@ -62,19 +62,26 @@ export async function readRowsOf(
   sql: Statements,
   place: { readonly home: string; readonly partition: number; readonly notificationId: string },
 ): Promise<LedgerRow[]> {
-  return (await selectRowsOf(sql, place)).map(ledgerRowOf);
+  const { home, partition, notificationId } = place;
+  const rows = await selectRowsOf(sql, { home, partitions: [partition], notificationId });
+  return rows.map(ledgerRowOf);
 }
 
+/** Of several partitions, ascending. Nothing but the notification's id is for an index, as in counts.ts. */
 export function selectRowsOf(
   sql: Statements,
-  place: { readonly home: string; readonly partition: number; readonly notificationId: string },
+  place: {
+    readonly home: string;
+    readonly partitions: readonly number[];
+    readonly notificationId: string;
+  },
 ) {
   return sql<LedgerRecord[]>`
     select l.* from ledger l
     where l.notification_id = ${place.notificationId}::uuid
       and l.home is not distinct from ${place.home}
-      and l.partition is not distinct from ${place.partition}::int
-    order by l.offset`;
+      and array_position(${intsOf(place.partitions)}::int[], l.partition::int) is not null
+    order by l.partition, l.offset`;
 }
 
 /** ST44. Ascending by partition and index. */
