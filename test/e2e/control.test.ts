@@ -1,11 +1,16 @@
 // test/e2e/control.test.ts
 // Goal: A5: pause, resume and cancel from any region, everywhere within 2 s, over a kill of the region. Method: real
 // nodes of two regions; whoever posts in a loop sees when nothing is shown any more.
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { until } from "./api.ts";
 import { startTestCluster, type TestCluster } from "./cluster.ts";
 import type { InboxLog } from "./inbox-log.ts";
 
+const run = promisify(execFile);
+const MAIN = join(import.meta.dirname, "../../apps/cli/src/main.ts");
 let system: TestCluster;
 const HOMES = ["fra", "lon"];
 const fra = () => system.api("fra");
@@ -77,6 +82,33 @@ test("A5, D1 — paused before its time, its region killed, resumed: everybody g
     await log.has(1, 60_000);
     expect(log.titles).toEqual(["paused"]);
   }
+});
+
+test("A4, A5, PC1 — the command line pauses, cancels and explains with the tenant's key, in any region", async () => {
+  const id = await fra().post({ recipients: ["ada-lon"] }, "typed", { sendAt: inMs(3_600_000) });
+  await until("lon has it", 10_000, async () => {
+    const { state } = await fra().status(id);
+    return state === "scheduled" || undefined;
+  });
+  const carillon = async (...words: string[]) => {
+    const url = system.cluster.region("lon").ingestUrl;
+    const env = { PATH: process.env["PATH"] ?? "", CARILLON_API_KEY: system.cluster.apiKey };
+    const { stdout } = await run(process.execPath, [MAIN, ...words, "--url", url], { env });
+    return stdout;
+  };
+  expect(await carillon("notification", "pause", id)).toContain(`${id} is paused since `);
+  expect(await carillon("notification", "cancel", id)).toContain(`${id} is cancelled since `);
+  await fra().finished(id);
+  const status = await carillon("notification", "status", id);
+  expect(status).toContain(`${id}: finished, cancelled by its sender\n`);
+  expect(status).toMatch(/REGION +STATE +TARGETED +CANCELLED\n─+\nlon +finished +1 +1\n/);
+  const explained = await carillon("explain", id, "ada-lon");
+  expect(explained).toContain(`ada-lon (home lon), notification ${id}: cancelled\n`);
+  const resumed = carillon("notification", "resume", id);
+  await expect(resumed).rejects.toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining("carillon notification: 409 ") as string,
+  });
 });
 
 test("A5 — what there is not is 404, in any region", async () => {

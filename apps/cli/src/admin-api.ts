@@ -1,12 +1,12 @@
 // apps/cli/src/admin-api.ts
-// The admin API as commands for operators use it: where it is, its key, and answers as values.
+// The HTTP API as commands use it, with an operator's or a tenant's key: where it is, the key, and answers as values.
 import { resolve } from "node:path";
 import { type Clock, systemClock } from "@carillon/kernel";
 import type { Command } from "commander";
 import { httpUrl } from "./arguments.ts";
 import { ApiClient, type ApiRequest } from "./clients/api-client.ts";
 import { dataFolderAt } from "./dev/data-folder.ts";
-import { readDevState } from "./dev/dev-state.ts";
+import { type DevState, readDevState } from "./dev/dev-state.ts";
 import { type Refusal, USAGE_EXIT_CODE, UsageError } from "./refusal.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -47,15 +47,49 @@ export interface AdminApi {
   close(): void;
 }
 
-const KEY_VARIABLE = "CARILLON_OPERATOR_KEY";
+/** Whose key opens what is asked for. */
+interface KeyHolder {
+  readonly variable: string;
+  readonly what: string;
+  readonly valid: string;
+  keyOf(state: DevState): string;
+}
+const OPERATOR: KeyHolder = {
+  variable: "CARILLON_OPERATOR_KEY",
+  what: "the operator key",
+  valid: "the operator key that the nodes have",
+  keyOf: ({ operatorKey }) => operatorKey,
+};
+const TENANT: KeyHolder = {
+  variable: "CARILLON_API_KEY",
+  what: "an API key of the tenant",
+  valid: "an API key of the tenant whose notification it is",
+  keyOf: ({ apiKey }) => apiKey,
+};
 const REQUEST_MAX_MS = 15_000;
 
 /** What every command for operators takes. */
 export function addOperatorOptions(
   command: Command,
-  { defaultDataFolder }: Pick<OperatorContext, "defaultDataFolder">,
+  context: Pick<OperatorContext, "defaultDataFolder">,
 ): Command {
-  const about = `HTTP API of any region, with the operator key in ${KEY_VARIABLE}`;
+  return addApiOptions(command, context, OPERATOR);
+}
+
+/** What every command with a tenant's key takes. */
+export function addTenantOptions(
+  command: Command,
+  context: Pick<OperatorContext, "defaultDataFolder">,
+): Command {
+  return addApiOptions(command, context, TENANT);
+}
+
+function addApiOptions(
+  command: Command,
+  { defaultDataFolder }: Pick<OperatorContext, "defaultDataFolder">,
+  { what, variable }: KeyHolder,
+): Command {
+  const about = `HTTP API of any region, with ${what} in ${variable}`;
   return command
     .option("--url <url>", about, httpUrl("http://host:8080"))
     .option("--data <folder>", "without --url: of carillon dev", defaultDataFolder)
@@ -64,8 +98,24 @@ export function addOperatorOptions(
 
 /** Throws UsageError. Without `url`: the `carillon dev` that runs in the folder. */
 export function adminApiOf(
+  options: Pick<OperatorOptions, "url" | "data">,
+  context: Pick<OperatorContext, "env">,
+): AdminApi {
+  return apiOf(options, context, OPERATOR);
+}
+
+/** As `adminApiOf`, with a tenant's key: that of the demonstration, of a `carillon dev`. */
+export function tenantApiOf(
+  options: Pick<OperatorOptions, "url" | "data">,
+  context: Pick<OperatorContext, "env">,
+): AdminApi {
+  return apiOf(options, context, TENANT);
+}
+
+function apiOf(
   { url, data }: Pick<OperatorOptions, "url" | "data">,
   { env }: Pick<OperatorContext, "env">,
+  holder: KeyHolder,
 ): AdminApi {
   const state = url === undefined ? readDevState(dataFolderAt(resolve(data))) : undefined;
   const baseUrl = url ?? state?.regions[0]?.ingestUrl;
@@ -74,14 +124,14 @@ export function adminApiOf(
       "the HTTP API of any region",
       "instead --data, the folder of a carillon dev that is up",
     ]);
-  const operatorKey = state?.operatorKey ?? env[KEY_VARIABLE];
-  if (operatorKey === undefined || operatorKey === "")
-    throw new UsageError(KEY_VARIABLE, "is missing", ["the operator key that the nodes have"]);
-  if (!/^[\x21-\x7e]+$/u.test(operatorKey))
-    throw new UsageError(KEY_VARIABLE, "holds characters that no key has", [
+  const { variable, valid } = holder;
+  const apiKey = state === undefined ? env[variable] : holder.keyOf(state);
+  if (apiKey === undefined || apiKey === "") throw new UsageError(variable, "is missing", [valid]);
+  if (!/^[\x21-\x7e]+$/u.test(apiKey))
+    throw new UsageError(variable, "holds characters that no key has", [
       "visible ASCII characters, no spaces",
     ]);
-  const client = new ApiClient({ baseUrl, apiKey: operatorKey, connectionsMax: 4 }, systemClock);
+  const client = new ApiClient({ baseUrl, apiKey, connectionsMax: 4 }, systemClock);
   return {
     clock: systemClock,
     close: () => client.close(),

@@ -1,6 +1,6 @@
 // apps/cli/src/arguments.ts
 // What options and arguments of the command line may be: each refusal says what would be valid.
-import { regionSchema } from "@carillon/contracts";
+import { LIMITS, recipientIdSchema, regionSchema } from "@carillon/contracts";
 
 /** What a parser throws; `createProgram` knows whose value it was, and makes it a UsageError. */
 export class InvalidValue extends Error {
@@ -37,6 +37,25 @@ export function regions(text: string): string[] {
   if (names.length > REGIONS_MAX)
     throw new InvalidValue(`names ${names.length} regions`, `at most ${REGIONS_MAX}`);
   return names;
+}
+
+/** As POST /v1/notifications answered it. */
+export function notificationId(text: string): string {
+  if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/iu.test(text)) return text.toLowerCase();
+  throw new InvalidValue(
+    "is no id of a notification",
+    "an id such as 019ad8f2-7c00-7000-8000-0123456789ab",
+  );
+}
+
+/** The tenant's own id. */
+export function recipientId(text: string): string {
+  const parsed = recipientIdSchema.safeParse(text);
+  if (parsed.success) return parsed.data;
+  throw new InvalidValue(
+    "is no id of a recipient",
+    `1 to ${LIMITS.recipientIdMaxCharacters} characters, none of them a space, a control character or /`,
+  );
 }
 
 export function count(min: number, max: number): (text: string) => number {

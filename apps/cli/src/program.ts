@@ -12,6 +12,7 @@ import { loadCommand } from "./load/load-command.ts";
 import { membersCommand } from "./members-command.ts";
 import { natsKeyCommand } from "./nats-key-command.ts";
 import { runNodeCommand } from "./node-command.ts";
+import { explainCommand, notificationCommand } from "./notification-command.ts";
 import { processCommand } from "./process-command.ts";
 import { regionCommand } from "./region-command.ts";
 import { timersCommand } from "./timers-command.ts";
@@ -41,6 +42,8 @@ export function createProgram(context: ProgramContext): Command {
   program.addCommand(regionCommand(context));
   program.addCommand(membersCommand(context));
   program.addCommand(timersCommand(context));
+  program.addCommand(notificationCommand(context));
+  program.addCommand(explainCommand(context));
   return program;
 }
 

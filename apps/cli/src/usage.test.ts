@@ -103,6 +103,8 @@ const GOOD: Record<string, string> = {
   tenant: "acme",
   process: "acme/ada",
   table: "fra/1",
+  notification: "019ad8f2-7c00-7000-8000-0123456789ab",
+  recipient: "emp-1",
   "--url": "http://127.0.0.1:9",
   "--agent": "http://127.0.0.1:9",
   "--to": "lon",
@@ -157,8 +159,13 @@ describe("every command", () => {
       ),
   );
   test.each(required)("UE1 — carillon %s: without it, or empty", async (_name, command, name) => {
-    const words = [...wordsOf(command), ...mandatory(command)];
-    for (const given of [[], [""], ["  "]])
+    const taken = command.registeredArguments.map((one) => one.name());
+    const place = taken.indexOf(name);
+    const [before, after] = [taken.slice(0, place), taken.slice(place + 1)].map((names) =>
+      names.map((one) => GOOD[one] ?? ""),
+    );
+    const words = [...wordsOf(command), ...mandatory(command), ...(before ?? [])];
+    for (const given of [[], ["", ...(after ?? [])], ["  ", ...(after ?? [])]])
       expect((await refusalOf([...words, ...given])).field).toBe(`<${name}>`);
   });
 
@@ -194,6 +201,7 @@ describe("every command", () => {
   }
 });
 
+const NOTIFICATION_RULE = "an id such as 019ad8f2-7c00-7000-8000-0123456789ab";
 const REGION_RULE = ["2 to 16 lower-case letters or digits, the first of them a letter"];
 const numbers = (words: string, field: string, max: number, min = 1) =>
   [String(min - 1), "-5", "1.5", "1e2", "ten", String(max + 1), "9".repeat(400)].map(
@@ -252,6 +260,18 @@ test.each([
     "--key",
     ["visible ASCII characters, no spaces"],
   ],
+  ["notification pause 12", "<notification>", [NOTIFICATION_RULE]],
+  ["explain everything emp-1", "<notification>", [NOTIFICATION_RULE]],
+  [
+    "explain 019ad8f2-7c00-7000-8000-0123456789ab acme/ada",
+    "<recipient>",
+    ["1 to 128 characters, none of them a space, a control character or /"],
+  ],
+  [
+    "notification cancel 019ad8f2-7c00-7000-8000-0123456789ab --url http://127.0.0.1:9",
+    "CARILLON_API_KEY",
+    ["an API key of the tenant whose notification it is"],
+  ],
   ["discover --region nyc", "--region", ["fra", "lon", "par", "dub"]],
 ] as const)("UE1, UE2 — carillon %s", async (line, field, valid) => {
   expect(await refusalOf(withUrl(line.split(" ")))).toMatchObject({ field, valid });
@@ -303,18 +323,21 @@ test.each([
   expect(new Set(calls)).toEqual(new Set(["GET /v1/admin/homes"]));
 });
 
-test.each([["members"], ["process tree"], ["region status"]])(
-  "UE1 — carillon %s: no address, a wrong one",
-  async (line) => {
-    const words = line.split(" ");
-    expect(await refusalOf([...words, "--data", folder])).toMatchObject({ field: "--url" });
-    for (const given of ["bogus", "ftp://127.0.0.1", "http://", "http://127.0.0.1:99999"])
-      expect(await refusalOf([...words, "--url", given])).toMatchObject({
-        field: "--url",
-        valid: ["an address such as http://host:8080"],
-      });
-  },
-);
+test.each([
+  ["members"],
+  ["process tree"],
+  ["region status"],
+  ["notification status 019ad8f2-7c00-7000-8000-0123456789ab"],
+  ["explain 019ad8f2-7c00-7000-8000-0123456789ab emp-1"],
+])("UE1 — carillon %s: no address, a wrong one", async (line) => {
+  const words = line.split(" ");
+  expect(await refusalOf([...words, "--data", folder])).toMatchObject({ field: "--url" });
+  for (const given of ["bogus", "ftp://127.0.0.1", "http://", "http://127.0.0.1:99999"])
+    expect(await refusalOf([...words, "--url", given])).toMatchObject({
+      field: "--url",
+      valid: ["an address such as http://host:8080"],
+    });
+});
 
 test(
   "UE1, UE2 — as a process: exit 64, people on stderr, programs on stdout; --help and --version are 0",
