@@ -191,6 +191,7 @@ async function pendingOf(
     ...(sendAtMs === undefined ? {} : { sendAtMs }),
     ...(sendAtLocalMs === undefined ? {} : { sendAtLocalMs }),
     ...(request.collapseKey === undefined ? {} : { collapseKey: request.collapseKey }),
+    ...(request.requireAck === undefined ? {} : { requireAck: request.requireAck }),
   };
   const remotes = [...audiences].filter(([target]) => target !== region);
   const item: AcceptItem = {

@@ -3,6 +3,7 @@
 import { z } from "zod";
 import { audienceSchema, excludeSchema, storedFilterSchema } from "./audience.ts";
 import type { ControlState } from "./control.ts";
+import { escalationOfSchema, requireAckSchemaOf, storedRequireAckSchema } from "./escalation.ts";
 import { LIMITS } from "./limits.ts";
 import { localeFallbacksSchema, localeSchema } from "./locale.ts";
 import { categoryIdSchema, recipientIdSchema, regionSchema, tenantIdSchema } from "./places.ts";
@@ -66,6 +67,8 @@ const requestShape = z.strictObject({
   recipientTime: z.boolean().optional(),
   /** A newer one of the same key takes the place of those that a recipient has not been sent yet. */
   collapseKey: textSchema(LIMITS.collapseKeyMaxCharacters).min(1).optional(),
+  /** Each recipient has to acknowledge it, not only to get it; and what follows when he does not. */
+  requireAck: requireAckSchemaOf(localizedContentSchema).optional(),
   /** Answered with its plan; nothing is accepted. */
   dryRun: z.boolean().optional(),
 });
@@ -181,6 +184,10 @@ export const notificationSchema = z.object({
   collapseKey: z.string().optional(),
   /** An older build ignores it, and takes the language's other content or the first. */
   fallbacks: z.record(z.string(), z.array(z.string())).optional(),
+  /** An older build ignores it: nobody is escalated there (ADR 0030). */
+  requireAck: storedRequireAckSchema.optional(),
+  /** It is a step of another one's chain. */
+  escalation: escalationOfSchema.optional(),
 });
 export type Notification = z.infer<typeof notificationSchema>;
 

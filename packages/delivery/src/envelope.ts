@@ -106,8 +106,9 @@ function sizeOf(localized: Notification["content"]): number {
 }
 
 function encodePayload(notification: Notification, content: Content | undefined): string {
-  const { id, priority, acceptedAtMs } = notification;
-  return JSON.stringify({ id, priority, acceptedAtMs, ...content });
+  const { id, priority, acceptedAtMs, requireAck, escalation } = notification;
+  const ack = requireAck && { deadlineSeconds: requireAck.deadlineSeconds }; // steps are its sender's
+  return JSON.stringify({ id, priority, acceptedAtMs, ...content, requireAck: ack, escalation });
 }
 
 /** Envelopes by notification id, oldest dropped first; entries keep theirs alive. */

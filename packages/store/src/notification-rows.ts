@@ -24,7 +24,7 @@ export interface NotificationRecord {
 /** What few notifications have, under the names of the contract. */
 export type NotificationOptions = Pick<
   Notification,
-  "sendAtMs" | "sendAtLocalMs" | "collapseKey" | "fallbacks"
+  "sendAtMs" | "sendAtLocalMs" | "collapseKey" | "fallbacks" | "requireAck" | "escalation"
 >;
 
 /** JSON leaves out what is undefined. */
@@ -33,8 +33,10 @@ export function optionsOf({
   sendAtLocalMs,
   collapseKey,
   fallbacks,
+  requireAck,
+  escalation,
 }: Notification): object {
-  return { sendAtMs, sendAtLocalMs, collapseKey, fallbacks };
+  return { sendAtMs, sendAtLocalMs, collapseKey, fallbacks, requireAck, escalation };
 }
 
 export function notificationOf(record: NotificationRecord): Notification {
