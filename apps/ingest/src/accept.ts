@@ -225,6 +225,7 @@ async function pendingOf(
     ...(sendAtLocalMs === undefined ? {} : { sendAtLocalMs }),
     ...(request.collapseKey === undefined ? {} : { collapseKey: request.collapseKey }),
     ...(throttle === undefined ? {} : { throttle }),
+    ...(request.requireAck === undefined ? {} : { requireAck: request.requireAck }),
   };
   const remotes = [...audiences].filter(([target]) => target !== region);
   const item: AcceptItem = {

@@ -77,6 +77,11 @@ function textOf(event: Told, resend: number): string {
       return `It was put off until ${value("until")}: ${code ?? "no reason was kept"}.`;
     case "suppressed":
       return `It was held back: ${code ?? "no reason was kept"}.`;
+    case "escalated":
+    case "notEscalated":
+    case "escalationEnded":
+    case "unheard":
+      return stepTextOf({ kind, code, detail, step: value("step") });
     case "deadLettered":
       return "The recipient's process crashed on it too often.";
     case "outcome":
@@ -84,5 +89,39 @@ function textOf(event: Told, resend: number): string {
       return ENDS.get(code ?? "") ?? `${kind === "outcome" ? "It ended" : "It was told"}: ${code}.`;
     default:
       return code === null ? `${kind}.` : `${kind}: ${code}.`;
+  }
+}
+
+const STEP_TARGETS: ReadonlyMap<string, string> = new Map([
+  ["recipient", "the recipient was told once more"],
+  ["attribute", "the next person was told"],
+  ["webhook", "the webhook was told"],
+]);
+
+const NOT_STEPPED: ReadonlyMap<string, string> = new Map([
+  ["no_attribute", "the recipient has no such attribute"],
+  ["unknown_recipient", "no region knows the person whom it names"],
+  ["no_webhooks", "webhooks cannot be called here"],
+]);
+
+/** Of a chain (ADR 0030). */
+function stepTextOf({
+  kind,
+  code,
+  detail,
+  step,
+}: Pick<Told, "kind" | "code" | "detail"> & { readonly step: string }): string {
+  const why = code ?? "?";
+  switch (kind) {
+    case "escalated": {
+      const again = detail?.["isRepeat"] === true ? ", and had been before an interruption" : "";
+      return `It was not acknowledged in time. Step ${step}: ${STEP_TARGETS.get(why) ?? why}${again}.`;
+    }
+    case "notEscalated":
+      return `Step ${step} could not be taken: ${NOT_STEPPED.get(why) ?? why}.`;
+    case "unheard":
+      return `Region ${why} did not say whether step ${step} was acknowledged there.`;
+    default:
+      return `Step ${step} was acknowledged: the chain ends.`;
   }
 }

@@ -52,3 +52,28 @@ test("IN58 — an end, a receipt or a reason that this build does not know is to
     "1 paused.",
   ]);
 });
+
+test("IN77 — each step of a chain is told, and why one was not taken", () => {
+  const event = (kind: string, code: string, detail: Record<string, unknown>) => ({
+    ...{ atMs: 0, node: "w", epoch: 1 },
+    ...{ kind, code, detail },
+  });
+  const told = timelineOf([
+    event("escalated", "recipient", { step: 1, isRepeat: false }),
+    event("notEscalated", "no_attribute", { step: 2 }),
+    event("escalated", "webhook", { step: 3 }),
+    event("escalated", "attribute", { step: 4, isRepeat: true }),
+    event("notEscalated", "http_410", { step: 5 }),
+    event("unheard", "lon", { step: 4 }),
+    event("escalationEnded", "acknowledged", { step: 4 }),
+  ]);
+  expect(told.map(({ text }) => text)).toEqual([
+    "It was not acknowledged in time. Step 1: the recipient was told once more.",
+    "Step 2 could not be taken: the recipient has no such attribute.",
+    "It was not acknowledged in time. Step 3: the webhook was told.",
+    "It was not acknowledged in time. Step 4: the next person was told, and had been before an interruption.",
+    "Step 5 could not be taken: http_410.",
+    "Region lon did not say whether step 4 was acknowledged there.",
+    "Step 4 was acknowledged: the chain ends.",
+  ]);
+});

@@ -3,6 +3,7 @@
 // reads its own people, tells counts (DESIGN §5.2, §5.7).
 //   IN24 `committed` is answered after the commit only; a repeat is `committed` too (D1, D2).
 import {
+  ackedRequestSchema,
   claimRequestSchema,
   directoryRequestSchema,
   explainRequestSchema,
@@ -16,6 +17,7 @@ import {
   recipientsRequestSchema,
   regionPlanRequestSchema,
   relayBatchSchema,
+  type AckedReply,
   type RelayItem,
   type RelayReply,
   type StatusReply,
@@ -175,6 +177,13 @@ export function serveRegion(deps: RegionServicesDeps): void {
   intake.serve(subjects.regionRecipients(region), recipientsRequestSchema, async (request) => {
     served(request.tenantId);
     return await deps.recipientLists.readHere(request);
+  });
+
+  intake.serve(subjects.regionAcked(region), ackedRequestSchema, async (request) => {
+    const { tenantId, notificationIds } = request;
+    served(tenantId);
+    const ids = await store.escalations.acknowledgedOf(region, tenantId, notificationIds);
+    return { kind: "acked", notificationIds: ids } satisfies AckedReply;
   });
 
   intake.serve(subjects.regionInbox(region), inboxRequestSchema, async (request) => {

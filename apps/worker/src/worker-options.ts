@@ -7,12 +7,14 @@ import type {
   RateStore,
   DeliveryLimits,
   DeliveryNodeDeps,
+  EscalationStore,
   JournalStore,
   LedgerStore,
   PolicyStore,
   RecipientProcesses,
   TimerHandler,
   TimerStore,
+  WebhookPort,
 } from "@carillon/delivery";
 import type { Clock, Random, Scheduler } from "@carillon/kernel";
 import type { SupervisorOptions, TurnPulse } from "@carillon/process";
@@ -43,6 +45,8 @@ export interface WorkerDeps {
     readonly policies?: PolicyStore;
     readonly controls?: ControlStore;
     readonly rates?: RateStore;
+    /** Default: nothing follows here when something is not acknowledged. */
+    readonly escalations?: EscalationStore;
     /** Default: no journal is kept. */
     readonly journal?: JournalStore;
   };
@@ -56,6 +60,8 @@ export interface WorkerDeps {
   readonly handlers?: readonly KindHandler<RecipientProcesses>[];
   /** What happens when durable timers are due, by kind. Default: none is looked at. */
   readonly timerHandlers?: readonly TimerHandler<RecipientProcesses>[];
+  /** Default: no webhook is called. */
+  readonly webhooks?: WebhookPort;
   /** Whether somebody may be handed something now. Default: as delivery decides by itself. */
   readonly verdictOf?: NonNullable<DeliveryNodeDeps["verdictOf"]>;
   /** Of the node's watchdog. */

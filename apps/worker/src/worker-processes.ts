@@ -21,6 +21,7 @@ import {
   type ProcessRuntime,
 } from "@carillon/process";
 import { createObserver, reasonOf, routerObserver } from "./worker-metrics.ts";
+import { escalationPart } from "./worker-escalation.ts";
 import { servePlans } from "./worker-plans.ts";
 import type { WorkerDeps, WorkerOptions } from "./worker-options.ts";
 
@@ -94,6 +95,7 @@ export function startProcesses(
       ...(deps.store.controls && { controls: deps.store.controls }),
       ...(deps.store.rates && { rates: deps.store.rates }),
       ...(deps.store.journal && { journal: deps.store.journal }),
+      ...escalationPart(deps, bus),
       ...(deps.timerHandlers && { timerHandlers: deps.timerHandlers }),
       ...(deps.verdictOf && { verdictOf: deps.verdictOf }),
       gateways: {

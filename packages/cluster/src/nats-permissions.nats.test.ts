@@ -135,6 +135,8 @@ const ASKED = [
   ...["plan", "preferences", "recipient", "recipients", "status", "templates"],
 ];
 const askedIn = (region: string): string[] => ASKED.map((what) => `region.${region}.${what}`);
+/** What chains ask: workers of any region, ingest nodes of the home. */
+const WORKER_ASKS = ["region.fra.acked", "region.lon.acked"];
 const BEATS = [
   "beat-near.fra.fra-worker-1",
   "beat.*.*",
@@ -170,13 +172,14 @@ const ADMIN = ["member.fra.fra-worker-1.admin"];
 const TABLE: Record<NatsUserName, { says: string[]; hears: string[] }> = {
   ingest: {
     says: [...OWN, ...INGEST_SAYS, ...answersTo("ingest", "worker")],
-    hears: [...BEATS, ...ADMIN, ...askedIn("fra"), "_INBOX.fra.ingest.abc.1"],
+    hears: [...BEATS, ...ADMIN, ...askedIn("fra"), "region.fra.acked", "_INBOX.fra.ingest.abc.1"],
   },
   worker: {
     says: [
       ...OWN,
       ...inBoth("deliver"),
       ...inBoth("route"),
+      ...WORKER_ASKS,
       ...answersTo("ingest", "worker", "gateway"),
     ],
     hears: [...BEATS, ...ADMIN, ...WORKER_HEARS, "_INBOX.fra.worker.abc.1"],
@@ -192,12 +195,14 @@ const TABLE: Record<NatsUserName, { says: string[]; hears: string[] }> = {
       ...INGEST_SAYS,
       ...GATEWAY_SAYS,
       ...inBoth("deliver"),
+      ...WORKER_ASKS,
       ...answersTo("ingest", "worker", "gateway"),
     ],
     hears: [
       ...BEATS,
       ...ADMIN,
       ...askedIn("fra"),
+      "region.fra.acked",
       ...WORKER_HEARS,
       ...GATEWAY_HEARS,
       "_INBOX.fra.node.abc.1",

@@ -32,6 +32,7 @@ test("NP1, NP2 — ingest: asks every region, answers for its home, pokes owners
       "home.fra.at.*",
       "member.fra.*.admin",
       "place.fra.homes",
+      "region.fra.acked",
       ...ASKED.map((what) => `region.fra.${what}`),
     ],
   });
@@ -49,6 +50,7 @@ test("NP1, NP2 — worker: hears pokes and sessions of its home, delivers to any
       "member.*.*.deliver",
       "member.*.*.route",
       "place.*.homes",
+      "region.*.acked",
     ],
     subscribe: [
       "_INBOX.fra.worker.>",

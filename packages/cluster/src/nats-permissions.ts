@@ -71,6 +71,12 @@ const ROWS: Readonly<Record<keyof typeof subjects | keyof typeof homeSubjects, R
   regionExplain: ofIngest(subjects.regionExplain("*")),
   regionRecipients: ofIngest(subjects.regionRecipients("*")),
   regionInbox: ofIngest(subjects.regionInbox("*")),
+  regionAcked: {
+    pattern: subjects.regionAcked("*"),
+    publish: { worker: "anywhere" },
+    subscribe: { ingest: "homes" },
+    isAsked: true,
+  },
   beat: { pattern: subjects.beat("*", "*"), publish: ofMembers("region"), subscribe: {} },
   beats: {
     pattern: subjects.beats,

@@ -34,14 +34,19 @@ export const deferredPayloadSchema = z.object({
   count: z.int().min(0), // of members; 0: the audience decides
   members: z.array(z.int().min(0)).optional(),
   set: z.base64().optional(),
+  /** Its row waits for acknowledgements then (ADR 0030). */
+  ackSeconds: z.number().optional(),
 });
 export type DeferredPayload = z.infer<typeof deferredPayloadSchema>;
 
-/** Without the notification's id, which the statement that writes it adds. */
+/** Without what is the notification's, which the statement that writes it adds. */
 export function deferredPayloadOf({
   reason,
   members,
-}: Pick<DeferredRow, "reason" | "members">): Omit<DeferredPayload, "notificationId"> {
+}: Pick<DeferredRow, "reason" | "members">): Omit<
+  DeferredPayload,
+  "notificationId" | "ackSeconds"
+> {
   if (members.kind === "all") return { reason, count: 0 };
   if (members.kind === "members")
     return { reason, count: members.members.length, members: [...members.members] };

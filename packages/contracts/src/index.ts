@@ -6,6 +6,7 @@ export * from "./close-codes.ts";
 export * from "./control.ts";
 export * from "./deferred.ts";
 export * from "./error-codes.ts";
+export * from "./escalation.ts";
 export * from "./explain.ts";
 export * from "./group.ts";
 export * from "./hash.ts";

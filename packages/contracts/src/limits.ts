@@ -71,6 +71,12 @@ export const LIMITS = {
   idempotencyTtlSeconds: 86_400,
   ttlDefaultSeconds: 604_800,
   ttlMaxSeconds: 2_419_200, // four weeks, the longest that push services keep (RFC 8030 §5.2)
+  /** Shorter is no time to look at a screen; longer is a task, and no notification. */
+  acknowledgeWaitMinSeconds: 10,
+  acknowledgeWaitMaxSeconds: 604_800, // 7 days
+  escalationStepsMax: 5,
+  /** All waits of a chain: with the latest row (31 days ahead, 28 of life) within what can be kept least, nearly. */
+  escalationMaxSeconds: 1_209_600, // 14 days
   collapseKeyMaxCharacters: 64, // as long as APNs takes one (apns-collapse-id)
   timeMaxCharacters: 40,
   ratePerMinuteMax: 1_000_000, // all of a large home within a minute; more is as fast as it goes

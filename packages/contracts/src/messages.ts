@@ -46,6 +46,8 @@ export const subjects = {
   regionStatus: (region: string) => `region.${region}.status`,
   /** What became of one recipient's notification, in its home region. Queue group `ingest`. */
   regionExplain: (region: string) => `region.${region}.explain`,
+  /** Which of these notifications has somebody of that region acknowledged? From workers. Queue group `ingest`. */
+  regionAcked: (region: string) => `region.${region}.acked`,
   /** A page of the recipients of that region who are in a state. Queue group `ingest`. */
   regionRecipients: (region: string) => `region.${region}.recipients`,
   /** A page of one recipient's inbox, from its home region. Queue group `ingest`. */

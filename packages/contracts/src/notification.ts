@@ -3,6 +3,7 @@
 import { z } from "zod";
 import { audienceSchema, excludeSchema, storedFilterSchema } from "./audience.ts";
 import type { ControlState } from "./control.ts";
+import { escalationOfSchema, requireAckSchemaOf, storedRequireAckSchema } from "./escalation.ts";
 import { LIMITS } from "./limits.ts";
 import { localeFallbacksSchema, localeSchema } from "./locale.ts";
 import { categoryIdSchema, recipientIdSchema, regionSchema, tenantIdSchema } from "./places.ts";
@@ -69,6 +70,8 @@ const requestShape = z.strictObject({
   collapseKey: textSchema(LIMITS.collapseKeyMaxCharacters).min(1).optional(),
   /** At most so many people a minute are handed it, in all regions together. */
   throttle: throttleSchema.optional(),
+  /** Each recipient has to acknowledge it, not only to get it; and what follows when he does not. */
+  requireAck: requireAckSchemaOf(localizedContentSchema).optional(),
   /** Answered with its plan; nothing is accepted. */
   dryRun: z.boolean().optional(),
 });
@@ -207,6 +210,10 @@ export const notificationSchema = z.object({
   fallbacks: z.record(z.string(), z.array(z.string())).optional(),
   /** It takes that one away from whoever has it, and is nothing that a person sees (ADR 0032). */
   withdraws: z.string().optional(),
+  /** An older build ignores it: nobody is escalated there (ADR 0030). */
+  requireAck: storedRequireAckSchema.optional(),
+  /** It is a step of another one's chain. */
+  escalation: escalationOfSchema.optional(),
 });
 export type Notification = z.infer<typeof notificationSchema>;
 

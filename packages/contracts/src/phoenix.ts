@@ -2,6 +2,7 @@
 // Phoenix channels V2 on the wire: [join_ref, ref, topic, event, payload] (W1). Text frames.
 // Source: phoenix/assets/js/phoenix/serializer.js (vsn 2.0.0).
 import { z } from "zod";
+import type { EscalationOf } from "./escalation.ts";
 
 const refSchema = z.union([z.string(), z.null()]);
 export const frameSchema = z.tuple([
@@ -73,6 +74,10 @@ export interface NtfPayload {
   readonly body?: string;
   readonly link?: string;
   readonly data?: Readonly<Record<string, string>>;
+  /** It is to be acknowledged, within so long: `acknowledge`, not `ack`. */
+  readonly requireAck?: { readonly deadlineSeconds: number };
+  /** It is about somebody who has not acknowledged another one (ADR 0030). */
+  readonly escalation?: EscalationOf;
 }
 
 /**

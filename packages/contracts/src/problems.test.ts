@@ -115,6 +115,76 @@ test.each(NOTIFICATIONS)("CT6 a notification with %s is refused by field", (_, i
   expect(problems(notificationRequestSchema, input)).toEqual(expected);
 });
 
+const acks = (requireAck: unknown): unknown => ({ ...plain, requireAck });
+const steps = (...escalation: unknown[]): unknown => acks({ deadlineSeconds: 60, escalation });
+const TARGET = 'must be "recipient", or hold attribute or webhook';
+const ESCALATIONS: readonly [string, unknown, string[]][] = [
+  ["true", acks(true), ["requireAck must be an object"]],
+  ["no deadline", acks({}), ["requireAck.deadlineSeconds is required"]],
+  [
+    "a deadline that is too short, and an unknown field",
+    acks({ deadlineSeconds: 9, until: 1 }),
+    ["requireAck.deadlineSeconds must be at least 10", "requireAck.until is not a known field"],
+  ],
+  [
+    "six steps",
+    steps(...Array.from({ length: 6 }, () => ({ to: "recipient" }))),
+    ["requireAck.escalation must hold at most 5 items"],
+  ],
+  [
+    "steps to nobody",
+    steps({}, { to: "manager" }, { to: { id: "bob" } }),
+    [
+      "requireAck.escalation[0].to is required",
+      `requireAck.escalation[1].to ${TARGET}`,
+      `requireAck.escalation[2].to ${TARGET}`,
+    ],
+  ],
+  [
+    "webhooks that are none",
+    steps(
+      { to: { webhook: "http://a.example" } },
+      { to: { webhook: "https://user:word@a.example" } },
+      { to: { webhook: "https://a.example" }, content: plain.content },
+    ),
+    [
+      "requireAck.escalation[0].to.webhook must be an https URL",
+      "requireAck.escalation[1].to.webhook must be an https URL without a user and a password",
+      "requireAck.escalation[2].content must not stand beside a webhook",
+    ],
+  ],
+  [
+    "channels that there are not yet",
+    steps(
+      { to: "recipient", channels: ["webpush"] },
+      { to: "recipient", channels: ["pigeon"] },
+      { to: { attribute: "managerId" }, channels: ["socket"] },
+    ),
+    [
+      'requireAck.escalation[0].channels must be ["socket"]: nothing is sent on other channels yet',
+      "requireAck.escalation[1].channels[0] must be one of socket, webpush, fcm, apns",
+      'requireAck.escalation[2].channels must not stand but beside to: "recipient"',
+    ],
+  ],
+  [
+    "a chain of more than two weeks",
+    acks({
+      deadlineSeconds: 604_800,
+      escalation: [{ to: "recipient" }, { to: "recipient", waitSeconds: 10 }],
+    }),
+    ["requireAck.escalation must end within 14 days: the deadline and all waits together"],
+  ],
+  [
+    "a step's content that is none",
+    steps({ to: "recipient", content: { en: { title: "" } } }),
+    ["requireAck.escalation[0].content.en.title must not be empty"],
+  ],
+];
+
+test.each(ESCALATIONS)("CT6 a chain with %s is refused by field", (_, input, expected) => {
+  expect(problems(notificationRequestSchema, input)).toEqual(expected);
+});
+
 const FILTER = " must hold op and nodes, or key and cmp";
 const FILTERS: readonly [unknown, string[]][] = [
   [{}, [FILTER]],

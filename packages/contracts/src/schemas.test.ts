@@ -51,6 +51,21 @@ const filter = {
 const ACCEPTED: readonly [string, z.ZodType, unknown][] = [
   ["recipients", notificationRequestSchema, { audience: { recipients: ["a"] }, content }],
   ["a filter", notificationRequestSchema, { audience: { filter }, content }],
+  [
+    "a chain",
+    notificationRequestSchema,
+    {
+      ...{ audience: { broadcast: true }, content },
+      requireAck: {
+        deadlineSeconds: 604_800,
+        escalation: [
+          { to: "recipient", channels: ["socket"], waitSeconds: 10, content },
+          { to: { attribute: "managerId" }, waitSeconds: 10 },
+          { to: { webhook: "https://a.example:8443/x?y" }, waitSeconds: 604_780 },
+        ],
+      },
+    },
+  ],
   ["an id with accents", recipientIdSchema, "Zoë.Müller@example.com"],
   ["an id with an emoji", recipientIdSchema, "🔔"],
   ["an id of 128 characters", recipientIdSchema, "x".repeat(128)],
@@ -202,4 +217,13 @@ test("CT12 — a claim of a home that nobody can have made is read as null, and 
   expect(homeClaimsSchema.parse(JSON.parse(text))).toEqual({ ...refused, fra: good });
   // Ownership epochs of the highest one, and as many owners as fit below the next, are exact (HM4).
   expect(Number.isSafeInteger(HOME_EPOCH_MAX * 2 ** 32 + 2 ** 32 - 1)).toBe(true);
+});
+
+test("CT9 — a step of a chain that this build does not know refuses no message between regions", () => {
+  const requireAck = { deadlineSeconds: 60, escalation: [{ to: { pigeon: "x" }, wings: 2 }] };
+  const notification = {
+    ...{ id: "00000000-0000-7000-8000-000000000001", tenantId: "acme", acceptedRegion: "fra" },
+    ...{ acceptedAtMs: 1, expiresAtMs: 2, priority: "high", content, exclude: [], requireAck },
+  };
+  expect(notificationSchema.parse(notification).requireAck).toEqual(requireAck);
 });

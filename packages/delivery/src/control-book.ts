@@ -100,6 +100,11 @@ export class ControlBook {
     this.#set(notificationId, "recalled");
   }
 
+  /** As far as it was heard. */
+  stateOf(notificationId: string): ControlState {
+    return this.#states.get(notificationId) ?? "running";
+  }
+
   /** One after the other: an older answer must not take the place of a newer one. Throws Fault. */
   refresh(): Promise<void> {
     this.#refreshing = this.#refreshing.catch(ignored).then(() => this.#read());

@@ -118,5 +118,6 @@ function releaseOf({ id, payload }: ClaimedTimer): Omit<Release, keyof HeldParti
   const parsed = deferredPayloadSchema.parse(payload);
   const members = deferredMembersOf(parsed);
   if (members === undefined) throw new Error("a row that waits names whom it is for");
-  return { timerId: id, notificationId: parsed.notificationId, members };
+  const { notificationId, ackSeconds } = parsed;
+  return { timerId: id, notificationId, members, ...(ackSeconds !== undefined && { ackSeconds }) };
 }

@@ -35,6 +35,23 @@ export interface DeliveryLimits {
   readonly retry: BackoffOptions;
   readonly timers: TimerLimits;
   readonly journal: JournalLimits;
+  readonly flows: FlowLimits;
+}
+
+/** Of chains that follow from no acknowledgement (ADR 0030). */
+export interface FlowLimits {
+  readonly firingMax: number;
+  readonly waitingMax: number;
+  readonly peopleMax: number;
+  readonly webhookPeopleMax: number;
+  readonly webhooksAtOnceMax: number;
+  readonly postMaxMs: number;
+  readonly unheardMax: number;
+  readonly webhookTriesMax: number;
+  readonly retry: BackoffOptions;
+  readonly lookAgainMs: number;
+  readonly lateReceiptsMs: number;
+  readonly actMaxMs: number;
 }
 
 export interface TimerLimits {
@@ -100,5 +117,20 @@ export const DELIVERY_DEFAULTS: DeliveryLimits = {
     flushEveryMs: 500, // half of the second that a crash may cost (JO5)
     eventsMax: 65_536, // 234 bytes each, 15 MiB (measured 2026-12-01)
     batchMax: 2_048, // of one statement
+  },
+  flows: {
+    firingMax: 4, // at a time, of the store's connections: deliveries have them, too
+    waitingMax: 64, // the next one comes again later, and keeps no place among the timers
+    peopleMax: 256, // of one firing: two group commits
+    webhookPeopleMax: 32, // of one firing, where webhooks are called
+    webhooksAtOnceMax: 8,
+    postMaxMs: 8_000, // of one call; and so long the next ones are begun: with both within `actMaxMs`
+    unheardMax: 4, // a region that is silent holds a chain up for some 75 s, then it goes on without it
+    webhookTriesMax: 6, // some three minutes; the others of the row wait for it
+    retry: { baseMs: 5_000, factor: 2, maxMs: 60_000, jitterShare: 0.25 },
+    lookAgainMs: 5_000, // what is paused, or not worked out yet
+    /** After another owner: gateways and clients tell again what was not confirmed to them. */
+    lateReceiptsMs: 5_000,
+    actMaxMs: 20_000, // of `fireMaxMs`: what takes longer sets nothing any more, since it may be fired again
   },
 };

@@ -10,6 +10,7 @@ import type { GatewayPort, JournalStore, LedgerStore, TimerStore } from "./ports
 import type { ControlStore } from "./control-book.ts";
 import type { RateStore } from "./rate-book.ts";
 import type { PolicyStore } from "./tenant-rules-book.ts";
+import type { EscalationParts } from "./timer-handlers.ts";
 import type { TimerSetting } from "./timer-setting.ts";
 import type { VerdictOf } from "./verdict.ts";
 
@@ -39,6 +40,8 @@ export interface DeliveryNodeDeps {
   readonly rates?: RateStore;
   /** What happens when durable timers are due, by kind. Default: none is looked at. */
   readonly timerHandlers?: readonly TimerHandler<RecipientProcesses>[];
+  /** What follows when something is not acknowledged. Default: nothing, and whoever has it later finds it due. */
+  readonly escalation?: EscalationParts;
   /** Where it is kept what happened to whom. Default: nowhere. */
   readonly journal?: JournalStore;
   readonly gateways: GatewayPort;

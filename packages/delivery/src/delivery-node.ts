@@ -21,7 +21,6 @@ import type {
   DeliveryStats,
   RecipientProcesses,
 } from "./delivery-node-api.ts";
-import { DeferredRows } from "./deferred-rows.ts";
 import { DeliveryJournal } from "./delivery-journal.ts";
 import { DurableTimers } from "./durable-timers.ts";
 import { EnvelopeCache } from "./envelope.ts";
@@ -45,6 +44,7 @@ import { NO_RATES } from "./rate-book.ts";
 import { NO_POLICIES } from "./tenant-rules-book.ts";
 import { Verdicts } from "./verdicts.ts";
 import { ShelfReader } from "./shelf-reader.ts";
+import { createTimerHandlers } from "./timer-handlers.ts";
 import { NodeSweep } from "./node-sweep.ts";
 import { ThreadSlices } from "./thread-slices.ts";
 
@@ -213,12 +213,12 @@ export class DeliveryNode {
       onFault,
       onCrash,
     });
-    const deferred = new DeferredRows({
-      ...here,
-      intake: this.#intake,
-      rowsMax: limits.flushRowsMax,
+    const handlers = createTimerHandlers({
+      ...{ ...here, ...fence, random, limits, journal, intake: this.#intake },
+      escalation: deps.escalation,
       partitionOf: (partition) => this.#loaded(partition),
-      ...fence,
+      controlOf: (id) => this.#verdicts.controls.stateOf(id),
+      flush: () => this.#flusher.flush(),
     });
     this.#timers = new DurableTimers({
       home,
@@ -227,7 +227,7 @@ export class DeliveryNode {
       random,
       limits: limits.timers,
       storeRetry: limits.retry,
-      handlers: [deferred.handler, ...(deps.timerHandlers ?? [])],
+      handlers: [...handlers, ...(deps.timerHandlers ?? [])],
       servedOf: (partition) => this.processesOf(partition),
       ...fence,
       onFault,

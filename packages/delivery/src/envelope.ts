@@ -116,9 +116,10 @@ function sizeOf(localized: Notification["content"]): number {
 }
 
 function encodePayload(notification: Notification, content: Content | undefined): string {
-  const { id, priority, acceptedAtMs, withdraws } = notification;
+  const { id, priority, acceptedAtMs, requireAck, escalation, withdraws } = notification;
   if (withdraws !== undefined) return JSON.stringify({ id: withdraws });
-  return JSON.stringify({ id, priority, acceptedAtMs, ...content });
+  const ack = requireAck && { deadlineSeconds: requireAck.deadlineSeconds }; // steps are its sender's
+  return JSON.stringify({ id, priority, acceptedAtMs, ...content, requireAck: ack, escalation });
 }
 
 /** Envelopes by notification id, oldest dropped first; entries keep theirs alive. */

@@ -9,6 +9,8 @@ export type {
 } from "./delivery-node-api.ts";
 export { DeliveryNode } from "./delivery-node.ts";
 export type { TimerHandler } from "./durable-timers.ts";
+export type { EscalationStore, RegionAcks } from "./escalation-ports.ts";
+export type { EscalationParts } from "./timer-handlers.ts";
 export { localeFor } from "./envelope.ts";
 export { isKeptWhole, isSampled } from "./journal-rule.ts";
 export type { Outcome, Receipt } from "./ledger-entry.ts";
@@ -37,5 +39,6 @@ export type {
   TimerClaim,
   TimerDue,
   TimerStore,
+  WebhookPort,
   WriteOutcome,
 } from "./ports.ts";

@@ -27,7 +27,7 @@ export const TERMINAL_SETS = [
 export type Outcome = (typeof TERMINAL_SETS)[number];
 
 /** Not handed, on purpose: no session is sent it any more. */
-const SUPPRESSED_SETS = ["cancelled", "optedOut", "capped", "collapsed"] as const;
+export const SUPPRESSED_SETS = ["cancelled", "optedOut", "capped", "collapsed"] as const;
 export type Suppression = (typeof SUPPRESSED_SETS)[number];
 
 export const RECEIPT_SETS = [

@@ -94,6 +94,8 @@ export interface Release extends HeldPartition {
   readonly timerId: number; // of the timer that stands for the row
   readonly notificationId: string;
   readonly members: DeferredMembers;
+  /** So long the row waits for acknowledgements first; absent: nothing follows from there being none. */
+  readonly ackSeconds?: number;
 }
 
 export interface Released extends WriteOutcome {
@@ -253,6 +255,25 @@ export type JournalEvent = readonly [
 /** Append-only. Throws Fault when the store is down; an event that is there already changes nothing. */
 export interface JournalStore {
   append(home: string, node: string, events: readonly JournalEvent[]): Promise<void>;
+}
+
+/**
+ * Posts an event to a sender's webhook. Whoever answers may have got it, whatever is told here: repeats
+ * have the same `id`. Never rejects but with a bug.
+ */
+export interface WebhookPort {
+  post(event: {
+    readonly id: string; // of the event, not of the try
+    readonly tenantId: string;
+    readonly url: string;
+    readonly timestampMs: number;
+    readonly body: string;
+  }): Promise<
+    | { readonly kind: "accepted" }
+    /** No other try will be taken. */
+    | { readonly kind: "refused"; readonly code: string }
+    | { readonly kind: "failed"; readonly code: string; readonly retryAfterMs?: number }
+  >;
 }
 
 /** Sends to gateways; never waits. False: the message did not leave, the link repairs itself. */

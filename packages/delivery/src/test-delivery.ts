@@ -16,6 +16,7 @@ import type { TimerHandler } from "./durable-timers.ts";
 import type { ControlStore } from "./control-book.ts";
 import type { PolicyStore } from "./tenant-rules-book.ts";
 import type { JournalEvent } from "./ports.ts";
+import type { EscalationParts } from "./timer-handlers.ts";
 import { FakeLedgerStore } from "./fake-ledger-store.ts";
 import { FakeTimerStore } from "./fake-timer-store.ts";
 
@@ -30,13 +31,17 @@ interface StartOptions {
   verdictOf?: DeliveryNodeDeps["verdictOf"];
   policies?: PolicyStore;
   controls?: ControlStore;
+  /** Of a node before it, on the same clock. */
+  clock?: FakeClock;
+  timers?: FakeTimerStore;
+  escalation?: EscalationParts;
 }
 
 export function start(options: StartOptions = {}) {
-  const clock = new FakeClock();
+  const clock = options.clock ?? new FakeClock();
   const store = options.store ?? new FakeLedgerStore();
   const epoch = options.epoch ?? 1;
-  const timers = new FakeTimerStore(clock, store.epochs);
+  const timers = options.timers ?? new FakeTimerStore(clock, store.epochs);
   store.timers = timers.memory;
   const sent: Deliver[] = [];
   const events: string[] = [];
@@ -59,6 +64,7 @@ export function start(options: StartOptions = {}) {
       store,
       timers,
       ...(options.policies && { policies: options.policies }),
+      ...(options.escalation && { escalation: options.escalation }),
       ...(options.controls && { controls: options.controls }),
       journal: { append: async (_, __, added) => void journal.push(...added) },
       ...(options.timerHandlers && { timerHandlers: options.timerHandlers }),

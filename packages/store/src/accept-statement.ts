@@ -7,13 +7,16 @@
 //        array_agg in `news` makes the keys and notifications complete before `locked` begins.
 //   ST14 Offsets of a partition are contiguous: they are dealt out under its row's lock, in the
 //        order of the batch, and next_offset moves with them.
+//   ST37 A row that is to be acknowledged, with steps to follow, gets its timer in this statement, due by
+//        the database's clock (ADR 0030). It is in the insert that rows of later have: for all others it costs
+//        the look at a null.
 // `locked` reads the row as it is after the wait, not as the statement's snapshot had it (Postgres
 // checks a locked row again); so does `bumped`.
 // `is_later` is a column of its own: Postgres takes hardly any row for null, and plans for so few.
 // Plan (100 direct): unnest CTEs → insert on conflict (idempotency_pkey) → insert notification →
 // index scan of partition_pkey for the InitPlan's array → sort → LockRows → hash joins of ≤ 256
 // partitions with the rows wanted → insert ledger. Numbers: bench/RESULTS.md.
-import { deferredPayloadOf, LIMITS, ROW_TIMER_KIND } from "@carillon/contracts";
+import { deferredPayloadOf, FLOW_TIMER_KIND, LIMITS, ROW_TIMER_KIND } from "@carillon/contracts";
 import type { Statements } from "./pool.ts";
 
 /** The fast path sends an outbox row straight after the commit; the poll finds it after this. */
@@ -39,6 +42,7 @@ export interface AcceptColumns {
   readonly isForAll: string; // every partition gets a row, planned
   readonly options: string[];
   readonly sendAtMs: string; // null: at once; otherwise rows are timers until then (ADR 0022)
+  readonly ackSeconds: string; // null: nothing follows from no acknowledgement (ADR 0030)
   readonly keys: (string | null)[];
   readonly fingerprints: string;
   readonly answers: (string | null)[];
@@ -80,11 +84,11 @@ export async function insertAccepted(
         ${columns.contents}::text[], ${columns.excludes}::text[],
         ${columns.audiences}::text[], ${columns.targetRegions}::text[],
         ${columns.unknownCounts}::int[], ${columns.isForAll}::boolean[],
-        ${columns.options}::text[], ${columns.sendAtMs}::float8[],
+        ${columns.options}::text[], ${columns.sendAtMs}::float8[], ${columns.ackSeconds}::float8[],
         ${columns.keys}::text[], ${columns.fingerprints}::bytea[], ${columns.answers}::text[]
       ) with ordinality as item(id, tenant_id, accepted_region, accepted_at_ms, expires_at_ms,
         priority, category, content, exclude, audience, target_regions, unknown_count, is_for_all,
-        options, send_at_ms, key, fingerprint, answer, ord)
+        options, send_at_ms, ack_seconds, key, fingerprint, answer, ord)
     ), claimed as (
       insert into idempotency (tenant_id, key, fingerprint, notification_id, answer)
       select tenant_id, key, fingerprint, id, answer::json from item
@@ -109,7 +113,8 @@ export async function insertAccepted(
     ), news as materialized (
       select array_agg(id) as ids from inserted
     ), fresh as materialized (
-      select ord, id, tenant_id, is_for_all, send_at_ms, send_at_ms is not null as is_later from item
+      select ord, id, tenant_id, is_for_all, send_at_ms, send_at_ms is not null as is_later, ack_seconds
+      from item
       where id = any((select ids from news)::uuid[])
     ), sent as (
       insert into outbox (target_region, kind, notification_id, payload, next_attempt_at)
@@ -131,14 +136,8 @@ export async function insertAccepted(
       select fresh.*, n, null, ''::bytea, 0, ${ALL_LATER}::text
       from fresh cross join generate_series(0, ${LIMITS.partitionCount - 1}::int) as n
       where fresh.is_for_all
-    ), later as (
-      insert into timer (home, partition, kind, key, tenant_id, due_at, payload)
-      select ${place.home}, n, ${ROW_TIMER_KIND}, id || '/', tenant_id,
-        to_timestamp(send_at_ms / 1000), payload::jsonb || jsonb_build_object('notificationId', id)
-      from meant where is_later
-      order by n, ord
     ), wanted as materialized (
-      select ord, id, n, members, targeted, state from meant where not is_later
+      select ord, id, tenant_id, n, members, targeted, state, ack_seconds from meant where not is_later
     ), locked as materialized (
       select n, next_offset, directory_version, ledger_part from partition
       where home = ${place.home} and n = any(array(select distinct wanted.n from wanted))
@@ -157,6 +156,20 @@ export async function insertAccepted(
         members, targeted, part)
       select ${place.home}, n, at_offset, id, directory_version, state, members, targeted, ledger_part
       from numbered order by n, at_offset
+    ), timed as (
+      insert into timer (home, partition, kind, key, tenant_id, due_at, payload)
+      select ${place.home}, n, kind, key, tenant_id, due_at, payload from (
+        select n, ord, ${ROW_TIMER_KIND}::text as kind, id || '/' as key, tenant_id,
+          to_timestamp(send_at_ms / 1000) as due_at, payload::jsonb || jsonb_strip_nulls(
+            jsonb_build_object('notificationId', id, 'ackSeconds', ack_seconds)) as payload
+        from meant where is_later
+        union all
+        select n, ord, ${FLOW_TIMER_KIND}::text, id || '/' || at_offset, tenant_id,
+          clock_timestamp() + ack_seconds * interval '1 s',
+          jsonb_build_object('notificationId', id, 'offset', at_offset)
+        from numbered where ack_seconds is not null
+      ) due
+      order by n, ord
     )
     select fresh.ord, entry.partitions, entry.offsets, entry.versions,
       post.ids as outbox_ids, post.regions as outbox_regions,

@@ -4,6 +4,7 @@
 //        earlier, one is accepted; the others replay its answer or, with another body, mismatch.
 //   ST16 One bad item refuses itself only: what Postgres cannot keep is found before the statement.
 import {
+  ackSecondsOf,
   type DeferredMembers,
   deferredPayloadOf,
   type Notification,
@@ -86,28 +87,40 @@ export async function accept(
 }
 
 /** Commits this region's copies of notifications that another region accepted. */
-export async function acceptRelayed(
+export function acceptRelayed(
   sql: Statements,
   home: string,
   items: readonly RelayItem[],
 ): Promise<RelayResult[]> {
+  const meant = items.map(({ notification, audience }) => {
+    const answer = { id: notification.id, acceptedAt: "", regions: [] };
+    return { notification, audience, remotes: [], idempotency: null, answer };
+  });
+  return acceptOnce(sql, { home, isAcceptedHere: false }, meant);
+}
+
+/** Of each id the first: whoever asks again for the same is told `repeated`, and nothing is changed (D5). */
+export async function acceptOnce(
+  sql: Statements,
+  place: { readonly home: string; readonly isAcceptedHere: boolean },
+  items: readonly AcceptItem[],
+): Promise<RelayResult[]> {
   const results: RelayResult[] = items.map(() => ({ kind: "repeated" }));
   const seen = new Set<string>();
   const candidates: Candidate[] = [];
-  for (const [place, { notification, audience }] of items.entries()) {
+  for (const [at, item] of items.entries()) {
+    const { notification } = item;
     if (seen.has(notification.id)) continue;
     seen.add(notification.id);
-    const answer = { id: notification.id, acceptedAt: "", regions: [] };
-    const item = { notification, audience, remotes: [], idempotency: null, answer };
     const content = JSON.stringify(notification.content);
     const field = unstorableFieldOfItem(item, content);
-    if (field === undefined) candidates.push({ place, item, content });
-    else results[place] = { kind: "unstorable", field };
+    if (field === undefined) candidates.push({ place: at, item, content });
+    else results[at] = { kind: "unstorable", field };
   }
-  const outcomes = await commit(sql, { home, isAcceptedHere: false }, candidates);
-  for (const [index, { place }] of candidates.entries()) {
+  const outcomes = await commit(sql, place, candidates);
+  for (const [index, candidate] of candidates.entries()) {
     const ledgerEntries = outcomes[index]?.ledgerEntries;
-    if (ledgerEntries !== undefined) results[place] = { kind: "accepted", ledgerEntries };
+    if (ledgerEntries !== undefined) results[candidate.place] = { kind: "accepted", ledgerEntries };
   }
   return results;
 }
@@ -224,6 +237,7 @@ function columnsOf(
     isForAll: booleansOf(items.map(({ audience }) => audience !== null && !isExplicit(audience))),
     options: notifications.map((notification) => JSON.stringify(optionsOf(notification))),
     sendAtMs: `{${notifications.map(({ sendAtMs }) => sendAtMs ?? "null").join(",")}}`,
+    ackSeconds: `{${notifications.map(({ requireAck }) => ackSecondsOf(requireAck) ?? "null").join(",")}}`,
     keys: items.map(({ idempotency }) => idempotency?.key ?? null),
     fingerprints: bytesOf(items.map(({ idempotency }) => idempotency?.fingerprint ?? null)),
     answers: items.map(({ idempotency }, index) => idempotency && JSON.stringify(answers[index])),
@@ -293,6 +307,7 @@ function unstorableFieldOfItem(item: AcceptItem, contentJson: string): string | 
     unstorableFieldOf(notification.collapseKey, "collapseKey") ??
     unstorableFieldOf(notification.category, "category") ??
     unstorableFieldOf(notification.fallbacks, "fallbacks") ??
+    unstorableFieldOf(notification.requireAck, "requireAck") ??
     unstorableFieldOf(item.audience, "audience") ??
     unstorableFieldOf(item.remotes, "audience") ??
     unstorableFieldOf(item.idempotency?.key, "Idempotency-Key")

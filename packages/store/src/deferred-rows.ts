@@ -3,6 +3,7 @@
 // recipients. Until then each is a durable timer of kind "row"; `release` makes them ledger rows.
 //   ST34 A row that waits becomes a ledger row once: the statement that gives it the next offset deletes
 //        its timer, under the owner's fence. When its answer is lost, the row is found as any other.
+//   ST37 When it is to be acknowledged, the timer for that is set in the same statement (ADR 0030).
 // Plan (release, 256 rows): partition_pkey → LockRows; timer_pkey, deleted; as the group commit from there on.
 import {
   deferredMembersOf,
@@ -10,6 +11,7 @@ import {
   deferredPayloadOf,
   type DeferredMembers,
   type DeferredRow,
+  FLOW_TIMER_KIND,
   type PokeEntry,
 } from "@carillon/contracts";
 import { assert, Bitset } from "@carillon/kernel";
@@ -39,6 +41,8 @@ export interface Release extends HeldPartition {
   readonly timerId: number;
   readonly notificationId: string;
   readonly members: DeferredMembers;
+  /** So long it waits for acknowledgements first; absent: nothing follows from there being none. */
+  readonly ackSeconds?: number;
 }
 
 export interface Released {
@@ -81,9 +85,9 @@ export async function releaseRows(
         ${intsOf(releases.map(({ partition }) => partition))}::int[])
         with ordinality as asked(id, n, ord)
       where t.id = asked.id and asked.n = any(array(select n from held))
-      returning asked.ord, asked.n
+      returning asked.ord, asked.n, t.tenant_id
     ), numbered as materialized (
-      select gone.ord, held.n, held.directory_version, held.ledger_part,
+      select gone.ord, gone.tenant_id, held.n, held.directory_version, held.ledger_part,
         held.next_offset - 1 + row_number() over (partition by held.n order by gone.ord) as at_offset
       from gone join held using (n)
     ), bumped as (
@@ -102,6 +106,16 @@ export async function releaseRows(
         ${bytesOf(releases.map(({ members: m }) => (m.kind === "set" ? m.set : NOBODY)))}::bytea[])
         with ordinality as row(notification_id, state, members, targeted, ord) using (ord)
       order by numbered.n, at_offset
+    ), timed as (
+      insert into timer (home, partition, kind, key, tenant_id, due_at, payload)
+      select ${home}, numbered.n, ${FLOW_TIMER_KIND}, ack.notification_id || '/' || at_offset, tenant_id,
+        clock_timestamp() + ack.seconds * interval '1 s',
+        jsonb_build_object('notificationId', ack.notification_id, 'offset', at_offset)
+      from numbered
+      join unnest(${releases.map(({ notificationId }) => notificationId)}::uuid[],
+        ${`{${releases.map(({ ackSeconds }) => ackSeconds ?? "null").join(",")}}`}::float8[])
+        with ordinality as ack(notification_id, seconds, ord) using (ord)
+      where ack.seconds is not null
     )
     select numbered.n::int as partition, at_offset as offset, directory_version, ord::int,
       (select array_agg(n::int) from held) as held

@@ -5,6 +5,7 @@ export type { ControlChange, SqlControls } from "./controls.ts";
 export type { Release, Released } from "./deferred-rows.ts";
 export type { RecipientPlace, SqlDirectory, StoredRecipient } from "./directory.ts";
 export type { UpsertRequest, UpsertResult } from "./directory-upsert.ts";
+export type { EscalationStep, SqlEscalations, StepResult } from "./escalations.ts";
 export type { StoreFaultCode } from "./faults.ts";
 export type { MembersResult } from "./group-members.ts";
 export type { ChangedGroup, SqlGroups } from "./groups.ts";

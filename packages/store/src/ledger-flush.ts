@@ -137,7 +137,10 @@ export async function flushRows(
     ), deferred as (
       insert into timer (home, partition, kind, key, tenant_id, due_at, payload)
       select ${home}, d.n, ${ROW_TIMER_KIND}, n.id || '/' || d.place, n.tenant_id,
-        to_timestamp(d.due_at_ms / 1000), d.payload::jsonb || jsonb_build_object('notificationId', n.id)
+        to_timestamp(d.due_at_ms / 1000), d.payload::jsonb || jsonb_strip_nulls(
+          jsonb_build_object('notificationId', n.id, 'ackSeconds',
+            case when json_array_length(n.options -> 'requireAck' -> 'escalation') > 0
+              then n.options -> 'requireAck' -> 'deadlineSeconds' end))
       from unnest(${deferred.ords}::bigint[], ${deferred.partitions}::int[], ${deferred.places}::text[],
         ${deferred.dueAtMs}::float8[], ${deferred.payloads}::text[])
         as d(at_offset, n, place, due_at_ms, payload)

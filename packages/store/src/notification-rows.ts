@@ -24,7 +24,14 @@ export interface NotificationRecord {
 /** What few notifications have, under the names of the contract. */
 export type NotificationOptions = Pick<
   Notification,
-  "sendAtMs" | "sendAtLocalMs" | "collapseKey" | "fallbacks" | "throttle" | "withdraws"
+  | "sendAtMs"
+  | "sendAtLocalMs"
+  | "collapseKey"
+  | "fallbacks"
+  | "throttle"
+  | "withdraws"
+  | "requireAck"
+  | "escalation"
 >;
 
 /** JSON leaves out what is undefined. */
@@ -35,8 +42,13 @@ export function optionsOf({
   fallbacks,
   throttle,
   withdraws,
+  requireAck,
+  escalation,
 }: Notification): object {
-  return { sendAtMs, sendAtLocalMs, collapseKey, fallbacks, throttle, withdraws };
+  return {
+    ...{ sendAtMs, sendAtLocalMs, collapseKey, fallbacks },
+    ...{ throttle, withdraws, requireAck, escalation },
+  };
 }
 
 export function notificationOf(record: NotificationRecord): Notification {

@@ -3,6 +3,7 @@
 import { SqlControls } from "./controls.ts";
 import { SqlDirectory } from "./directory.ts";
 import { SqlGroups } from "./groups.ts";
+import { SqlEscalations } from "./escalations.ts";
 import { SqlHome } from "./home.ts";
 import { SqlHomeReport } from "./home-report.ts";
 import { SqlJournal } from "./journal.ts";
@@ -30,6 +31,7 @@ export interface Store {
   readonly policies: SqlPolicies;
   readonly controls: SqlControls;
   readonly rates: SqlRates;
+  readonly escalations: SqlEscalations;
   readonly preferences: SqlPreferences;
   readonly templates: SqlTemplates;
   readonly notifications: SqlNotifications;
@@ -68,6 +70,7 @@ export function createStore(options: StoreOptions): Store {
     policies: new SqlPolicies(pool),
     controls: new SqlControls(pool),
     rates: new SqlRates(pool),
+    escalations: new SqlEscalations(pool),
     preferences: new SqlPreferences(pool),
     templates: new SqlTemplates(pool),
     notifications: new SqlNotifications(pool),
