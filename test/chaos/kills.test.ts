@@ -1,21 +1,27 @@
 // Goal: D1–D3 while something is killed every few seconds. Method: two regions of real processes, 200
-// posts a second and broadcasts, people with and without a socket; kill -9 of whatever chance names:
-// a node with all roles, a worker, a nats-server, Postgres. In the end every accepted notification is
-// counted against what it was meant for, person by person.
+// posts a second and broadcasts (posts.ts: some for later, some cancelled), people with and without a
+// socket, some in their quiet hours; kill -9 of whatever chance names: a node with all roles, a worker, a
+// nats-server, Postgres. In the end every accepted notification is counted against what it was meant for,
+// person by person.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { LIMITS } from "@carillon/contracts";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type RegionApi, until } from "../e2e/api.ts";
+import { until } from "../e2e/api.ts";
 import { startTestCluster, type TestCluster } from "../e2e/cluster.ts";
-import type { InboxLog } from "../e2e/inbox-log.ts";
+import {
+  type Person,
+  post,
+  type Posted,
+  POSTERS_COUNT,
+  type Quiet,
+  quietForAWhile,
+} from "./posts.ts";
 
 const REGIONS = ["fra", "lon"] as const;
 type Region = (typeof REGIONS)[number];
 const PEOPLE_COUNT = 40; // of each region; every second one has a socket, half of these abroad
-const POSTERS_COUNT = 20;
-const POST_EVERY_MS = 100; // of each poster
-const BROADCAST_EVERY_POSTS = 500;
+const QUIET_COUNT = 2; // of these, one with a socket and one without
 const KILLS_MS = process.env["CARILLON_TEST_LONG"] === "1" ? 900_000 : 180_000;
 const KILL_EVERY_MS = [1_500, 4_500] as const;
 
@@ -27,20 +33,12 @@ const KILL_EVERY_MS = [1_500, 4_500] as const;
  * See packages/delivery, "How long a row may stay open".
  */
 const ENDED_MAX_MS = 45_000;
+const CLOCKS_MS = 50; // two readings of one machine's clock, hours apart at most
 const PARTITIONS = Array.from({ length: LIMITS.partitionCount }, (_, n) => n);
 
-interface Person {
-  readonly id: string;
-  readonly home: Region;
-  readonly log: InboxLog | undefined;
-}
-
-interface Posted {
-  readonly title: string;
-  readonly to: readonly Person[];
-}
-
 let system: TestCluster;
+let quiet: Quiet;
+let cancelledCount = 0; // in a home
 const people: Person[] = [];
 /** Nodes that served and ended unasked: what a lost Postgres or NATS must not cause. */
 const endedByThemselves: string[] = [];
@@ -70,6 +68,14 @@ beforeAll(async () => {
         return status === 200 || undefined;
       });
   await Promise.all(people.map(({ log }) => log?.live() ?? Promise.resolve()));
+  quiet = quietForAWhile();
+  const { quietHours } = quiet;
+  for (const { id } of people.filter(isLeftAlone))
+    await until(`${id} is left alone`, 20_000, async () => {
+      const path = `/v1/recipients/${id}/preferences`;
+      const { status } = await system.api("fra").call("PUT", path, { quietHours });
+      return status === 200 || undefined;
+    });
 });
 afterAll(() => system?.stop());
 
@@ -79,7 +85,11 @@ test(
     const seed = Number(process.env["CARILLON_TEST_SEED"] ?? Date.now() % 1_000_000);
     const accepted = new Map<string, Posted>();
     const state = { isOver: false };
-    const posters = Array.from({ length: POSTERS_COUNT }, (_, at) => post(at, accepted, state));
+    const posters = Array.from({ length: POSTERS_COUNT }, (_, poster) =>
+      post(system.api(REGIONS[poster % REGIONS.length] ?? "fra"), {
+        ...{ poster, people, accepted, state },
+      }),
+    );
     const kills = await killFor(KILLS_MS, diceOf(seed));
     state.isOver = true;
     await Promise.all(posters);
@@ -87,40 +97,17 @@ test(
     expect(accepted.size).toBeGreaterThan((KILLS_MS / 1_000) * 50); // a quarter of what was tried
 
     const startedAtMs = performance.now();
-    await until("nothing waits or is open", ENDED_MAX_MS, isAllTerminal);
+    const moved = new Map(REGIONS.map((home) => [home, movedOf(home, accepted)] as const));
+    await until("nothing waits or is open", ENDED_MAX_MS, () => isAllTerminal(moved));
     console.info(`all ended ${Math.round(performance.now() - startedAtMs)} ms after the last kill`);
     for (const home of REGIONS) await countAll(home, accepted);
+    console.info(`${cancelledCount} were cancelled for somebody of a region`);
+    expect(cancelledCount).toBeGreaterThan(0);
     for (const person of people) await sawAllOnce(person, accepted);
     expect([endedByThemselves, killed]).toEqual([[], toBeKilled]);
   },
   KILLS_MS + 400_000,
 );
-
-/** One after the other until it is over; each again under its key until it is answered 202. */
-async function post(
-  poster: number,
-  accepted: Map<string, Posted>,
-  state: { readonly isOver: boolean },
-): Promise<void> {
-  const region = REGIONS[poster % REGIONS.length] ?? "fra";
-  const api: RegionApi = system.api(region);
-  for (let n = 0; !state.isOver; n++) {
-    const title = `${poster}.${n}`;
-    const isBroadcast = (n * POSTERS_COUNT + poster) % BROADCAST_EVERY_POSTS === 0;
-    const to = isBroadcast
-      ? people
-      : [0, 1, 2].map((step) => people[(n * 7 + poster * 3 + step * 31) % people.length]!);
-    const audience = isBroadcast ? { broadcast: true } : { recipients: to.map(({ id }) => id) };
-    const body = { audience, content: { en: { title } } };
-    const headers = { "idempotency-key": `chaos-${title}` };
-    const id = await until(`${title} is accepted`, 120_000, async () => {
-      const answer = await api.call<{ id: string }>("POST", "/v1/notifications", body, headers);
-      return answer.status === 202 ? answer.body.id : undefined;
-    });
-    accepted.set(id, { title, to });
-    await new Promise((resolve) => setTimeout(resolve, POST_EVERY_MS));
-  }
-}
 
 async function killFor(forMs: number, dice: () => number): Promise<Record<string, number>> {
   const { cluster } = system;
@@ -167,8 +154,11 @@ async function killFor(forMs: number, dice: () => number): Promise<Record<string
   return counts;
 }
 
-/** In no region anything waits for another one; then: nothing is planned, or has somebody without an outcome. */
-async function isAllTerminal(): Promise<true> {
+/**
+ * In no region anything waits for another one; then: nothing is planned, or has somebody without an outcome; then:
+ * nobody's row is still to come. `moved`: by home, what may wait for its time; what has ended is removed.
+ */
+async function isAllTerminal(moved: ReadonlyMap<Region, Set<string>>): Promise<true> {
   for (const home of REGIONS) {
     const waitingCount = await system.store(home).outbox.backlog(otherThan(home));
     if (waitingCount > 0) throw new Error(`${home}: ${waitingCount} wait`);
@@ -177,7 +167,29 @@ async function isAllTerminal(): Promise<true> {
     const open = await system.store(home).ledger.readUnclosedRows(home, PARTITIONS);
     if (open.length > 0) throw new Error(`${home}: ${open.length} are open, ${rowsText(open)}`);
   }
+  for (const [home, ids] of moved)
+    while (ids.size > 0) {
+      const some = [...ids].slice(0, 1_000);
+      const scope = { home, tenantId: "demo" };
+      const progress = await system.store(home).notifications.countsOf(scope, some);
+      for (const [id, { state }] of progress) if (state === "finished") ids.delete(id);
+      const left = some.find((id) => ids.has(id));
+      if (left !== undefined) throw new Error(`${home}: ${left} is ${progress.get(left)?.state}`);
+    }
   return true;
+}
+
+function isLeftAlone({ id }: Person): boolean {
+  return Number(id.split("-")[1]) < QUIET_COUNT;
+}
+
+/** What has a time of its own, or was for somebody in his quiet hours. */
+function movedOf(home: Region, accepted: ReadonlyMap<string, Posted>): Set<string> {
+  const moved = [...accepted].filter(
+    ([, { to, isLater }]) =>
+      to.some((person) => person.home === home) && (isLater || to.some(isLeftAlone)),
+  );
+  return new Set(moved.map(([id]) => id));
 }
 
 /** Each accepted notification is counted against whom it was meant for in this home. */
@@ -194,26 +206,40 @@ async function countAll(home: Region, accepted: ReadonlyMap<string, Posted>): Pr
     const progress = await system.store(home).notifications.countsOf(scope, some);
     for (const id of some) {
       const { state, counts } = progress.get(id)!;
-      const { targeted, deliveredSocket, noDevice, unacked, expired, failed } = counts;
-      const endedCount = deliveredSocket + noDevice + unacked + expired + failed;
+      const { targeted, deliveredSocket, noDevice, unacked, expired, failed, cancelled } = counts;
+      const endedCount = deliveredSocket + noDevice + unacked + expired + failed + cancelled;
       const peopleCount = wanted.get(id);
       expect([id, state, targeted, endedCount]).toEqual([id, "finished", peopleCount, peopleCount]);
+      const { isCancelled } = accepted.get(id)!;
+      expect([id, isCancelled || cancelled === 0]).toEqual([id, true]);
+      if (cancelled > 0) cancelledCount++;
     }
   }
 }
 
-/** D3: whoever has a socket is shown all that was for them, each once, in the order of offsets. */
-async function sawAllOnce({ id, log }: Person, accepted: ReadonlyMap<string, Posted>) {
+/**
+ * D3: whoever has a socket is shown all that was for them, each once, in the order of offsets; what was cancelled
+ * once at most; who was left alone nothing before that was over.
+ */
+async function sawAllOnce(person: Person, accepted: ReadonlyMap<string, Posted>) {
+  const { id, log } = person;
   if (log === undefined) return;
-  const titles = [...accepted.values()]
-    .filter(({ to }) => to.some((person) => person.id === id))
-    .map(({ title }) => title);
+  const cancelled = new Set<string>();
+  const titles: string[] = [];
+  for (const { title, to, isCancelled } of accepted.values())
+    if (isCancelled) cancelled.add(title);
+    else if (to.some((one) => one.id === id)) titles.push(title);
+  const shown = (): string[] => log.titles.filter((title) => !cancelled.has(title));
   await until(`${id} was shown ${titles.length}`, 120_000, () =>
-    log.seen.length >= titles.length ? true : undefined,
+    shown().length >= titles.length ? true : undefined,
   );
   const offsets = log.seen.map(({ offset }) => offset);
   expect(offsets).toEqual([...new Set(offsets)].toSorted((a, b) => a - b));
-  expect([id, log.resetCount, log.titles.toSorted()]).toEqual([id, 0, titles.toSorted()]);
+  expect([id, log.resetCount, shown().toSorted()]).toEqual([id, 0, titles.toSorted()]);
+  expect(new Set(log.titles).size).toBe(log.titles.length);
+  const firstAtMs = performance.timeOrigin + (log.seenAtMs[0] ?? 0);
+  const soonestMs = isLeftAlone(person) ? quiet.endsAtMs - CLOCKS_MS : 0;
+  expect([id, firstAtMs > soonestMs]).toEqual([id, true]);
 }
 
 /** Of the node whose line is the last one. One that finds no Postgres at its start exits and is started again. */

@@ -57,6 +57,17 @@ export class Outcomes {
     this.#deps.onChanged(partition, entry);
   }
 
+  /**
+   * The row made a turn of `index` throw. True: too often, here or for others, and it has failed for him
+   * (poison.ts). False: he may try it again.
+   */
+  failIfPoison(partition: Partition, index: number, entry: LedgerEntry): boolean {
+    if (!entry.isPending(index) || !partition.poison.isToFail(index, entry)) return false;
+    this.#deps.journal?.deadLettered(partition, index, entry);
+    this.record(partition, index, entry, "failed");
+    return true;
+  }
+
   handed(partition: Partition, index: number, entry: LedgerEntry): void {
     this.#deps.onHanded(partition, index, entry);
   }
@@ -79,7 +90,7 @@ export class Outcomes {
 
   /**
    * Of a pending one that a session would be sent outside of the process's turn, after those `ahead`. False: it is
-   * on its way to a later row, or not to be handed at all, and that is not written (DL4, DL5).
+   * on its way to a later row, or not to be handed at all, and that is not written (DL4, DL5); or nobody can tell.
    */
   mayHand(
     partition: Partition,
@@ -90,7 +101,12 @@ export class Outcomes {
     if (entry.isLeaving(index)) return false;
     if (partition.sessions.of(index).some((session) => session.sentOffset >= entry.offset))
       return true; // one of them has it
-    const verdict = this.verdictOf(partition, index, entry, ahead);
+    let verdict: Verdict;
+    try {
+      verdict = this.verdictOf(partition, index, entry, ahead);
+    } catch {
+      return this.failIfPoison(partition, index, entry); // asked again soon, as by the process
+    }
     if (verdict.kind === "suppress") this.record(partition, index, entry, verdict.outcome);
     if (verdict.kind === "defer") this.defer(partition, index, entry, verdict);
     return verdict.kind === "allow";

@@ -12,6 +12,7 @@ import { CollapseIndex } from "./collapse.ts";
 import { HeldRow } from "./held-row.ts";
 import type { LedgerEntry } from "./ledger-entry.ts";
 import { PartitionDirectory } from "./partition-directory.ts";
+import { PoisonRows } from "./poison.ts";
 import type { RecipientEvent, RecipientState } from "./recipient-decision.ts";
 import { SessionTable } from "./session-table.ts";
 import { Settling } from "./settling.ts";
@@ -40,6 +41,7 @@ export class Partition {
   readonly directory = new PartitionDirectory();
   readonly sessions = new SessionTable();
   readonly collapse = new CollapseIndex();
+  readonly poison = new PoisonRows((index) => void this.table.reset(index));
   readonly shelf: Shelf;
   /** Recipients that were refused an entry (PA4). */
   readonly spilled = new Bitset();
@@ -239,6 +241,7 @@ export class Partition {
   closedOne(entry: LedgerEntry): void {
     this.#openCount--;
     this.shelf.closed(entry);
+    this.poison.closed(entry);
     if (this.#fetched.delete(entry) && entry.offset <= this.#tailFloor) this.#strays.add(entry);
     else this.#keepAsTail(entry);
   }

@@ -3,6 +3,8 @@
 //   RE1  Its state is only what is pending; everything else is in the partition, so that a crashed
 //        process comes back with the last committed state.
 //   RE2  A recipient that cannot be reached costs no object: its outcome is recorded straight away.
+// What throws while one row is looked at is put down to that row, too: in the end it fails, and not whoever was
+// sent it (poison.ts).
 import type { Behaviour, ProcessContext } from "@carillon/process";
 import type { Clock } from "@carillon/kernel";
 import type { DeliveryJournal } from "./delivery-journal.ts";
@@ -17,6 +19,7 @@ import {
   type RecipientSituation,
   type RecipientState,
 } from "./recipient-decision.ts";
+import type { Verdict } from "./verdict.ts";
 
 export interface RecipientLimits {
   readonly ackMaxMs: number; // W3: 30,000
@@ -40,6 +43,9 @@ export function createRecipientBehaviour(
 ): Behaviour<RecipientState, RecipientEvent> {
   const { clock, limits, outbox, outcomes, journal } = deps;
 
+  /** The row that is looked at: whose fault it is when that throws. */
+  let at: LedgerEntry | undefined;
+
   const graceEndsAtMs = (index: number): number => {
     const closedAtMs = partition.sessions.closedAtMs(index);
     const own = closedAtMs === undefined ? 0 : closedAtMs + limits.graceMs;
@@ -59,12 +65,20 @@ export function createRecipientBehaviour(
       ackMaxMs: limits.ackMaxMs,
       resendMax: limits.resendMax,
       isMoving: (entry) => entry.isLeaving(index),
-      verdictOf: (entry) => outcomes.verdictOf(partition, index, entry),
+      verdictOf: (entry) => verdictOf(index, entry),
       isRecalled: (entry) => outcomes.isRecalled(entry),
     };
   };
 
+  const verdictOf = (index: number, entry: LedgerEntry): Verdict => {
+    at = entry;
+    const verdict = outcomes.verdictOf(partition, index, entry);
+    at = undefined;
+    return verdict;
+  };
+
   const send = (index: number, entry: LedgerEntry, isResend: boolean): void => {
+    at = entry;
     const payload = entry.envelope.payloadFor(partition.directory.localeOf(index));
     for (const session of partition.sessions.of(index)) {
       if (session.sentOffset >= entry.offset && !isResend) continue; // SE2
@@ -81,6 +95,14 @@ export function createRecipientBehaviour(
         sid: session.sid,
       });
     }
+    at = undefined;
+  };
+
+  /** Rethrows what is a crash of the process, which may try again. */
+  const failRowOr = (index: number, cause: unknown): void => {
+    const entry = at;
+    at = undefined;
+    if (entry === undefined || !outcomes.failIfPoison(partition, index, entry)) throw cause;
   };
 
   const apply = (index: number, effect: Effect): void => {
@@ -96,13 +118,33 @@ export function createRecipientBehaviour(
   };
 
   const run = (context: Context, event: RecipientEvent): void => {
+    try {
+      decideAndApply(context, event);
+    } catch (cause) {
+      failRowOr(context.slot, cause);
+      run(context, withoutDecided(event, context.slot));
+    }
+  };
+
+  const decideAndApply = (context: Context, event: RecipientEvent): void => {
     const index = context.slot;
+    at = undefined;
     const state = standing(context.state ?? [], index);
     const decision = decide(state, event, situationOf(index));
     for (const effect of decision.effects) apply(index, effect);
     context.state = decision.state.length > 0 ? decision.state : undefined;
     if (decision.timerMs === undefined) context.clearTimer();
     else context.setTimer(decision.timerMs);
+  };
+
+  /** Undefined: it has the outcome `failed` now. */
+  const verdictIfAny = (index: number, entry: LedgerEntry): Verdict | undefined => {
+    try {
+      return verdictOf(index, entry);
+    } catch (cause) {
+      failRowOr(index, cause);
+      return undefined;
+    }
   };
 
   const isUnreachable = (index: number): boolean =>
@@ -130,7 +172,8 @@ export function createRecipientBehaviour(
         journal?.handed(partition, context.slot, event.entry);
         if (context.state === undefined && isUnreachable(context.slot)) {
           const isExpired = event.entry.envelope.notification.expiresAtMs <= clock.wallClockMs();
-          const { kind } = outcomes.verdictOf(partition, context.slot, event.entry);
+          const kind = verdictIfAny(context.slot, event.entry)?.kind;
+          if (kind === undefined) return;
           if (kind === "allow" || (isExpired && kind === "defer")) {
             const outcome = isExpired ? "expired" : "noDevice";
             outcomes.record(partition, context.slot, event.entry, outcome); // RE2
@@ -139,8 +182,8 @@ export function createRecipientBehaviour(
         }
       } else if (event.kind === "lapsed") {
         for (const entry of event.entries) {
-          const verdict = outcomes.verdictOf(partition, context.slot, entry); // as in decide (RD4)
-          const outcome = verdict.kind === "suppress" ? verdict.outcome : "expired";
+          const verdict = verdictIfAny(context.slot, entry); // as in decide (RD4)
+          const outcome = verdict?.kind === "suppress" ? verdict.outcome : "expired";
           outcomes.record(partition, context.slot, entry, outcome);
         }
         return;
@@ -167,6 +210,13 @@ export function createRecipientBehaviour(
       partition.spilled.add(index);
     },
   };
+}
+
+/** One of its rows has got an outcome since. */
+function withoutDecided(event: RecipientEvent, index: number): RecipientEvent {
+  if (event.kind === "entry" && !event.entry.isPending(index)) return { kind: "due" };
+  if (event.kind !== "resume") return event;
+  return { kind: "resume", entries: event.entries.filter((entry) => entry.isPending(index)) };
 }
 
 /**
