@@ -14,6 +14,7 @@ import { DeliveryNode } from "./delivery-node.ts";
 import type { DeliveryNodeDeps, RecipientProcesses } from "./delivery-node-api.ts";
 import type { TimerHandler } from "./durable-timers.ts";
 import type { ControlStore } from "./control-book.ts";
+import type { RateStore } from "./rate-book.ts";
 import type { PolicyStore } from "./tenant-rules-book.ts";
 import type { JournalEvent } from "./ports.ts";
 import { FakeLedgerStore } from "./fake-ledger-store.ts";
@@ -30,6 +31,7 @@ interface StartOptions {
   verdictOf?: DeliveryNodeDeps["verdictOf"];
   policies?: PolicyStore;
   controls?: ControlStore;
+  rates?: RateStore;
 }
 
 export function start(options: StartOptions = {}) {
@@ -60,6 +62,7 @@ export function start(options: StartOptions = {}) {
       timers,
       ...(options.policies && { policies: options.policies }),
       ...(options.controls && { controls: options.controls }),
+      ...(options.rates && { rates: options.rates }),
       journal: { append: async (_, __, added) => void journal.push(...added) },
       ...(options.timerHandlers && { timerHandlers: options.timerHandlers }),
       ...(options.verdictOf && { verdictOf: options.verdictOf }),
