@@ -85,14 +85,14 @@ test("A2, A5 — a throttled broadcast goes out at its rate in two regions, held
   expect(rates.fewest).toBeGreaterThan(PER_MINUTE * 0.95 - slack);
 
   expect((await set("lon", id, "pause")).status).toBe(202);
-  await new Promise((resolve) => setTimeout(resolve, HEARD_MS + SLACK_MS));
+  await watch(id, HEARD_MS + SLACK_MS);
   const [held, later] = [await sample(id), (await watch(id, 5_000)).at(-1)];
   expect(later?.count).toBe(held.count);
   expect(held.count).toBeLessThan(PEOPLE_COUNT);
 
   expect((await set("lon", id, "rate", { ratePerMinute: 60 })).status).toBe(202);
   expect((await set("lon", id, "resume")).status).toBe(202);
-  await new Promise((resolve) => setTimeout(resolve, HEARD_MS + SLACK_MS));
+  await watch(id, HEARD_MS + SLACK_MS);
   const slow = ratesOf(await watch(id, SPAN_MS + 1_000));
   console.log(`A5: 60 a minute asked: ${Math.round(slow.fewest)} to ${Math.round(slow.most)}`);
   expect(slow.most).toBeLessThan(60 + 2 * 6 + 1); // and one of each region
@@ -111,6 +111,7 @@ test("A2, A5 — a throttled broadcast goes out at its rate in two regions, held
 }, 180_000);
 
 test("A5, D1 — a region is killed meanwhile, then it is cancelled: the rest has that outcome in both within 2 s", async () => {
+  const postedAtMs = performance.now();
   const id = await fra().post({ broadcast: true }, "slow", { throttle: { ratePerMinute: 120 } });
   await until("some are handed it", 20_000, async () => (await sample(id)).count > 5 || undefined);
   const inLon = async (): Promise<number> => {
@@ -124,16 +125,17 @@ test("A5, D1 — a region is killed meanwhile, then it is cancelled: the rest ha
   await until("lon has an owner, and goes on", 120_000, async () => {
     return (await inLon()) > beforeCount + 1 || undefined;
   });
-  const [before, after] = [await sample(id), (await watch(id, SPAN_MS)).at(-1)];
-  const perMinute =
-    (((after?.count ?? 0) - before.count) * 60_000) / ((after?.atMs ?? 0) - before.atMs);
-  expect(perMinute).toBeLessThan(120 + 3 * 6 + 1);
+  const last = (await watch(id, SPAN_MS)).at(-1); // also those whose 20 s are over a little later
+  const lastedMs = performance.now() - postedAtMs;
+  const handedCount = last?.count ?? 0;
+  expect(handedCount).toBeLessThan((lastedMs / 60_000) * 120 + 3 * (1 + 2)); // of each owner one, and a second's worth
   const atMs = performance.now();
   expect((await set("lon", id, "cancel")).status).toBe(202);
   const { counts } = await fra().finished(id);
   const tookMs = performance.now() - atMs;
   console.log(
-    `A5: ${Math.round(perMinute)} of 120 a minute after a kill; cancelled ${Math.round(tookMs)} ms after the request`,
+    `A5: ${handedCount} in ${Math.round(lastedMs / 1_000)} s over a kill, at 120 a minute; ` +
+      `cancelled ${Math.round(tookMs)} ms after the request`,
   );
   expect(tookMs).toBeLessThan(HEARD_MS + 1_000); // a poll, and a loaded machine
   expect(counts.targeted).toBe(PEOPLE_COUNT);
