@@ -157,6 +157,12 @@ export class Partition {
     return taken;
   }
 
+  /** Whose processes have the entry, and no outcome for it yet. */
+  waitingFor(entry: LedgerEntry): Bitset {
+    const held = this.#held.find((row) => row.entry === entry);
+    return held === undefined ? entry.pending() : held.onlyHanded(entry.pending());
+  }
+
   /** Ascending by offset, those that are done among them. */
   heldRows(): readonly HeldRow[] {
     return this.#held;
