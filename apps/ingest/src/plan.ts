@@ -244,7 +244,7 @@ function planOf(
 ): NotificationPlan {
   const targeted = regions.reduce((sum, plan) => sum + plan.targeted, 0);
   const locales = regions.flatMap((plan) =>
-    plan.locales.map(({ locale, targeted }): [string | null, number] => [locale, targeted]),
+    plan.locales.map((one): [string | null, number] => [one.locale, one.targeted]),
   );
   const counted = regions.filter(({ state }) => state === "counted" || state === "partial");
   return {

@@ -45,6 +45,12 @@ export class HeldRow {
     return taken;
   }
 
+  /** In place: without those who have not been handed it. */
+  onlyHanded(slots: Bitset): Bitset {
+    if (this.#isDone) return slots;
+    return slots.andNot(this.#left ?? this.entry.pending());
+  }
+
   /** Without those who have got an outcome since the last part was taken. */
   #stillLeft(): Bitset {
     const pending = this.entry.pending();

@@ -97,7 +97,7 @@ export class Pacer {
     if (partition.ratedCount === 0) return; // lanes do not wait for long
     const slots = Bitset.of([index]);
     for (const row of partition.heldRows()) {
-      const those = row.takeThose(slots);
+      const those = partition.takeThose(row, slots);
       if (those !== undefined) give(partition, row.entry, those);
     }
     partition.letGo();
@@ -196,7 +196,7 @@ export class Pacer {
     this.#toComeCount += count;
     for (const earlier of partition.heldRows()) {
       if (earlier === row) break;
-      const those = earlier.takeThose(slots); // PC4
+      const those = partition.takeThose(earlier, slots); // PC4
       if (those !== undefined) give(partition, earlier.entry, those);
     }
     give(partition, row.entry, slots);

@@ -152,6 +152,19 @@ export class Partition {
     row.isRated = isRated;
   }
 
+  /** Those of `slots` that are left in a held row; undefined: nobody. They are handed it, and not by its rate. */
+  takeThose(row: HeldRow, slots: Bitset): Bitset | undefined {
+    const taken = row.takeThose(slots);
+    if (row.isDone && row.isRated) this.rated(row, false);
+    return taken;
+  }
+
+  /** Whose processes have the entry, and no outcome for it yet. */
+  waitingFor(entry: LedgerEntry): Bitset {
+    const held = this.#held.find((row) => row.entry === entry);
+    return held === undefined ? entry.pending() : held.onlyHanded(entry.pending());
+  }
+
   /** Ascending by offset, those that are done among them. */
   heldRows(): readonly HeldRow[] {
     return this.#held;
@@ -200,7 +213,7 @@ export class Partition {
     this.shelf.broughtBack(index, nextOffset);
     const slots = Bitset.of([index]);
     for (const row of this.#held)
-      if (row.entry.offset <= this.shelf.upTo(index)) row.takeThose(slots); // with those (PC4)
+      if (row.entry.offset <= this.shelf.upTo(index)) this.takeThose(row, slots); // with those (PC4)
     this.letGo();
   }
 

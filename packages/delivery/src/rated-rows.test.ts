@@ -151,6 +151,20 @@ describe("what else is to be handed", () => {
     expect(partition.handedUpTo(200)).toBe(1_001);
   });
 
+  test("RA4 — a change is told to whoever was handed it, and to nobody who has not been", () => {
+    const partition = startPacer().createPartition(0);
+    const entry = entryOf({ offset: 1, members: range(10) });
+    const row = partition.hold(entry);
+    expect(partition.waitingFor(entry).toArray()).toEqual([]);
+    row.take(3);
+    entry.record(1, "noDevice");
+    expect(partition.waitingFor(entry).toArray()).toEqual([0, 2]);
+    row.take(7);
+    expect(partition.waitingFor(entry).toArray()).toEqual([0, ...range(10).slice(2)]);
+    partition.letGo();
+    expect(partition.waitingFor(entry).count()).toBe(9);
+  });
+
   test("RA4, SD8 — a session is recovered up to what waits for its rate", () => {
     const { createPartition, post, finish } = start({ paces: { b: perMinute(1, 100) } });
     const partition = createPartition(0);

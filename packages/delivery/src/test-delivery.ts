@@ -14,6 +14,7 @@ import { DeliveryNode } from "./delivery-node.ts";
 import type { DeliveryNodeDeps, RecipientProcesses } from "./delivery-node-api.ts";
 import type { TimerHandler } from "./durable-timers.ts";
 import type { ControlStore } from "./control-book.ts";
+import type { RateStore } from "./rate-book.ts";
 import type { PolicyStore } from "./tenant-rules-book.ts";
 import type { JournalEvent } from "./ports.ts";
 import type { EscalationParts } from "./timer-handlers.ts";
@@ -35,6 +36,7 @@ interface StartOptions {
   clock?: FakeClock;
   timers?: FakeTimerStore;
   escalation?: EscalationParts;
+  rates?: RateStore;
 }
 
 export function start(options: StartOptions = {}) {
@@ -66,6 +68,7 @@ export function start(options: StartOptions = {}) {
       ...(options.policies && { policies: options.policies }),
       ...(options.escalation && { escalation: options.escalation }),
       ...(options.controls && { controls: options.controls }),
+      ...(options.rates && { rates: options.rates }),
       journal: { append: async (_, __, added) => void journal.push(...added) },
       ...(options.timerHandlers && { timerHandlers: options.timerHandlers }),
       ...(options.verdictOf && { verdictOf: options.verdictOf }),

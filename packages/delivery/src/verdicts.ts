@@ -107,9 +107,9 @@ function heldOf({ partition, epoch }: Partition): HeldPartition {
   return { partition, epoch };
 }
 
-/** Everybody who waits for it looks again. */
+/** Everybody who waits for it looks again; who has not been handed it has nothing to look at. */
 function tellOf(partition: Partition, notificationId: string): void {
   if (partition.isLost || partition.openCount === 0) return;
   for (const entry of partition.entriesOfNotification(notificationId))
-    if (entry.state === "open") partition.tell(entry.pending(), { kind: "changed" });
+    if (entry.state === "open") partition.tell(partition.waitingFor(entry), { kind: "changed" });
 }

@@ -343,11 +343,14 @@ test("RT4 — keys go after 24 hours, buried timers and quarantines after their 
     insert into notification_control (notification_id, tenant_id, state, changed_at_ms, changed_in, updated_at)
     select gen_random_uuid(), 'acme', 'cancelled', 1, 'fra', now() - n * interval '40 days'
     from generate_series(0, 3) as n;
+    insert into notification_rate (notification_id, tenant_id, targeted_count, changed_at_ms, changed_in, updated_at)
+    select gen_random_uuid(), 'acme', 1, 1, 'fra', now() - n * interval '40 days'
+    from generate_series(0, 3) as n;
     insert into quarantine (home, partition, idx, reason, until)
     select 'fra', 1, n, 'x', now() - n * interval '25 hours' from generate_series(0, 2) as n`);
   const report = await kept.store.retention.sweep(POLICY);
   expect(report.deleted).toMatchObject({ idempotency: 960, timer: 1, quarantine: 1 });
-  expect(report.deleted.notification_control).toBe(1);
+  expect(report.deleted).toMatchObject({ notification_control: 1, notification_rate: 1 });
   const [left] = await sql`
     select (select count(*)::int from idempotency where created_at > now() - interval '1 day') as fresh,
       (select count(*)::int from idempotency) as keys,
