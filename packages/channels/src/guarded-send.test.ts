@@ -2,6 +2,8 @@
 // Goal: SG1 and SG5 at the send. Method: the tables of registration through the sender itself, beside
 // a receiver that counts connections; name servers that change their answers, scripted and real.
 import { createSocket } from "node:dgram";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import {
   checkEndpoint,
@@ -116,6 +118,26 @@ test("SG3 — an address that is opened may be named, and is asked nobody for", 
   const url = `https://127.0.0.1:${receiver.port}/`;
   expect(codeOf(await sender().post(postTo(receiver, { url })))).toBe("accepted");
   expect(asked).toEqual([]);
+});
+
+test("SG3, SG5 — plain HTTP, where a policy allows it, is guarded as TLS is", async () => {
+  const ids: unknown[] = [];
+  const plain = createServer((request, response) => {
+    ids.push(request.headers["webhook-id"]);
+    request.resume().on("end", () => response.writeHead(204).end());
+  });
+  await new Promise<void>((listening) => plain.listen(0, "127.0.0.1", listening));
+  const url = `http://${HOST}:${(plain.address() as AddressInfo).port}/`;
+  const schemes = ["https:", "http:"];
+  script(["127.0.0.1"]);
+  const strict = sender({ allow: [], schemes });
+  expect(codeOf(await strict.post(postTo(receiver, { url })))).toBe("refused endpoint");
+  expect(codeOf(await sender({ schemes }).post(postTo(receiver, { url, id: "msg" })))).toBe(
+    "accepted",
+  );
+  expect(ids).toEqual(["msg"]);
+  plain.closeAllConnections();
+  await new Promise((ended) => plain.close(ended));
 });
 
 test("SG5 — a real name server whose answers change: public for the check, ours for the dial", async () => {

@@ -220,6 +220,7 @@ export function createWebhookSender(options: WebhookOptions, deps: WebhookDeps):
 
 /** Rejects when `signal` is aborted, whatever `work` does; a request waits for its connection first. */
 async function beforeEnd<T>(work: T | Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
   let onAbort = (): void => undefined;
   const end = new Promise<never>((_, reject) => {
     onAbort = () => reject(new Error("aborted"));
