@@ -74,6 +74,12 @@ export function notificationOf(dice: Dice, machine: Machine): Notification {
     content: { de: { title: "Hallo" }, en: { title: "Hello" } },
     exclude: dice.isHit(0.2) ? [`r${dice.below(60)}`] : [],
     ...(dice.isHit(0.3) && { sendAtMs: dice.isHit(0.6) ? -1 - dice.below(1e9) : 9e12 }),
+    ...(dice.isHit(0.3) && {
+      requireAck: {
+        deadlineSeconds: dice.isHit(0.7) ? -1 - dice.below(1e6) : 1e8, // due long ago, or not here
+        ...(dice.isHit(0.8) && { escalation: [{ to: "recipient" }] }),
+      },
+    }),
     ...(dice.isHit(0.2) && { fallbacks: { "de-AT": ["en"] } }),
   };
 }

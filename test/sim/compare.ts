@@ -2,7 +2,12 @@
 // The same operations on packages/store against a real Postgres and on the simulation's database:
 // what the simulation believes of a statement is what Postgres does. Draws them from a seed; answers
 // the first difference.
-import { deferredMembersOf, type DeferredPayload, ROW_TIMER_KIND } from "@carillon/contracts";
+import {
+  deferredMembersOf,
+  type DeferredPayload,
+  FLOW_TIMER_KIND,
+  ROW_TIMER_KIND,
+} from "@carillon/contracts";
 import {
   OUTBOX_FIRST_POLL_MS,
   type Release,
@@ -247,7 +252,7 @@ const STEPS = {
     const held = someOf(dice, PARTITIONS).map((n) => heldOf(dice, database, n));
     const options = {
       held,
-      kinds: ["k", "other"].slice(dice.below(2)),
+      kinds: dice.pick([["k", "other"], ["other"], ["k", FLOW_TIMER_KIND], [FLOW_TIMER_KIND]]),
       limitCount: 1 + dice.below(4),
       mayBeDoubtful: dice.isHit(0.7),
     };
@@ -336,15 +341,18 @@ const STEPS = {
     const claims = [await real.timers.claim(HOME, options), database.timers.claim(options)];
     const [ofReal = [], ofSimulated = []] = claims.map(({ timers }) =>
       timers.map(({ partition, id, payload }): Release => {
-        const { notificationId } = payload as DeferredPayload;
+        const { notificationId, ackSeconds } = payload as DeferredPayload;
         const members = deferredMembersOf(payload as DeferredPayload) ?? { kind: "all" };
         const epoch = held.find((one) => one.partition === partition)?.epoch ?? 0;
-        return { partition, epoch, timerId: id, notificationId, members };
+        const chain = ackSeconds === undefined ? {} : { ackSeconds };
+        return { partition, epoch, timerId: id, notificationId, members, ...chain };
       }),
     );
-    const answers: unknown[][] = [[], []];
-    for (const isAgain of [false, dice.isHit(0.5)]) {
-      if (answers[0]?.length === 1 && !isAgain) break;
+    const answers: unknown[][] = claims.map(({ timers }) => [
+      timers.map(({ key, payload }) => [key, payload]),
+    ]);
+    for (const isRun of [true, dice.isHit(0.5)]) {
+      if (!isRun) break;
       for (const [at, told] of [
         await real.ledger.releaseRows(HOME, ofReal),
         database.releaseRows(ofSimulated),

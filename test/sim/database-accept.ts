@@ -1,6 +1,7 @@
 // test/sim/database-accept.ts
 // The group commit and the relayed one, as packages/store/src/accept.ts and its statement do them.
 import {
+  ackSecondsOf,
   type DeferredMembers,
   deferredPayloadOf,
   LIMITS,
@@ -151,6 +152,8 @@ function plan(
       sets: { ...EMPTY_SETS, targeted },
     };
     record.ledger.push(row);
+    const { tenantId, requireAck } = notification;
+    database.timers.putChain({ ...row, tenantId, ackSeconds: ackSecondsOf(requireAck) });
     database.observer.onPlanned(row);
     database.observer.onPlaced(partition, notification.id);
     return {
@@ -165,9 +168,10 @@ function plan(
 /** A row that is sent later waits as a timer (ST34). */
 function later(
   database: Database,
-  { id, tenantId, sendAtMs = 0 }: Notification,
+  { id, tenantId, requireAck, sendAtMs = 0 }: Notification,
   { partition, members }: { partition: number; members: number[] | null },
 ): void {
+  const ackSeconds = ackSecondsOf(requireAck);
   database.timers.put({
     partition,
     kind: ROW_TIMER_KIND,
@@ -177,6 +181,7 @@ function later(
     payload: {
       ...deferredPayloadOf({ reason: "sendAt", members: membersOf(members) }),
       notificationId: id,
+      ...(ackSeconds !== undefined && { ackSeconds }),
     },
   });
 }

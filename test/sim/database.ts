@@ -3,7 +3,7 @@
 // done at one instant. database.pg.test.ts runs both on the same operations and compares.
 //   SI6  A statement is atomic; fences and leases are decided in it, by the database's own clock.
 // What accept does is in database-accept.ts, the outbox in database-outbox.ts.
-import { LIMITS, partitionOf, type RecipientChange } from "@carillon/contracts";
+import { ackSecondsOf, LIMITS, partitionOf, type RecipientChange } from "@carillon/contracts";
 import type { Notification, RegionAudience } from "@carillon/contracts";
 import { EMPTY_SETS, MemoryTimers } from "@carillon/delivery";
 import { assert, Bitset, Fault } from "@carillon/kernel";
@@ -286,8 +286,9 @@ export class Database {
       const before = ledger[update.offset - 1];
       assert(before !== undefined, "ST8 a flush names rows that exist, each once");
       this.observer.onWritten(update, before);
-      const tenantId = this.notifications.get(before.notificationId)?.notification.tenantId ?? "";
-      this.timers.putMoves(update, before, tenantId);
+      const of = this.notifications.get(before.notificationId)?.notification;
+      const ackSeconds = ackSecondsOf(of?.requireAck);
+      this.timers.putMoves(update, before, { tenantId: of?.tenantId ?? "", ackSeconds });
       const movesCount = update.moves?.count ?? before.movesCount;
       const { state, sets } = update;
       ledger[update.offset - 1] = { ...before, state, movesCount, sets };
@@ -307,29 +308,32 @@ export class Database {
       return record.ownerId !== null && record.epoch === epoch ? [] : [partition];
     });
     if (fencedPartitions.length > 0) this.observer.onFenced(fencedPartitions);
-    const entries = releases.flatMap(({ partition, timerId, notificationId, members }) => {
-      const timer = [...this.timers.rows.values()].find(({ id }) => id === timerId);
-      if (fencedPartitions.includes(partition) || !this.timers.take(timerId)) return [];
-      if (timer !== undefined) this.observer.onReleased(timer);
-      const record = this.partition(partition);
-      const place = {
-        partition,
-        offset: record.nextOffset++,
-        directoryVersion: record.directoryVersion,
-        members: members.kind === "members" ? [...members.members] : null,
-        notificationId,
-      };
-      const row: LedgerRow = {
-        ...place,
-        state: members.kind === "all" ? "planned" : "open",
-        movesCount: 0,
-        sets: { ...EMPTY_SETS, ...(members.kind === "set" && { targeted: members.set }) },
-      };
-      record.ledger.push(row);
-      this.observer.onPlanned(row);
-      this.observer.onPlaced(partition, notificationId);
-      return { ...place, timerId };
-    });
+    const entries = releases.flatMap(
+      ({ partition, timerId, notificationId, members, ackSeconds }) => {
+        const timer = [...this.timers.rows.values()].find(({ id }) => id === timerId);
+        if (fencedPartitions.includes(partition) || !this.timers.take(timerId)) return [];
+        if (timer !== undefined) this.observer.onReleased(timer);
+        const record = this.partition(partition);
+        const place = {
+          partition,
+          offset: record.nextOffset++,
+          directoryVersion: record.directoryVersion,
+          members: members.kind === "members" ? [...members.members] : null,
+          notificationId,
+        };
+        const row: LedgerRow = {
+          ...place,
+          state: members.kind === "all" ? "planned" : "open",
+          movesCount: 0,
+          sets: { ...EMPTY_SETS, ...(members.kind === "set" && { targeted: members.set }) },
+        };
+        record.ledger.push(row);
+        this.timers.putChain({ ...row, tenantId: timer?.tenantId ?? "", ackSeconds });
+        this.observer.onPlanned(row);
+        this.observer.onPlaced(partition, notificationId);
+        return { ...place, timerId };
+      },
+    );
     return {
       entries: entries.toSorted((a, b) => a.partition - b.partition || a.offset - b.offset),
       fencedPartitions,

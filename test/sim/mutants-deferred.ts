@@ -98,4 +98,9 @@ export const DEFERRED_MUTANTS: readonly Mutant[] = [
     from: "delete from timer t using unnest(",
     to: "update timer t set attempt_count = t.attempt_count from unnest(",
   }),
+  inSql("sql-chain-accepted", "a row that is to be acknowledged is made without its timer", {
+    file: "packages/store/src/accept-statement.ts",
+    from: "from numbered where ack_seconds is not null",
+    to: "from numbered where ack_seconds is null and false",
+  }),
 ];

@@ -1,7 +1,7 @@
 // packages/delivery/src/fake-ledger-store.ts
 // A LedgerStore in memory, for tests of this package: keeps rows as bytes, as Postgres does, and
 // fences by epoch. Faults can be planted: "the n-th call fails".
-import type { Notification, RegionAudience } from "@carillon/contracts";
+import { ackSecondsOf, type Notification, type RegionAudience } from "@carillon/contracts";
 import { assert, Bitset, Fault } from "@carillon/kernel";
 import { Envelope } from "./envelope.ts";
 import { LedgerEntry } from "./ledger-entry.ts";
@@ -284,7 +284,11 @@ export class FakeLedgerStore implements LedgerStore {
       const key = `${update.partition}/${update.offset}`;
       const row = this.rows.get(key);
       if (row === undefined) continue;
-      this.timers?.putMoves(update, row, "acme");
+      const requireAck = this.notifications.get(row.notificationId)?.notification.requireAck;
+      this.timers?.putMoves(update, row, {
+        tenantId: "acme",
+        ackSeconds: ackSecondsOf(requireAck),
+      });
       const movesCount = update.moves?.count ?? row.movesCount;
       this.rows.set(key, { ...row, state: update.state, movesCount, sets: update.sets });
       this.written.push(update);
@@ -297,7 +301,7 @@ export class FakeLedgerStore implements LedgerStore {
     const isFenced = ({ partition, epoch }: Release): boolean =>
       (this.epochs.get(partition) ?? epoch) !== epoch;
     const taken = releases.filter((one) => !isFenced(one) && this.timers?.take(one.timerId));
-    const entries = taken.map(({ partition, timerId, notificationId, members }) => {
+    const entries = taken.map(({ partition, timerId, notificationId, members, ackSeconds }) => {
       const row: LedgerRow = {
         partition,
         offset: this.#nextOffset(partition),
@@ -309,6 +313,7 @@ export class FakeLedgerStore implements LedgerStore {
         sets: { ...EMPTY_SETS, ...(members.kind === "set" && { targeted: members.set }) },
       };
       this.rows.set(`${partition}/${row.offset}`, row);
+      this.timers?.putChain({ ...row, tenantId: "acme", ackSeconds });
       return { ...row, timerId };
     });
     const fencedPartitions = [...new Set(releases.filter(isFenced).map((one) => one.partition))];

@@ -1,7 +1,7 @@
 // packages/delivery/src/memory-timers.ts
 // What the statements on the table of timers do, in memory: for tests of this package, and as the
 // simulation's database, which test/sim holds to packages/store on a real Postgres.
-import { deferredPayloadOf, ROW_TIMER_KIND } from "@carillon/contracts";
+import { deferredPayloadOf, FLOW_TIMER_KIND, ROW_TIMER_KIND } from "@carillon/contracts";
 import { assert } from "@carillon/kernel";
 import type {
   ClaimedTimer,
@@ -111,7 +111,11 @@ export class MemoryTimers {
   }
 
   /** As a flush does with those whom it puts off: once per count of them (ST33). */
-  putMoves(update: LedgerUpdate, before: LedgerRow, tenantId: string): void {
+  putMoves(
+    update: LedgerUpdate,
+    before: LedgerRow,
+    of: { readonly tenantId: string; readonly ackSeconds: number | undefined },
+  ): void {
     const { partition, offset, moves } = update;
     if (moves === undefined || before.movesCount >= moves.count) return;
     for (const [place, row] of moves.rows.entries())
@@ -119,10 +123,31 @@ export class MemoryTimers {
         partition,
         kind: ROW_TIMER_KIND,
         key: `${before.notificationId}/${offset}.${moves.count}.${place}`,
-        tenantId,
+        tenantId: of.tenantId,
         dueAtMs: row.untilMs,
-        payload: { ...deferredPayloadOf(row), notificationId: before.notificationId },
+        payload: {
+          ...deferredPayloadOf(row),
+          notificationId: before.notificationId,
+          ...(of.ackSeconds !== undefined && { ackSeconds: of.ackSeconds }),
+        },
       });
+  }
+
+  /** As the statement does that makes a row (ST37). */
+  putChain(row: {
+    readonly partition: number;
+    readonly offset: number;
+    readonly notificationId: string;
+    readonly tenantId: string;
+    readonly ackSeconds: number | undefined;
+  }): void {
+    const { partition, offset, notificationId, tenantId, ackSeconds } = row;
+    if (ackSeconds === undefined) return;
+    this.put({
+      ...{ partition, tenantId, kind: FLOW_TIMER_KIND, key: `${notificationId}/${offset}` },
+      dueAtMs: this.#nowMs() + ackSeconds * 1_000,
+      payload: { notificationId, offset },
+    });
   }
 
   /** As a release does (ST34); false: it is not there any more. */

@@ -86,12 +86,7 @@ export class ChainWorld {
       ),
     ).toBytes();
     this.store.rows.set("0/1", { ...row, sets: { ...EMPTY_SETS, acknowledged } });
-    // As the statement does that makes the row (ST37).
-    this.timers.memory.put({
-      ...{ partition: 0, kind: "flow", key: `${this.notification.id}/1`, tenantId: "acme" },
-      dueAtMs: this.clock.wallClockMs() + WAIT_MS,
-      payload: { notificationId: this.notification.id, offset: 1 },
-    });
+    this.timers.memory.putChain({ ...row, tenantId: "acme", ackSeconds: WAIT_MS / 1_000 });
   }
 
   /** One more owner, which takes everything over. */
