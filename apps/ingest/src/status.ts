@@ -60,7 +60,7 @@ export function createStatuses(
   const { region, regions } = options;
   const { store, bus } = deps;
 
-  const readHere: Statuses["readHere"] = async (tenantId, notificationId, options = PART) => {
+  const readHere: Statuses["readHere"] = async (tenantId, notificationId, part = PART) => {
     if (!UUID.test(notificationId)) return { state: "waiting", counts: zeroCounts() };
     const [details, progress, control, changedRate] = await Promise.all([
       store.notifications.get(tenantId, notificationId),
@@ -80,7 +80,7 @@ export function createStatuses(
       ...(notification.sendAtMs === undefined ? {} : { sendAtMs: notification.sendAtMs }),
       ...(control === undefined ? {} : { control: control.state }),
       ...rateIn(notification, changedRate),
-      ...(options.isWhole ? { notification } : {}),
+      ...(part.isWhole ? { notification } : {}),
     };
     return { ...own, summary };
   };
@@ -97,9 +97,9 @@ export function createStatuses(
     return decoded.kind === "message" ? decoded.message : null;
   };
 
-  const askAll: Statuses["ask"] = async (tenantId, id, options = PART) => {
-    const own = await readHere(tenantId, id, options);
-    const request = { tenantId, notificationId: id, ...options };
+  const askAll: Statuses["ask"] = async (tenantId, id, part = PART) => {
+    const own = await readHere(tenantId, id, part);
+    const request = { tenantId, notificationId: id, ...part };
     const asked = (own.summary?.targetRegions ?? regions).filter((target) => target !== region);
     const others = await Promise.all(
       asked.map(async (target) => [target, await readThere(target, request)] as const),

@@ -1,12 +1,7 @@
 // packages/delivery/src/recall.test.ts
 // Goal: RC1–RC5 in a whole node: what a recall, its withdrawal and a reminder do to people online, away and put off.
 // Method: a register and a ledger in memory, a fake clock; the events that gateways are sent, in order.
-import type {
-  ControlState,
-  Notification,
-  OwnerPlanRequest,
-  RegionAudience,
-} from "@carillon/contracts";
+import type { ControlState, Notification, RegionAudience } from "@carillon/contracts";
 import { expect, test } from "vitest";
 import { FakeLedgerStore, notificationOf, planted } from "./fake-ledger-store.ts";
 import { GATEWAY, idOf, start } from "./test-delivery.ts";
@@ -263,7 +258,7 @@ test("RC3, RC4 — who waits is not reminded: put off and not written yet, moved
   const store = new FakeLedgerStore();
   const until = { kind: "defer", untilMs: 4e12, reason: "ownQuietHours" } as const;
   const waits = new Set<number>();
-  const { clock, node, open, poke } = start({
+  const { clock, node, poke } = start({
     store,
     verdictOf: (_, index) => (waits.has(index) ? until : ALLOW),
   });
