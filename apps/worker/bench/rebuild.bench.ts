@@ -13,6 +13,7 @@ import { createStore } from "@carillon/store";
 const HOME = "fra";
 const TENANT = "acme";
 const TOTAL = Number(process.argv[2] ?? 250_000);
+const MAX_MS_PER_250_000 = 10_000; // the bar
 const CHUNK = 2_000;
 const ALL = Array.from({ length: 256 }, (_, partition) => partition);
 
@@ -64,6 +65,7 @@ console.log(
   `${everySecond.length} people into a group: ${Math.round(performance.now() - startedAtMs)} ms`,
 );
 
+const tookEachMs: number[] = [];
 for (let round = 1; round <= 3; round++) {
   let servingCount = 0;
   let firstAtMs = 0;
@@ -106,6 +108,7 @@ for (let round = 1; round <= 3; round++) {
   node.acquire(ALL.map((partition) => ({ partition, epoch: 1, isFirst: true })));
   await ready.promise;
   const tookMs = performance.now() - beganAtMs;
+  tookEachMs.push(tookMs);
   const { user, system } = process.cpuUsage(cpu);
   console.log(
     `round ${round}: ${TOTAL} recipients served after ${Math.round(tookMs)} ms, the first partition after ` +
@@ -114,6 +117,9 @@ for (let round = 1; round <= 3; round++) {
   node.stop();
   runtime.stop();
 }
+const maxMs = MAX_MS_PER_250_000 * Math.max(1, TOTAL / 250_000);
+const medianMs = tookEachMs.toSorted((a, b) => a - b)[1] ?? Infinity;
+console.log(`the bar, ${maxMs} ms, by the median: ${medianMs <= maxMs ? "held" : "MISSED"}`);
 console.log(`rss ${Math.round(process.memoryUsage.rss() / 2 ** 20)} MiB, node ${process.version}`);
 await store.close();
 await server.stop();

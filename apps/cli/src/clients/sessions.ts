@@ -22,19 +22,27 @@ export interface Acked {
   readonly latencyMs: number;
 }
 
+export interface SessionsOptions {
+  readonly onAck: (acked: Acked) => void;
+  /** As soon as the app has it. An ack may wait for others, up to 250 ms. */
+  readonly onShown?: (shown: Acked) => void;
+}
+
 const OPENING_MAX = 64;
 const POLL_MS = 50;
 
 export class Sessions {
   readonly #clock: Clock;
   readonly #onAck: (acked: Acked) => void;
+  readonly #onShown: ((shown: Acked) => void) | undefined;
   readonly #timers = createSharedTimers();
   readonly #inboxes: Inbox[] = [];
   #liveCount = 0;
   #isClosed = false;
 
-  constructor(options: { readonly onAck: (acked: Acked) => void }, clock: Clock) {
+  constructor(options: SessionsOptions, clock: Clock) {
     this.#onAck = options.onAck;
+    this.#onShown = options.onShown;
     this.#clock = clock;
   }
 
@@ -74,7 +82,10 @@ export class Sessions {
       timers: this.#timers,
       connect: (url, protocols) =>
         observeAcks(new WebSocket(url, protocols), (offset) => this.#acked(plan, pending, offset)),
-      onNotification: (notification) => void pending.push(notification),
+      onNotification: (notification) => {
+        pending.push(notification);
+        this.#onShown?.(this.#told(plan, notification));
+      },
       onStateChange: (state) => {
         if (this.#isClosed || (state === "live") === isLive) return;
         isLive = state === "live";
@@ -85,14 +96,16 @@ export class Sessions {
   }
 
   #acked(plan: SessionPlan, pending: NtfPayload[], offset: number): void {
-    const nowMs = this.#clock.wallClockMs();
     let first = pending[0];
     while (first !== undefined && first.offset <= offset) {
       pending.shift();
-      const latencyMs = nowMs - first.acceptedAtMs;
-      this.#onAck({ plan, notificationId: first.id, latencyMs });
+      this.#onAck(this.#told(plan, first));
       first = pending[0];
     }
+  }
+
+  #told(plan: SessionPlan, { id, acceptedAtMs }: NtfPayload): Acked {
+    return { plan, notificationId: id, latencyMs: this.#clock.wallClockMs() - acceptedAtMs };
   }
 }
 
