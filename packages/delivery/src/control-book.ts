@@ -5,6 +5,7 @@
 //   CB2  What waits in timers is woken when the change has been heard, and all who were put off before are
 //        written; else by the next owner. So nothing that is cancelled is released to an owner that does not
 //        know it, and nobody stays put off by a pause that is over.
+//   CB3  What was heard 90 days ago is forgotten: no life is as long, and the register does not tell it either.
 import { type Clock, Fault, type Timer } from "@carillon/kernel";
 import type { ControlState } from "@carillon/contracts";
 import type { LedgerEntry } from "./ledger-entry.ts";
@@ -45,13 +46,20 @@ export interface ControlBookDeps {
   readonly onCrash: (cause: unknown) => void;
 }
 
+/** As the register is read: above the longest wait and the longest life together, 59 days. */
+const KEPT_MS = 90 * 86_400_000;
 /** What was committed late by a clock that stands, or by a transaction that took long. */
 const MARGIN_SECONDS = 30;
 const CANCELLED: Verdict = { kind: "suppress", outcome: "cancelled" };
 
+interface Heard {
+  readonly state: ControlState;
+  readonly atMs: number; // monotonic
+}
+
 export class ControlBook {
   readonly #deps: ControlBookDeps;
-  readonly #states = new Map<string, ControlState>();
+  readonly #states = new Map<string, Heard>(); // in the order they were heard
   readonly #toWake = new Set<string>(); // notification ids
   #readAtMs: number | undefined; // monotonic, of the last answer's question
   #refreshing: Promise<void> = Promise.resolve();
@@ -60,6 +68,11 @@ export class ControlBook {
 
   constructor(deps: ControlBookDeps) {
     this.#deps = deps;
+  }
+
+  /** Notifications that it holds something of: as many as senders have stopped in 90 days (ADR 0029). */
+  get count(): number {
+    return this.#states.size + this.#toWake.size;
   }
 
   start(): void {
@@ -80,7 +93,7 @@ export class ControlBook {
 
   /** Cost: a look-up. A pause is until the notification expires, or is resumed. */
   verdictOf({ envelope: { notification } }: LedgerEntry): Verdict {
-    const state = this.#states.size === 0 ? undefined : this.#states.get(notification.id);
+    const state = this.#states.size === 0 ? undefined : this.#states.get(notification.id)?.state;
     if (state === "cancelled") return CANCELLED;
     if (state !== "paused") return ALLOW;
     return { kind: "defer", untilMs: notification.expiresAtMs, reason: "paused" };
@@ -99,10 +112,11 @@ export class ControlBook {
       sinceMs === undefined ? null : (askedAtMs - sinceMs) / 1_000 + MARGIN_SECONDS;
     const changed = await this.#deps.store.readChanged(lastSeconds);
     this.#readAtMs = askedAtMs;
+    this.#forgetBefore(askedAtMs - KEPT_MS);
     for (const { notificationId, state } of changed) {
-      if ((this.#states.get(notificationId) ?? "running") === state) continue;
-      if (state === "running") this.#states.delete(notificationId);
-      else this.#states.set(notificationId, state);
+      if (this.#stateOf(notificationId) === state) continue;
+      this.#states.delete(notificationId);
+      if (state !== "running") this.#states.set(notificationId, { state, atMs: askedAtMs });
       if (state !== "paused") this.#toWake.add(notificationId);
       this.#deps.onChanged(notificationId);
     }
@@ -125,7 +139,19 @@ export class ControlBook {
   }
 
   #in(state: ControlState, ids: readonly string[]): string[] {
-    return ids.filter((id) => (this.#states.get(id) ?? "running") === state);
+    return ids.filter((id) => this.#stateOf(id) === state);
+  }
+
+  #stateOf(notificationId: string): ControlState {
+    return this.#states.get(notificationId)?.state ?? "running";
+  }
+
+  /** CB3. */
+  #forgetBefore(beforeMs: number): void {
+    for (const [notificationId, { atMs }] of this.#states) {
+      if (atMs >= beforeMs) return;
+      this.#states.delete(notificationId);
+    }
   }
 
   async #look(): Promise<void> {

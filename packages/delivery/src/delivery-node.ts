@@ -34,7 +34,6 @@ import { loadPartitions } from "./load-partitions.ts";
 import { Outcomes } from "./outcomes.ts";
 import { Pacer } from "./pacer.ts";
 import { Partition } from "./partition.ts";
-import { statsOfPartitions } from "./partition-stats.ts";
 import type { HeldPartition } from "./ports.ts";
 import { ReceiptDesk } from "./receipt-desk.ts";
 import { createRecipientBehaviour } from "./recipient.ts";
@@ -43,6 +42,7 @@ import { NO_CONTROLS } from "./control-book.ts";
 import { NO_POLICIES } from "./tenant-rules-book.ts";
 import { Verdicts } from "./verdicts.ts";
 import { ShelfReader } from "./shelf-reader.ts";
+import { type CountedParts, statsOf } from "./node-stats.ts";
 import { NodeSweep } from "./node-sweep.ts";
 import { ThreadSlices } from "./thread-slices.ts";
 
@@ -67,6 +67,7 @@ export class DeliveryNode {
   readonly #onBug: (cause: unknown) => void;
   #isFlushDeferred = false;
   readonly #sweep: NodeSweep;
+  readonly #counted: CountedParts;
   #removeSliceListener: () => void = () => undefined;
 
   constructor(options: DeliveryNodeOptions, deps: DeliveryNodeDeps) {
@@ -109,14 +110,17 @@ export class DeliveryNode {
       limits,
       runnableCount: () => deps.runtime.runnableCount(),
     });
+    const { scheduler } = deps;
+    const slices = new ThreadSlices({ clock, scheduler, sliceMs: limits.countSliceMs });
+    const envelopes = new EnvelopeCache(limits.envelopesMax);
     this.#intake = new Intake({
       pacer: this.#pacer,
-      slices: new ThreadSlices({ clock, scheduler: deps.scheduler, sliceMs: limits.countSliceMs }),
+      slices,
       store,
       clock,
       random,
       home,
-      envelopes: new EnvelopeCache(limits.envelopesMax),
+      envelopes,
       limits,
       commitExpansion: (partition, entry) => expansions.commit(partition, entry),
       onFault,
@@ -227,6 +231,11 @@ export class DeliveryNode {
       onCrash,
       observer,
     });
+    this.#counted = {
+      ...{ pacer: this.#pacer, outbox: this.#outbox, timers: this.#timers, journal, expansions },
+      ...{ deferred, desk: this.#desk, receipts: this.#receipts, verdicts: this.#verdicts },
+      ...{ slices, envelopes },
+    };
   }
 
   start(): void {
@@ -420,17 +429,7 @@ export class DeliveryNode {
   }
 
   stats(): DeliveryStats {
-    return {
-      ...statsOfPartitions([...this.#partitions.values()]),
-      partitionCount: this.#serving.size,
-      heldRowsCount: this.#pacer.rowsCount,
-      deliverMessagesTotal: this.#outbox.sentCount,
-      deliverFailedTotal: this.#outbox.failedCount,
-      timersFiringCount: this.#timers.firingCount,
-      journalWaitingCount: this.#journal?.waitingCount ?? 0,
-      journalWrittenTotal: this.#journal?.writtenCount ?? 0,
-      journalDroppedTotal: this.#journal?.droppedCount ?? 0,
-    };
+    return statsOf(this.#counted, [...this.#partitions.values()], this.#serving.size);
   }
 
   stop(): void {

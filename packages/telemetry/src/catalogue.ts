@@ -149,6 +149,16 @@ export const CATALOGUE = {
     "carillon_worker_journal_waiting_events_count",
     "Events of the journal not written yet; 65,536 at most",
   ),
+  boundedItems: gauge(
+    "carillon_worker_bounded_items_count",
+    "What the structures of the delivery engine hold; their limits are below",
+    ["structure"],
+  ),
+  boundedRefused: counter(
+    "carillon_worker_bounded_refused_total",
+    "What was refused, forgotten or put off at such a limit",
+    ["structure"],
+  ),
   messagesMalformed: counter("carillon_messages_malformed_total", "Dropped messages", ["subject"]),
   // processes
   processesResident: gauge("carillon_process_resident_count", "Processes with a state", RUNTIME),
