@@ -14,6 +14,7 @@ import {
   type TestRegions,
   until,
 } from "./test-regions.ts";
+import { putPeople } from "./test-people.ts";
 
 let regions: TestRegions;
 const nodes = new Map<string, TestNode>();
@@ -26,15 +27,10 @@ const PEOPLE: Readonly<Record<string, { home: string; attributes?: Record<string
 beforeAll(async () => {
   regions = await startRegions(["fra", "lon", "par"]);
   for (const region of regions.regions) nodes.set(region, await regions.startNode(region));
-  for (const [recipientId, { home, attributes = {} }] of Object.entries(PEOPLE))
-    await until("the gateways are up", async () => {
-      const answer = await ask(`${at("par").url}/v1/recipients/${recipientId}`, {
-        method: "PUT",
-        token: regions.apiKey,
-        body: { homeRegion: home, attributes },
-      });
-      return answer.status < 300;
-    });
+  const people = Object.entries(PEOPLE).map(([recipientId, { home, attributes = {} }]) => {
+    return { at: at("par"), recipientId, body: { homeRegion: home, attributes } };
+  });
+  await putPeople(regions, people);
 }, TEST_MAX_MS);
 afterAll(() => regions.stop(), TEST_MAX_MS);
 

@@ -20,6 +20,7 @@ import {
   type TestRegions,
   until,
 } from "./test-regions.ts";
+import { putPeople } from "./test-people.ts";
 
 let regions: TestRegions;
 let fra: TestNode;
@@ -53,11 +54,10 @@ beforeAll(async () => {
         message.reply(encodeMessage(answerOf(owner, decoded.message)));
       });
   }
-  await until("the gateways are up", async () => {
-    const there = await send(fra, "PUT", "recipients/liz", { homeRegion: "lon" });
-    const back = await send(lon, "PUT", "recipients/fay", { homeRegion: "fra" });
-    return there.status < 300 && back.status < 300;
-  });
+  await putPeople(regions, [
+    { at: fra, recipientId: "liz", body: { homeRegion: "lon" } },
+    { at: lon, recipientId: "fay", body: { homeRegion: "fra" } },
+  ]);
   await until("the owners are heard", async () => {
     const { body } = await plan(fra, { audience: { broadcast: true } });
     return body["isComplete"];

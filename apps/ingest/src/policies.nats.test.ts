@@ -5,28 +5,23 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import {
   ask,
   collectPokes,
-  startRegions,
   TENANT,
   TEST_MAX_MS,
   type TestNode,
   type TestRegions,
   until,
 } from "./test-regions.ts";
+import { startFraAndLon } from "./test-people.ts";
 
 let regions: TestRegions;
 let fra: TestNode;
 let lon: TestNode;
 
 beforeAll(async () => {
-  regions = await startRegions(["fra", "lon"]);
-  const ownerOf = (home: string) => `${home}-w`;
-  fra = await regions.startNode("fra", { ownerOf });
-  lon = await regions.startNode("lon", { ownerOf });
-  await until("the gateways are up", async () => {
-    const there = await send(fra, "PUT", "recipients/liz", { homeRegion: "lon" });
-    const back = await send(lon, "PUT", "recipients/fay", { homeRegion: "fra" });
-    return there.status < 300 && back.status < 300;
-  });
+  ({ regions, fra, lon } = await startFraAndLon(
+    { liz: { homeRegion: "lon" }, fay: { homeRegion: "fra" } },
+    { ownerOf: (home) => `${home}-w` },
+  ));
 }, TEST_MAX_MS);
 afterAll(() => regions.stop(), TEST_MAX_MS);
 

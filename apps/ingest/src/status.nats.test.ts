@@ -12,6 +12,7 @@ import {
   type TestRegions,
   until,
 } from "./test-regions.ts";
+import { putPeople } from "./test-people.ts";
 
 let regions: TestRegions;
 const nodes = new Map<string, TestNode>();
@@ -20,15 +21,10 @@ const HOMES: Readonly<Record<string, string>> = { ada: "fra", ben: "lon", cyd: "
 beforeAll(async () => {
   regions = await startRegions(["fra", "lon", "par"]);
   for (const region of regions.regions) nodes.set(region, await regions.startNode(region));
-  for (const [recipientId, homeRegion] of Object.entries(HOMES))
-    await until("the gateways are up", async () => {
-      const answer = await ask(`${at("par").url}/v1/recipients/${recipientId}`, {
-        method: "PUT",
-        token: regions.apiKey,
-        body: { homeRegion, locale: "de-AT" },
-      });
-      return answer.status < 300;
-    });
+  const people = Object.entries(HOMES).map(([recipientId, homeRegion]) => {
+    return { at: at("par"), recipientId, body: { homeRegion, locale: "de-AT" } };
+  });
+  await putPeople(regions, people);
 }, TEST_MAX_MS);
 afterAll(() => regions.stop(), TEST_MAX_MS);
 

@@ -4,27 +4,23 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import {
   ask,
-  startRegions,
   TENANT,
   TEST_MAX_MS,
   type TestNode,
   type TestRegions,
   until,
 } from "./test-regions.ts";
+import { startFraAndLon } from "./test-people.ts";
 
 let regions: TestRegions;
 let fra: TestNode;
 let lon: TestNode;
 
 beforeAll(async () => {
-  regions = await startRegions(["fra", "lon"]);
-  fra = await regions.startNode("fra");
-  lon = await regions.startNode("lon");
-  await until("the gateways are up", async () => {
-    const there = await send(fra, "PUT", "recipients/liz", { homeRegion: "lon", locale: "de-AT" });
-    const back = await send(lon, "PUT", "recipients/fay", { homeRegion: "fra" });
-    return there.status < 300 && back.status < 300;
-  });
+  ({ regions, fra, lon } = await startFraAndLon({
+    liz: { homeRegion: "lon", locale: "de-AT" },
+    fay: { homeRegion: "fra" },
+  }));
 }, TEST_MAX_MS);
 afterAll(() => regions.stop(), TEST_MAX_MS);
 

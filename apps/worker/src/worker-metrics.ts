@@ -74,7 +74,11 @@ export function publishStats(deps: {
     metrics.dirtyEntries.set(stats.dirtyEntryCount);
     metrics.timersFiring.set(stats.timersFiringCount);
     metrics.journalWaiting.set(stats.journalWaitingCount);
+    for (const [structure, count] of Object.entries(stats.bounded.held))
+      metrics.boundedItems.set({ structure }, count);
     const now = totalsOf(stats);
+    for (const [structure, count] of Object.entries(now.refused))
+      metrics.boundedRefused.inc({ structure }, count - (before.refused[structure] ?? 0));
     metrics.deliverMessages.inc({ outcome: "sent" }, now.sent - before.sent);
     metrics.deliverMessages.inc({ outcome: "failed" }, now.failed - before.failed);
     metrics.journalEvents.inc({ outcome: "written" }, now.written - before.written);
@@ -93,6 +97,7 @@ function totalsOf(stats: DeliveryStats) {
     failed: stats.deliverFailedTotal,
     written: stats.journalWrittenTotal,
     dropped: stats.journalDroppedTotal,
+    refused: stats.bounded.refused as Readonly<Record<string, number>>,
   };
 }
 

@@ -1,10 +1,10 @@
 // packages/delivery/src/control-book.test.ts
-// Goal: CB1, and what pause, resume and cancel do in a whole node. Method: a register in memory, a fake clock; one
+// Goal: CB1 to CB5, and what pause, resume and cancel do in a whole node. Method: a register in memory, a fake clock; one
 // person with a session and one who is away.
 import { type ControlState, ROW_TIMER_KIND } from "@carillon/contracts";
 import { Fault } from "@carillon/kernel";
 import { expect, test } from "vitest";
-import type { ControlStore } from "./control-book.ts";
+import { ControlBook, type ControlStore } from "./control-book.ts";
 import { FakeLedgerStore, notificationOf } from "./fake-ledger-store.ts";
 import { idOf, start } from "./test-delivery.ts";
 
@@ -153,4 +153,31 @@ test("CB2 — what was accepted beside the cancel, and is there after it was hea
   await clock.advance(3 * HEARD_MS);
   expect(store.setOf(0, 1, "cancelled")).toEqual([0]);
   expect(taken()).toEqual([]);
+});
+
+test("CB5 — what was heard 90 days ago is forgotten, whenever it was asked for; what was heard since is not", async () => {
+  const day = 86_400_000;
+  let nowMs = 0;
+  let changed: { notificationId: string; state: ControlState }[] = [];
+  const book = new ControlBook({
+    store: { readChanged: async () => changed, wake: async () => undefined },
+    clock: { monotonicMs: () => nowMs } as ConstructorParameters<typeof ControlBook>[0]["clock"],
+    ...{ home: "fra", everyMs: 1_000, partitions: () => [], flush: async () => true },
+    ...{ onChanged: () => undefined, onFault: () => undefined, onCrash: () => undefined },
+  });
+  const heldAt = async (atDays: number, ...news: [n: number, state: ControlState][]) => {
+    nowMs = atDays * day;
+    changed = news.map(([n, state]) => ({ notificationId: idOf(n), state }));
+    await book.refresh();
+    return book.count;
+  };
+  expect(await heldAt(0, [1, "paused"], [2, "paused"])).toBe(2);
+  expect(await heldAt(30, [2, "paused"], [3, "paused"])).toBe(3); // 2 is no news
+  expect(await heldAt(60, [1, "running"])).toBe(3); // 1 is to be woken
+  expect(await heldAt(61, [1, "paused"])).toBe(4); // heard anew, and still to be woken
+  expect(await heldAt(90)).toBe(4);
+  expect(await heldAt(91)).toBe(3); // without 2
+  expect(await heldAt(121)).toBe(2); // without 3
+  expect(await heldAt(151)).toBe(2);
+  expect(await heldAt(152)).toBe(1); // whom nobody has woken, since no look has come
 });

@@ -7,6 +7,7 @@
 //        know it, and nobody stays put off by a pause that is over.
 //   RC1  A recall is known when its withdrawal comes to one of the partitions, at the latest: what is handed after
 //        that row, or comes to a later one, is cancelled for whoever has not been handed it (ADR 0032).
+//   CB5  What was heard 90 days ago is forgotten: no life is as long, and the register does not tell it either.
 import { type Clock, Fault, type Timer } from "@carillon/kernel";
 import { type ControlState, isStopped } from "@carillon/contracts";
 import type { LedgerEntry } from "./ledger-entry.ts";
@@ -48,13 +49,20 @@ export interface ControlBookDeps {
   readonly onCrash: (cause: unknown) => void;
 }
 
+/** As the register is read: above the longest wait and the longest life together, 59 days. */
+const KEPT_MS = 90 * 86_400_000;
 /** What was committed late by a clock that stands, or by a transaction that took long. */
 const MARGIN_SECONDS = 30;
 const CANCELLED: Verdict = { kind: "suppress", outcome: "cancelled" };
 
+interface Heard {
+  readonly state: ControlState;
+  readonly atMs: number; // monotonic
+}
+
 export class ControlBook {
   readonly #deps: ControlBookDeps;
-  readonly #states = new Map<string, ControlState>();
+  readonly #states = new Map<string, Heard>(); // in the order they were heard
   /** Notification ids, as long as the register tells them: what is accepted beside a change is committed after it. */
   readonly #toWake = new Set<string>();
   #readAtMs: number | undefined; // monotonic, of the last answer's question
@@ -64,6 +72,11 @@ export class ControlBook {
 
   constructor(deps: ControlBookDeps) {
     this.#deps = deps;
+  }
+
+  /** Notifications that it holds something of: as many as senders have stopped in 90 days (ADR 0029). */
+  get count(): number {
+    return this.#states.size + this.#toWake.size;
   }
 
   start(): void {
@@ -84,7 +97,7 @@ export class ControlBook {
 
   /** Cost: a look-up. A pause is until the notification expires, or is resumed. */
   verdictOf({ envelope: { notification } }: LedgerEntry): Verdict {
-    const state = this.#states.size === 0 ? undefined : this.#states.get(notification.id);
+    const state = this.#states.size === 0 ? undefined : this.#states.get(notification.id)?.state;
     if (state === undefined || state === "running") return ALLOW;
     if (isStopped(state)) return CANCELLED;
     return { kind: "defer", untilMs: notification.expiresAtMs, reason: "paused" };
@@ -92,7 +105,7 @@ export class ControlBook {
 
   /** Cost: a look-up. */
   isRecalled({ envelope: { notification } }: LedgerEntry): boolean {
-    return this.#states.size > 0 && this.#states.get(notification.id) === "recalled";
+    return this.#states.size > 0 && this.stateOf(notification.id) === "recalled";
   }
 
   /** RC1. The register has it by now (ST40). */
@@ -102,7 +115,7 @@ export class ControlBook {
 
   /** As far as it was heard. */
   stateOf(notificationId: string): ControlState {
-    return this.#states.get(notificationId) ?? "running";
+    return this.#states.get(notificationId)?.state ?? "running";
   }
 
   /** One after the other: an older answer must not take the place of a newer one. Throws Fault. */
@@ -118,6 +131,7 @@ export class ControlBook {
       sinceMs === undefined ? null : (askedAtMs - sinceMs) / 1_000 + MARGIN_SECONDS;
     const changed = await this.#deps.store.readChanged(lastSeconds);
     this.#readAtMs = askedAtMs;
+    this.#forgetBefore(askedAtMs - KEPT_MS);
     for (const { notificationId, state } of changed) {
       this.#set(notificationId, state);
       if (state !== "paused" && lastSeconds !== null) this.#toWake.add(notificationId);
@@ -125,10 +139,11 @@ export class ControlBook {
   }
 
   #set(notificationId: string, state: ControlState): void {
-    const known = this.#states.get(notificationId) ?? "running";
+    const known = this.stateOf(notificationId);
     if (known === state || known === "recalled") return; // an answer may be older than a withdrawal
-    if (state === "running") this.#states.delete(notificationId);
-    else this.#states.set(notificationId, state);
+    const atMs = this.#deps.clock.monotonicMs();
+    this.#states.delete(notificationId);
+    if (state !== "running") this.#states.set(notificationId, { state, atMs });
     if (state !== "paused") this.#toWake.add(notificationId);
     this.#deps.onChanged(notificationId);
   }
@@ -151,7 +166,15 @@ export class ControlBook {
   }
 
   #stoppedOf(ids: readonly string[]): string[] {
-    return ids.filter((id) => isStopped(this.#states.get(id) ?? "running"));
+    return ids.filter((id) => isStopped(this.stateOf(id)));
+  }
+
+  /** CB5. */
+  #forgetBefore(beforeMs: number): void {
+    for (const [notificationId, { atMs }] of this.#states) {
+      if (atMs >= beforeMs) return;
+      this.#states.delete(notificationId);
+    }
   }
 
   async #look(): Promise<void> {

@@ -42,6 +42,7 @@ const WAITING_MAX = 65_536;
 export class DeferredRows {
   readonly #deps: DeferredRowsDeps;
   readonly #batcher: Batcher<Release, void>;
+  refusedCount = 0; // at WAITING_MAX
 
   constructor(deps: DeferredRowsDeps) {
     this.#deps = deps;
@@ -57,12 +58,18 @@ export class DeferredRows {
     );
   }
 
+  get waitingCount(): number {
+    return this.#batcher.waitingCount;
+  }
+
   readonly handler: TimerHandler<RecipientProcesses> = {
     kind: ROW_TIMER_KIND,
     fire: async (timer, { partition, epoch }) => {
       const answer = this.#batcher.add({ partition, epoch, ...releaseOf(timer) });
-      if ("kind" in answer)
+      if ("kind" in answer) {
+        this.refusedCount++;
         throw new Fault("rows wait already", { code: "overloaded", isRetryable: true });
+      }
       await answer;
     },
   };

@@ -90,4 +90,26 @@ export interface DeliveryStats {
   readonly journalWaitingCount: number;
   readonly journalWrittenTotal: number;
   readonly journalDroppedTotal: number; // at a limit, or refused by the store (JO3)
+  readonly bounded: BoundedStats;
+}
+
+/** What else has a limit, or is as large as what it is about (D6): docs/metrics.md says which. */
+export type BoundedStructure =
+  | "expansions" // committed in groups, waiting for theirs
+  | "releases" // of rows that were put off, waiting for their group
+  | "timer_changes" // waiting for their group
+  | "gateway_sends" // waiting for the end of the slice
+  | "openings" // of sessions, under way; refused: what they would be sent was put off for too many rounds
+  | "unwritten_reports" // whose receipts are not in the ledger; refused: forgotten, and told again
+  | "settling" // recipients who wait until it is written that they are not handed something
+  | "recent_deliveries" // remembered for caps; refused: forgotten within their window
+  | "controls" // notifications that do not run, and those whose rows are to be woken
+  | "slices" // of work that wait for a turn of the thread
+  | "tail" // closed rows that are kept for recovery
+  | "envelopes"; // encoded notifications
+
+export interface BoundedStats {
+  readonly held: Readonly<Record<BoundedStructure, number>>;
+  /** Since the start; a structure that refuses and forgets nothing is not in it. */
+  readonly refused: Readonly<Partial<Record<BoundedStructure, number>>>;
 }

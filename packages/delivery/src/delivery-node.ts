@@ -33,7 +33,6 @@ import { loadPartitions } from "./load-partitions.ts";
 import { Outcomes } from "./outcomes.ts";
 import { Pacer } from "./pacer.ts";
 import { Partition } from "./partition.ts";
-import { statsOfPartitions, statsOfParts } from "./partition-stats.ts";
 import type { HeldPartition } from "./ports.ts";
 import { tellRead } from "./read-sync.ts";
 import { ReceiptDesk } from "./receipt-desk.ts";
@@ -45,6 +44,7 @@ import { NO_POLICIES } from "./tenant-rules-book.ts";
 import { Verdicts } from "./verdicts.ts";
 import { ShelfReader } from "./shelf-reader.ts";
 import { createTimerHandlers } from "./timer-handlers.ts";
+import { type CountedParts, statsOf } from "./node-stats.ts";
 import { NodeSweep } from "./node-sweep.ts";
 import { ThreadSlices } from "./thread-slices.ts";
 
@@ -68,6 +68,7 @@ export class DeliveryNode {
   readonly #outcomes: Outcomes;
   readonly #onBug: (cause: unknown) => void;
   readonly #sweep: NodeSweep;
+  readonly #counted: CountedParts;
   #removeSliceListener: () => void = () => undefined;
 
   constructor(options: DeliveryNodeOptions, deps: DeliveryNodeDeps) {
@@ -111,14 +112,17 @@ export class DeliveryNode {
       runnableCount: () => deps.runtime.runnableCount(),
       paceOf: (entry) => this.#verdicts.paceOf(entry),
     });
+    const { scheduler } = deps;
+    const slices = new ThreadSlices({ clock, scheduler, sliceMs: limits.countSliceMs });
+    const envelopes = new EnvelopeCache(limits.envelopesMax);
     this.#intake = new Intake({
       pacer: this.#pacer,
-      slices: new ThreadSlices({ clock, scheduler: deps.scheduler, sliceMs: limits.countSliceMs }),
+      slices,
       store,
       clock,
       random,
       home,
-      envelopes: new EnvelopeCache(limits.envelopesMax),
+      envelopes,
       onWithdrawal: (id) => this.#verdicts.controls.recalled(id),
       limits,
       commitExpansion: (partition, entry) => expansions.commit(partition, entry),
@@ -213,7 +217,7 @@ export class DeliveryNode {
       onFault,
       onCrash,
     });
-    const handlers = createTimerHandlers({
+    const { handlers, deferred } = createTimerHandlers({
       ...{ ...here, ...fence, random, limits, journal, intake: this.#intake },
       escalation: deps.escalation,
       partitionOf: (partition) => this.#loaded(partition),
@@ -234,6 +238,11 @@ export class DeliveryNode {
       onCrash,
       observer,
     });
+    this.#counted = {
+      ...{ pacer: this.#pacer, outbox: this.#outbox, timers: this.#timers, journal, expansions },
+      ...{ deferred, desk: this.#desk, receipts: this.#receipts, verdicts: this.#verdicts },
+      ...{ slices, envelopes },
+    };
   }
 
   start(): void {
@@ -428,12 +437,7 @@ export class DeliveryNode {
   }
 
   stats(): DeliveryStats {
-    return {
-      ...statsOfPartitions([...this.#partitions.values()]),
-      ...statsOfParts(this.#pacer, this.#outbox, this.#journal),
-      partitionCount: this.#serving.size,
-      timersFiringCount: this.#timers.firingCount,
-    };
+    return statsOf(this.#counted, [...this.#partitions.values()], this.#serving.size);
   }
 
   stop(): void {

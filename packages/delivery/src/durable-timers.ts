@@ -85,6 +85,11 @@ export class DurableTimers<Served> {
     this.#statements = new TimerStatements(deps);
   }
 
+  /** Settings, cancellings and ends on their way to the store. */
+  get changes(): Pick<TimerStatements, "waitingCount" | "refusedCount"> {
+    return this.#statements;
+  }
+
   /** Claimed and not done. */
   get firingCount(): number {
     return this.#firing.size;

@@ -131,6 +131,10 @@ export class EnvelopeCache {
     this.#countMax = countMax;
   }
 
+  get count(): number {
+    return this.#byId.size;
+  }
+
   get(id: string): Envelope | undefined {
     return this.#byId.get(id);
   }

@@ -21,6 +21,7 @@ const WAITING_MAX = 65_536;
 export class ExpansionWriter {
   readonly #deps: ExpansionWriterDeps;
   readonly #batcher: Batcher<LedgerUpdate, boolean>;
+  refusedCount = 0; // at WAITING_MAX
 
   constructor(deps: ExpansionWriterDeps) {
     this.#deps = deps;
@@ -36,14 +37,20 @@ export class ExpansionWriter {
     );
   }
 
+  get waitingCount(): number {
+    return this.#batcher.waitingCount;
+  }
+
   /**
    * False for what was not written: refused, or of an ownership that ended while it waited. Throws a
    * Fault when the store is down, or `overloaded`.
    */
   async commit(partition: Partition, entry: LedgerEntry): Promise<boolean> {
     const answer = this.#batcher.add(entry.toUpdate(partition.epoch));
-    if ("kind" in answer)
+    if ("kind" in answer) {
+      this.refusedCount++;
       throw new Fault("expansions wait already", { code: "overloaded", isRetryable: true });
+    }
     const isCommitted = await answer;
     if (isCommitted) entry.expansionCommitted();
     return isCommitted;

@@ -108,6 +108,11 @@ export class Partition {
   }
 
   /** Every row above it up to `readyUpTo` of whoever it is for is in memory. */
+  /** Closed rows that are kept for recovery. */
+  get tailCount(): number {
+    return this.#sizes.size;
+  }
+
   get tailFloor(): number {
     return this.#tailFloor;
   }

@@ -52,9 +52,19 @@ export class PolicyDesk {
   readonly #deps: PolicyDeskDeps;
   readonly #instants = new Map<string, number>(); // "wall time/zone"
   readonly #recent = new WeakMap<Partition, Map<string, Recent>>(); // by tenant
+  forgottenCount = 0; // deliveries within their window, at `recentMax` (FC2)
 
   constructor(deps: PolicyDeskDeps) {
     this.#deps = deps;
+  }
+
+  /** Deliveries that are remembered. */
+  recentCountOf(partitions: readonly Partition[]): number {
+    let count = 0;
+    for (const partition of partitions)
+      for (const { deliveries } of this.#recent.get(partition)?.values() ?? [])
+        count += deliveries.size;
+    return count;
   }
 
   verdictOf(
@@ -165,7 +175,10 @@ export class PolicyDesk {
     const ofPartition = this.#recent.get(partition) ?? new Map<string, Recent>();
     const known = ofPartition.get(tenantId);
     if (known?.windowMs === windowMs) return known.deliveries;
-    const deliveries = new RecentDeliveries({ windowMs, entriesMax: this.#deps.recentMax });
+    const deliveries = new RecentDeliveries({
+      ...{ windowMs, entriesMax: this.#deps.recentMax },
+      onForgotten: () => void this.forgottenCount++,
+    });
     ofPartition.set(tenantId, { windowMs, deliveries });
     this.#recent.set(partition, ofPartition);
     return deliveries;

@@ -46,9 +46,18 @@ interface Unwritten {
 export class ReceiptDesk {
   readonly #deps: ReceiptDeskDeps;
   readonly #unwritten = new WeakMap<Partition, Unwritten[]>(); // in the order they came
+  forgottenCount = 0; // reports, at `unwrittenReportsMax`
 
   constructor(deps: ReceiptDeskDeps) {
     this.#deps = deps;
+  }
+
+  /** Reports whose receipts are not in the ledger yet. */
+  waitingCountOf(partitions: readonly Partition[]): number {
+    return partitions.reduce(
+      (sum, partition) => sum + (this.#unwritten.get(partition)?.length ?? 0),
+      0,
+    );
   }
 
   /** Calls `onKept` once (SD6), or never: the store fails, or the partition is lost meanwhile. */
@@ -145,7 +154,10 @@ export class ReceiptDesk {
     const rows = [...all].filter(([entry, changesCount]) => !entry.isWrittenUpTo(changesCount));
     if (rows.length === 0) return onKept();
     const waiting = this.#unwritten.get(partition) ?? [];
-    if (waiting.length >= this.#deps.unwrittenReportsMax) waiting.shift();
+    if (waiting.length >= this.#deps.unwrittenReportsMax) {
+      waiting.shift();
+      this.forgottenCount++;
+    }
     waiting.push({ rows, onKept });
     this.#unwritten.set(partition, waiting);
   }

@@ -21,6 +21,8 @@ export interface RecentRow {
 export interface RecentOptions {
   readonly windowMs: number;
   readonly entriesMax: number;
+  /** One was forgotten within its window (FC2). */
+  onForgotten?(): void;
 }
 
 const FIRST_CAPACITY = 64;
@@ -32,7 +34,6 @@ export class RecentDeliveries {
   #counts = new Uint32Array(FIRST_CAPACITY);
   #first = 0;
   #size = 0;
-  #forgottenCount = 0;
 
   constructor(options: RecentOptions) {
     this.#options = options;
@@ -43,17 +44,12 @@ export class RecentDeliveries {
     return this.#size;
   }
 
-  /** Deliveries that were forgotten within their window (FC2). */
-  get forgottenCount(): number {
-    return this.#forgottenCount;
-  }
-
   /** `index` was delivered one at `atMs`; in order of time, as far as the clock allows. */
   add(index: number, atMs: number): void {
     this.#forgetBefore(atMs);
     if (this.#size >= this.#options.entriesMax) {
       this.#dropFirst();
-      this.#forgottenCount++;
+      this.#options.onForgotten?.();
     }
     if (this.#size === this.#indexes.length) this.#grow();
     const place = (this.#first + this.#size) % this.#indexes.length;

@@ -73,6 +73,8 @@ interface Opening {
 
 export class SessionDesk {
   readonly #deps: SessionDeskDeps;
+  openingsCount = 0; // requests under way
+  putOffCount = 0; // at SETTLE_ROUNDS_MAX
 
   constructor(deps: SessionDeskDeps) {
     this.#deps = deps;
@@ -88,12 +90,15 @@ export class SessionDesk {
     reply: (reply: OpenReply) => void,
   ): Promise<void> {
     const unpin = partition.pin();
+    this.openingsCount++;
     try {
       const prepared: (Prepared | undefined)[] = [];
       for (const wanted of request.sessions) prepared.push(await this.#prepare(partition, wanted));
       for (let round = 1; this.#isHeldBack(partition, prepared); round++) {
-        if (round > SETTLE_ROUNDS_MAX)
+        if (round > SETTLE_ROUNDS_MAX) {
+          this.putOffCount++;
           throw new Fault("rows are put off", { code: "overloaded", isRetryable: true });
+        }
         await this.#deps.flush(); // SD7: what comes in meanwhile is looked at in the next round
       }
       // From here on synchronous: nothing is handed between the tail and the session (SD2).
@@ -107,6 +112,7 @@ export class SessionDesk {
       for (const opening of openings) this.#sendMissed(partition, opening);
     } finally {
       unpin();
+      this.openingsCount--;
     }
   }
 

@@ -7,6 +7,11 @@ import type { LedgerEntry } from "./ledger-entry.ts";
 export class Settling {
   readonly #entries = new Map<number, LedgerEntry[]>(); // by index
 
+  /** Recipients. */
+  get count(): number {
+    return this.#entries.size;
+  }
+
   add(index: number, entry: LedgerEntry): void {
     const known = this.#entries.get(index);
     if (known === undefined) this.#entries.set(index, [entry]);

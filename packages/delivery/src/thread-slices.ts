@@ -22,6 +22,10 @@ export class ThreadSlices {
     this.#deps = deps;
   }
 
+  get waitingCount(): number {
+    return this.#waiting.length;
+  }
+
   /** Undefined: go on, at once. Otherwise the turn is over: go on, without waiting, when it resolves. */
   next(): Promise<void> | undefined {
     const nowMs = this.#deps.clock.monotonicMs();

@@ -32,15 +32,18 @@ export interface TimerHandlersDeps extends Omit<DeferredRowsDeps, "rowsMax" | "s
   flush(): Promise<boolean>;
 }
 
-export function createTimerHandlers(deps: TimerHandlersDeps): TimerHandler<RecipientProcesses>[] {
+export function createTimerHandlers(deps: TimerHandlersDeps): {
+  readonly handlers: readonly TimerHandler<RecipientProcesses>[];
+  readonly deferred: DeferredRows;
+} {
   const { escalation, limits, store } = deps;
   const deferred = new DeferredRows({ ...deps, rowsMax: limits.flushRowsMax });
-  if (escalation === undefined) return [deferred.handler];
+  if (escalation === undefined) return { handlers: [deferred.handler], deferred };
   const { store: escalations, regions, webhooks } = escalation;
   const chains = new Escalations({
     ...deps,
     ...{ escalations, regions, webhooks, ledger: store, limits: limits.flows },
     graceMs: limits.graceMs,
   });
-  return [deferred.handler, chains.handler];
+  return { handlers: [deferred.handler, chains.handler], deferred };
 }

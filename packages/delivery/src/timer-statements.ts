@@ -22,6 +22,7 @@ const WAIT_MS = 5; // for others that go in the same statement
 export class TimerStatements {
   readonly #deps: TimerStatementsDeps;
   readonly #writes: Batcher<TimerChange, boolean>;
+  refusedCount = 0; // at WAITING_MAX
   /** Ends when the last statement has. */
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -39,6 +40,10 @@ export class TimerStatements {
     );
   }
 
+  get waitingCount(): number {
+    return this.#writes.waitingCount;
+  }
+
   /** Rejects with the store's Fault. */
   async claim(options: Parameters<TimerStore["claim"]>[1]): Promise<TimerClaim> {
     const { store, home } = this.#deps;
@@ -51,8 +56,10 @@ export class TimerStatements {
   /** False: refused, or not held any more. Rejects with a Fault, which `onFault` was told, too. */
   async add(change: TimerChange): Promise<boolean> {
     const answer = this.#writes.add(change);
-    if ("kind" in answer)
+    if ("kind" in answer) {
+      this.refusedCount++;
       throw new Fault("timers wait already", { code: "overloaded", isRetryable: true });
+    }
     return await answer;
   }
 

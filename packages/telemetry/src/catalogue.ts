@@ -171,6 +171,16 @@ export const CATALOGUE = {
     "carillon_webhook_posts_waiting_count",
     "Webhooks that wait for their turn; 1,024 at most",
   ),
+  boundedItems: gauge(
+    "carillon_worker_bounded_items_count",
+    "What the structures of the delivery engine hold; their limits are below",
+    ["structure"],
+  ),
+  boundedRefused: counter(
+    "carillon_worker_bounded_refused_total",
+    "What was refused, forgotten or put off at such a limit",
+    ["structure"],
+  ),
   messagesMalformed: counter("carillon_messages_malformed_total", "Dropped messages", ["subject"]),
   // processes
   processesResident: gauge("carillon_process_resident_count", "Processes with a state", RUNTIME),
