@@ -16,9 +16,14 @@ export interface OutcomesDeps {
   onChanged(partition: Partition, entry: LedgerEntry): void;
   readonly clock: Pick<Clock, "wallClockMs">;
   onOutcome(outcome: Outcome, entry: LedgerEntry): void;
-  verdictOf(partition: Partition, index: number, entry: LedgerEntry): Verdict;
+  verdictOf(
+    partition: Partition,
+    index: number,
+    entry: LedgerEntry,
+    before?: readonly LedgerEntry[],
+  ): Verdict;
   readonly journal: DeliveryJournal | undefined;
-  /** A session is handed it, for the first time here. */
+  /** A session is handed it, or was by an earlier owner; maybe told again. */
   onHanded(partition: Partition, index: number, entry: LedgerEntry): void;
 }
 
@@ -29,17 +34,24 @@ export class Outcomes {
     this.#deps = deps;
   }
 
-  verdictOf(partition: Partition, index: number, entry: LedgerEntry): Verdict {
+  /** `before`: what he is to be handed before it, in the same opening. */
+  verdictOf(
+    partition: Partition,
+    index: number,
+    entry: LedgerEntry,
+    before: readonly LedgerEntry[] = [],
+  ): Verdict {
     const mayBeHanded = (newer: LedgerEntry): boolean =>
       !newer.isMoving(index) && this.#deps.verdictOf(partition, index, newer).kind === "allow";
     if (partition.collapse.isSuperseded(index, entry, mayBeHanded)) return SUPERSEDED; // CO1
-    return this.#deps.verdictOf(partition, index, entry);
+    return this.#deps.verdictOf(partition, index, entry, before);
   }
 
   record(partition: Partition, index: number, entry: LedgerEntry, outcome: Outcome): void {
     if (!entry.record(index, outcome)) return;
     if (outcome !== "deliveredSocket" && !entry.isSuppressed(index))
       partition.sessions.mayAckLate(index, entry.offset);
+    if (outcome === "deliveredSocket") this.#deps.onHanded(partition, index, entry); // PD1
     this.#deps.onOutcome(outcome, entry);
     this.#deps.journal?.outcome(partition, index, entry, outcome);
     if (entry.state === "closed") partition.closedOne(entry);
@@ -70,11 +82,16 @@ export class Outcomes {
    * Of a pending one that a session would be sent outside of the process's turn. False: it is on its way to
    * a later row, or not to be handed at all, and that is not written (DL4, DL5).
    */
-  mayHand(partition: Partition, index: number, entry: LedgerEntry): boolean {
+  mayHand(
+    partition: Partition,
+    index: number,
+    entry: LedgerEntry,
+    before: readonly LedgerEntry[],
+  ): boolean {
     if (entry.isLeaving(index)) return false;
     if (partition.sessions.of(index).some((session) => session.sentOffset >= entry.offset))
       return true; // one of them has it
-    const verdict = this.verdictOf(partition, index, entry);
+    const verdict = this.verdictOf(partition, index, entry, before);
     if (verdict.kind === "suppress") this.record(partition, index, entry, verdict.outcome);
     if (verdict.kind === "defer") this.defer(partition, index, entry, verdict);
     return verdict.kind === "allow";

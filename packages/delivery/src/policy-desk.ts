@@ -2,10 +2,11 @@
 // What a tenant's policy and the recipient's preferences say, asked for one notification in its partition; and
 // how many somebody was handed lately, for frequency caps (A11, ADR 0024).
 //   PD3  A recipient's wall time is waited for in his own zone, of every priority, whatever the policy says.
-//   PD1  A cap counts what was handed to a session, and what earlier owners delivered within its window.
+//   PD1  A cap counts, once each, what was handed to a session, by a turn or an opening, and what earlier owners
+//        delivered within its window, or have sent without an outcome.
 // Who has no preferences, of a tenant without a policy, costs two look-ups.
 import type { Channel } from "@carillon/contracts";
-import type { Clock } from "@carillon/kernel";
+import { Bitset, type Clock } from "@carillon/kernel";
 import type { LedgerEntry } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
 import { countryOf, isCapped, policyVerdict, type TenantRules } from "./policy-verdict.ts";
@@ -36,12 +37,19 @@ export class PolicyDesk {
   readonly #deps: PolicyDeskDeps;
   readonly #instants = new Map<string, number>(); // "wall time/zone"
   readonly #recent = new WeakMap<Partition, Map<string, Recent>>(); // by tenant
+  readonly #counted = new WeakMap<LedgerEntry, Bitset>(); // by index, of those that a cap counts
 
   constructor(deps: PolicyDeskDeps) {
     this.#deps = deps;
   }
 
-  verdictOf(partition: Partition, index: number, entry: LedgerEntry): Verdict {
+  /** `before`: what he is to be handed before it, in the same opening. */
+  verdictOf(
+    partition: Partition,
+    index: number,
+    entry: LedgerEntry,
+    before: readonly LedgerEntry[] = [],
+  ): Verdict {
     const { rules: book, clock, channels } = this.#deps;
     const { notification } = entry.envelope;
     const { tenantId, priority, category, acceptedAtMs, expiresAtMs } = notification;
@@ -65,7 +73,8 @@ export class PolicyDesk {
       recentCount: 0,
     };
     const recentCount = isCapped(question, rules)
-      ? (this.#recentOf(partition, tenantId, rules)?.countOf(index, nowMs) ?? 0)
+      ? (this.#recentOf(partition, tenantId, rules)?.countOf(index, nowMs) ?? 0) +
+        before.filter((one) => this.#isToCount(index, one, rules)).length
       : 0;
     return policyVerdict({ ...question, recentCount }, rules, { channels, nowMs });
   }
@@ -82,14 +91,22 @@ export class PolicyDesk {
     return instantMs;
   }
 
-  /** A session was handed it, for the first time. */
+  #isToCount(index: number, entry: LedgerEntry, rules: TenantRules): boolean {
+    const { priority, category } = entry.envelope.notification;
+    return isCapped({ priority, category }, rules) && this.#counted.get(entry)?.has(index) !== true;
+  }
+
+  /** A session was handed it, maybe by an earlier owner; told again it is the same. */
   handed(partition: Partition, index: number, entry: LedgerEntry): void {
-    const { tenantId, priority, category } = entry.envelope.notification;
+    const { tenantId } = entry.envelope.notification;
     const { rules: book, clock } = this.#deps;
     if (!book.has(tenantId)) return;
     const rules = book.rulesOf(tenantId);
-    if (isCapped({ priority, category }, rules))
-      this.#recentOf(partition, tenantId, rules)?.add(index, clock.wallClockMs());
+    if (!this.#isToCount(index, entry, rules)) return;
+    const counted = this.#counted.get(entry) ?? new Bitset();
+    this.#counted.set(entry, counted);
+    counted.add(index);
+    this.#recentOf(partition, tenantId, rules)?.add(index, clock.wallClockMs());
   }
 
   /** PD1. Before they serve. Throws Fault. */

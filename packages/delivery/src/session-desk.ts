@@ -41,7 +41,7 @@ export interface SessionDeskDeps {
   /** Rows that one recovery may look at in the database. */
   readonly recoveryScanMax: number;
   readonly receipts: ReceiptDesk;
-  readonly outcomes: Pick<Outcomes, "mayHand">;
+  readonly outcomes: Pick<Outcomes, "mayHand" | "handed">;
   /** Writes what is dirty now. Rejects with a bug only. */
   flush(): Promise<unknown>;
   readonly journal: DeliveryJournal | undefined;
@@ -165,11 +165,17 @@ export class SessionDesk {
   #isHeldBack(partition: Partition, prepared: readonly (Prepared | undefined)[]): boolean {
     let isMoving = false;
     if (partition.isLost || (partition.openCount === 0 && partition.dirtyCount === 0)) return false;
+    const allowed = new Map<number, LedgerEntry[]>(); // by index: caps count these (PD1)
     for (const one of prepared) {
       if (one === undefined) continue;
+      const before = allowed.get(one.index) ?? sentBefore(partition, one);
+      allowed.set(one.index, before);
       for (const entry of missedOf(partition, one) ?? unsettledOf(partition, one.index))
-        if (entry.isPending(one.index) || entry.isLeaving(one.index))
-          isMoving = !this.#deps.outcomes.mayHand(partition, one.index, entry) || isMoving;
+        if (entry.isPending(one.index) || entry.isLeaving(one.index)) {
+          if (before.includes(entry)) continue;
+          if (this.#deps.outcomes.mayHand(partition, one.index, entry, before)) before.push(entry);
+          else isMoving = true;
+        }
     }
     return isMoving;
   }
@@ -229,6 +235,9 @@ export class SessionDesk {
     const locale = partition.directory.localeOf(index);
     for (const entry of entries) {
       entry.markSent(index);
+      const isReceived = entry.has("deliveredSocket", index) || entry.has("receivedLate", index);
+      if (!isReceived && partition.entry(entry.offset) === entry)
+        this.#deps.outcomes.handed(partition, index, entry);
       this.#deps.journal?.sent(partition, entry, { index, session, isResend: false });
       this.#deps.outbox.queue({
         gatewayId: session.gatewayId,
@@ -287,6 +296,13 @@ function missedOf(partition: Partition, prepared: Prepared): LedgerEntry[] | und
   const standing = fromStore.filter((entry) => entry.isTargeted(index)); // SD7: others have left meanwhile
   const entries = [...standing, ...partition.entriesOf(index, range)];
   return entries.length > LIMITS.recoveryMax ? undefined : entries;
+}
+
+/** Open ones that an earlier owner has sent, as the place shows where the session goes on. */
+function sentBefore(partition: Partition, { wanted, index }: Prepared): LedgerEntry[] {
+  if (wanted.position === null) return [];
+  const range = { afterOffset: 0, upToOffset: wanted.position.offset };
+  return partition.entriesOf(index, range).filter((entry) => entry.isPending(index));
 }
 
 /** From the first on that is open, or whose outcome may be unwritten: terminal or not (SD5). */

@@ -47,9 +47,15 @@ export class Verdicts {
     });
   }
 
-  readonly verdictOf = (partition: Partition, index: number, entry: LedgerEntry): Verdict => {
+  readonly verdictOf = (
+    partition: Partition,
+    index: number,
+    entry: LedgerEntry,
+    before: readonly LedgerEntry[] = [],
+  ): Verdict => {
     const control = this.controls.verdictOf(entry);
-    return control.kind === "allow" ? this.policy.verdictOf(partition, index, entry) : control;
+    if (control.kind !== "allow") return control;
+    return this.policy.verdictOf(partition, index, entry, before);
   };
 
   /** Before these serve. Throws Fault. */
