@@ -4,10 +4,12 @@
 //        `controlEveryMs`, however long the store was away.
 //   CB2  What waits in timers is woken when the change has been heard, and all who were put off before are
 //        written; else by the next owner. So nothing that is cancelled is released to an owner that does not
-//        know it, and nobody stays put off by a pause that is over.
+//        know it, and nobody stays put off by a pause that is over. It is woken again for half a minute, since
+//        what was accepted before the change may be committed after it (and what comes later tells it anew, ST47).
 import { type Clock, Fault, type Timer } from "@carillon/kernel";
 import type { ControlState } from "@carillon/contracts";
-import type { LedgerEntry } from "./ledger-entry.ts";
+import type { LedgerEntry, Suppression } from "./ledger-entry.ts";
+import type { HeldPartition } from "./ports.ts";
 import { ALLOW, type Verdict } from "./verdict.ts";
 
 export interface ControlStore {
@@ -15,10 +17,10 @@ export interface ControlStore {
   readChanged(
     lastSeconds: number | null,
   ): Promise<readonly { readonly notificationId: string; readonly state: ControlState }[]>;
-  /** What waits there and should no longer, by what was heard, is due now. Throws Fault. */
+  /** What waits there and should no longer, by what was heard, is due now; under the fence. Throws Fault. */
   wake(
     home: string,
-    partitions: readonly number[],
+    held: readonly HeldPartition[],
     heard: {
       readonly cancelled: readonly string[];
       readonly running: readonly string[] | null; // null: all that are not paused
@@ -36,18 +38,17 @@ export interface ControlBookDeps {
   readonly clock: Clock;
   readonly everyMs: number;
   readonly home: string;
-  partitions(): readonly number[];
+  held(): readonly HeldPartition[];
   /** Writes what is dirty now; false: something is left. */
   flush(): Promise<boolean>;
-  /** It may be done something else with these than before. */
-  onChanged(notificationId: string): void;
+  /** It may be done something else with these than before. Rejects never. */
+  onChanged(notificationId: string): Promise<void>;
   readonly onFault: (cause: unknown) => void;
   readonly onCrash: (cause: unknown) => void;
 }
 
 /** What was committed late by a clock that stands, or by a transaction that took long. */
 const MARGIN_SECONDS = 30;
-const CANCELLED: Verdict = { kind: "suppress", outcome: "cancelled" };
 
 export class ControlBook {
   readonly #deps: ControlBookDeps;
@@ -78,11 +79,17 @@ export class ControlBook {
     this.#timer?.cancel();
   }
 
+  /** What becomes of whoever has not been handed it; undefined: its sender has not ended it. */
+  endOf(notificationId: string): Suppression | undefined {
+    return this.#states.get(notificationId) === "cancelled" ? "cancelled" : undefined;
+  }
+
   /** Cost: a look-up. A pause is until the notification expires, or is resumed. */
-  verdictOf({ envelope: { notification } }: LedgerEntry): Verdict {
-    const state = this.#states.size === 0 ? undefined : this.#states.get(notification.id);
-    if (state === "cancelled") return CANCELLED;
-    if (state !== "paused") return ALLOW;
+  verdictOf({ envelope: { notification } }: Pick<LedgerEntry, "envelope">): Verdict {
+    if (this.#states.size === 0) return ALLOW;
+    const outcome = this.endOf(notification.id);
+    if (outcome !== undefined) return { kind: "suppress", outcome };
+    if (this.#states.get(notification.id) !== "paused") return ALLOW;
     return { kind: "defer", untilMs: notification.expiresAtMs, reason: "paused" };
   }
 
@@ -100,18 +107,19 @@ export class ControlBook {
     const changed = await this.#deps.store.readChanged(lastSeconds);
     this.#readAtMs = askedAtMs;
     for (const { notificationId, state } of changed) {
+      if (state !== "paused") this.#toWake.add(notificationId);
       if ((this.#states.get(notificationId) ?? "running") === state) continue;
       if (state === "running") this.#states.delete(notificationId);
       else this.#states.set(notificationId, state);
-      if (state !== "paused") this.#toWake.add(notificationId);
-      this.#deps.onChanged(notificationId);
+      await this.#deps.onChanged(notificationId);
     }
   }
 
-  /** CB2. Before these serve. Throws Fault. */
-  load(partitions: readonly number[]): Promise<void> {
+  /** CB1, CB2. Right before these serve: asks once more, then wakes what waits. Throws Fault. */
+  async load(held: readonly HeldPartition[]): Promise<void> {
+    await this.refresh();
     const cancelled = this.#in("cancelled", [...this.#states.keys()]);
-    return this.#deps.store.wake(this.#deps.home, partitions, { cancelled, running: null });
+    await this.#deps.store.wake(this.#deps.home, held, { cancelled, running: null });
   }
 
   /** CB2. Nobody is put off by these any more: when all who were are written, they are woken. */
@@ -120,7 +128,7 @@ export class ControlBook {
     const ids = [...this.#toWake];
     if (ids.length === 0 || !(await this.#deps.flush())) return;
     const [cancelled, running] = [this.#in("cancelled", ids), this.#in("running", ids)];
-    await store.wake(home, this.#deps.partitions(), { cancelled, running });
+    await store.wake(home, this.#deps.held(), { cancelled, running });
     for (const id of ids) this.#toWake.delete(id);
   }
 

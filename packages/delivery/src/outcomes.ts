@@ -3,12 +3,14 @@
 import type { DeferReason } from "@carillon/contracts";
 import type { Clock } from "@carillon/kernel";
 import type { DeliveryJournal } from "./delivery-journal.ts";
-import type { LedgerEntry, Outcome } from "./ledger-entry.ts";
+import { type LedgerEntry, type Outcome, RECEIPT_SETS, type Suppression } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
 import type { Verdict } from "./verdict.ts";
 
 /** The database's clock, which releases, may be before this node's: else one row would follow the other. */
 const DEFER_MIN_MS = 1_000;
+/** Nobody was handed it, but for what expired on a socket. */
+const UNSENT = ["noDevice", "expired", "failed"] as const satisfies readonly Outcome[];
 const SUPERSEDED: Verdict = { kind: "suppress", outcome: "collapsed" };
 
 export interface OutcomesDeps {
@@ -22,6 +24,8 @@ export interface OutcomesDeps {
     entry: LedgerEntry,
     before?: readonly LedgerEntry[],
   ): Verdict;
+  /** Its sender has ended it: what becomes of who has not been handed it. */
+  endOf(entry: LedgerEntry): Suppression | undefined;
   readonly journal: DeliveryJournal | undefined;
   /** A session is handed it, or was by an earlier owner; maybe told again. */
   onHanded(partition: Partition, index: number, entry: LedgerEntry): void;
@@ -45,6 +49,18 @@ export class Outcomes {
       !newer.isMoving(index) && this.#deps.verdictOf(partition, index, newer).kind === "allow";
     if (partition.collapse.isSuperseded(index, entry, mayBeHanded)) return SUPERSEDED; // CO1
     return this.#deps.verdictOf(partition, index, entry, before);
+  }
+
+  endOf(entry: LedgerEntry): Suppression | undefined {
+    return this.#deps.endOf(entry);
+  }
+
+  /** CB4. It ended otherwise before its sender ended it, and nobody has handed it to him. */
+  isWithheld(index: number, entry: LedgerEntry): boolean {
+    if (entry.isPending(index) || entry.wasSent(index)) return false;
+    if (this.#deps.endOf(entry) === undefined) return false;
+    const wasUnsent = UNSENT.some((outcome) => entry.has(outcome, index));
+    return wasUnsent && !RECEIPT_SETS.some((receipt) => entry.has(receipt, index));
   }
 
   record(partition: Partition, index: number, entry: LedgerEntry, outcome: Outcome): void {

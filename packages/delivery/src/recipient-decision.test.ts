@@ -21,6 +21,8 @@ const situation: RecipientSituation = {
   ackMaxMs: 30_000,
   resendMax: 3,
   isMoving: () => false,
+  isSettling: false,
+  endOf: () => undefined,
   verdictOf: () => ALLOW,
 };
 const quiet: Verdict = { kind: "defer", untilMs: 77, reason: "ownQuietHours" };
@@ -182,6 +184,27 @@ const rows: Row[] = [
     event: { kind: "entry", entry: entry(5) },
     effects: [],
     left: ["3×1@31000", "4×0@Infinity moving", "5×0@Infinity"],
+    timerMs: 30_000,
+  },
+  {
+    name: "CB3 — its sender ends it in the grace: that is the outcome of what was not sent",
+    state: [pending(3, 1, 9_000), pending(4, 0, 9_000), pending(5, 0, 9_000)],
+    event: { kind: "changed" },
+    situation: {
+      ...{ hasSession: false, graceEndsAtMs: 9_000 },
+      endOf: ({ offset }) => (offset < 5 ? "cancelled" : undefined),
+    },
+    effects: ["cancelled 4"],
+    left: ["3×1@9000", "5×0@9000"],
+    timerMs: 8_000,
+  },
+  {
+    name: "DL5 — nothing unsent passes what has ended outside of his turns, until that is written",
+    state: [pending(3, 1)],
+    event: { kind: "entry", entry: entry(5) },
+    situation: { isSettling: true },
+    effects: [],
+    left: ["3×1@31000", "5×0@Infinity"],
     timerMs: 30_000,
   },
   {

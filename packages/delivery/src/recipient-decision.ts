@@ -9,7 +9,7 @@
 //   RD3  Nothing waits without a limit: an ack `ackMaxMs`, resends `resendMax`, a session that may
 //        come back `graceMs`, everything the notification's expiry.
 import type { DeferReason } from "@carillon/contracts";
-import type { LedgerEntry, Outcome } from "./ledger-entry.ts";
+import type { LedgerEntry, Outcome, Suppression } from "./ledger-entry.ts";
 import { ALLOW, type Verdict } from "./verdict.ts";
 
 export interface Pending {
@@ -53,6 +53,10 @@ export interface RecipientSituation {
   readonly resendMax: number;
   /** It is put off, or not to be handed at all, and that is not written. */
   isMoving(entry: LedgerEntry): boolean;
+  /** Something that he has not been handed has ended outside of his turns, and that is not written (DL5). */
+  readonly isSettling: boolean;
+  /** Its sender has ended it: this is the outcome of who has not been handed it. */
+  endOf(entry: LedgerEntry): Suppression | undefined;
   /** RD4 */
   verdictOf(entry: LedgerEntry): Verdict;
 }
@@ -90,7 +94,7 @@ export function decide(
 ): Decision {
   const effects: Effect[] = [];
   const next: Pending[] = [];
-  let isBlocked = false; // by one that is on its way elsewhere
+  let isBlocked = now.isSettling; // or by one that is on its way elsewhere
   for (const merged of merge(state, event)) {
     const pending = now.isMoving(merged.entry) ? { ...merged, isMoving: true } : merged;
     const isWaiting: boolean = pending.isMoving === true || (isBlocked && pending.sendCount === 0);
@@ -149,7 +153,10 @@ function decideOne(
     if (event.kind !== "due" || pending.dueAtMs > now.nowMs) return pending;
     return pending.sendCount > now.resendMax ? finish("unacked") : send(true);
   }
-  if (now.graceEndsAtMs > now.nowMs) return { ...pending, dueAtMs: now.graceEndsAtMs };
+  if (now.graceEndsAtMs > now.nowMs) {
+    const end = pending.sendCount === 0 ? now.endOf(entry) : undefined;
+    return end === undefined ? { ...pending, dueAtMs: now.graceEndsAtMs } : finish(end); // CB3
+  }
   const held = heldBack();
   if (held !== undefined) return held.kept;
   return finish(pending.sendCount === 0 ? "noDevice" : "unacked");

@@ -58,6 +58,8 @@ export function createRecipientBehaviour(
       ackMaxMs: limits.ackMaxMs,
       resendMax: limits.resendMax,
       isMoving: (entry) => entry.isLeaving(index),
+      isSettling: partition.settling.has(index),
+      endOf: (entry) => outcomes.endOf(entry),
       verdictOf: (entry) => outcomes.verdictOf(partition, index, entry),
     };
   };

@@ -10,6 +10,8 @@
 //   SD7  What a session would be sent is looked at before it opens: nothing is sent that is put off, and its
 //        place covers nothing that is on its way to a later row, or of which it is not written that it is
 //        not handed at all (RD4, DL4, DL5).
+//   CB4  What ended for him unsent before its sender ended it is shown by no recovery, and no place tells that it
+//        was received; what he was sent before stays his.
 //   SD8  What is on the shelf (shelf.ts) is no part of a recovery: it follows it, in order, as it comes back.
 import {
   LIMITS,
@@ -41,7 +43,7 @@ export interface SessionDeskDeps {
   /** Rows that one recovery may look at in the database. */
   readonly recoveryScanMax: number;
   readonly receipts: ReceiptDesk;
-  readonly outcomes: Pick<Outcomes, "mayHand" | "handed">;
+  readonly outcomes: Pick<Outcomes, "mayHand" | "handed" | "isWithheld">;
   /** Writes what is dirty now. Rejects with a bug only. */
   flush(): Promise<unknown>;
   readonly journal: DeliveryJournal | undefined;
@@ -195,11 +197,14 @@ export class SessionDesk {
     const readyOffset = partition.readyUpTo(index); // SD8: from the shelf it goes on, in order
     const unsettled = missed ?? unsettledOf(partition, index);
     const firstOffset = unsettled[0]?.offset ?? readyOffset + 1;
-    const entries = unsettled.filter((entry) => !entry.isSuppressed(index));
+    const mayShow = (entry: LedgerEntry): boolean =>
+      !entry.isSuppressed(index) && !this.#deps.outcomes.isWithheld(index, entry);
+    const entries = unsettled.filter(mayShow);
     const position = missed === undefined ? null : wanted.position;
     const offset = position?.offset ?? Math.min(readyOffset, firstOffset - 1);
     const ackedOffset = position === null ? 0 : Math.max(wanted.ackedOffset, 0);
-    const passed = passedLate(partition, index, { ackedOffset, sentOffset: position?.offset ?? 0 });
+    const place = { ackedOffset, sentOffset: position?.offset ?? 0 };
+    const passed = passedLate(partition, index, { ...place, mayShow });
     const lateEntries = entries.filter(
       (entry) => !entry.isPending(index) && !entry.has("deliveredSocket", index),
     );
@@ -227,7 +232,7 @@ export class SessionDesk {
       missed: entries.length,
       unread: partition
         .entriesOf(index, { afterOffset: 0, upToOffset: handedOffset })
-        .filter((entry) => !entry.has("read", index) && !entry.isSuppressed(index)).length,
+        .filter((entry) => !entry.has("read", index) && mayShow(entry)).length,
     };
   }
 

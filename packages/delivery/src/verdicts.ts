@@ -5,10 +5,14 @@ import type { Channel } from "@carillon/contracts";
 import type { Clock } from "@carillon/kernel";
 import { ControlBook, type ControlStore } from "./control-book.ts";
 import type { DeliveryLimits } from "./delivery-limits.ts";
-import type { LedgerEntry } from "./ledger-entry.ts";
+import { tellOfControl } from "./control-ends.ts";
+import type { LedgerEntry, Suppression } from "./ledger-entry.ts";
+import type { Outcomes } from "./outcomes.ts";
 import type { Partition } from "./partition.ts";
 import { PolicyDesk } from "./policy-desk.ts";
+import type { HeldPartition } from "./ports.ts";
 import { type PolicyStore, TenantRulesBook } from "./tenant-rules-book.ts";
+import type { ThreadSlices } from "./thread-slices.ts";
 import type { Verdict } from "./verdict.ts";
 
 export interface VerdictsDeps {
@@ -19,6 +23,8 @@ export interface VerdictsDeps {
   readonly limits: Pick<DeliveryLimits, "recentMax" | "controlEveryMs">;
   readonly channels: readonly Channel[]; // that there are
   partitions(): Iterable<Partition>;
+  readonly slices: ThreadSlices;
+  outcomes(): Outcomes;
   /** Writes what is dirty now; false: something is left. */
   flush(): Promise<boolean>;
   readonly onFault: (cause: unknown) => void;
@@ -39,13 +45,14 @@ export class Verdicts {
     });
     this.controls = new ControlBook({
       ...{ home, clock, onFault, onCrash, store: deps.controls, everyMs: limits.controlEveryMs },
-      partitions: () => Array.from(deps.partitions(), ({ partition }) => partition),
+      held: () => Array.from(deps.partitions(), placeOf),
       flush: deps.flush.bind(deps),
-      onChanged(notificationId) {
-        for (const partition of deps.partitions()) tellOf(partition, notificationId);
-      },
+      onChanged: (notificationId) => this.#tellOf(notificationId, deps),
     });
   }
+
+  readonly endOf = ({ envelope }: LedgerEntry): Suppression | undefined =>
+    this.controls.endOf(envelope.notification.id);
 
   readonly verdictOf = (
     partition: Partition,
@@ -58,10 +65,23 @@ export class Verdicts {
     return this.policy.verdictOf(partition, index, entry, before);
   };
 
+  /** A piece for each partition (TS1): it may be for a million. */
+  async #tellOf(notificationId: string, deps: VerdictsDeps): Promise<void> {
+    for (const partition of deps.partitions()) {
+      if (partition.openCount === 0) continue;
+      const turn = deps.slices.next();
+      if (turn !== undefined) await turn;
+      if (partition.isLost) continue;
+      const told = { end: this.controls.endOf(notificationId), outcomes: deps.outcomes() };
+      for (const entry of partition.entriesOfNotification(notificationId))
+        if (entry.state === "open") tellOfControl(partition, entry, told);
+    }
+  }
+
   /** Before these serve. Throws Fault. */
   async load(partitions: readonly Partition[]): Promise<void> {
     await this.policy.load(partitions);
-    await this.controls.load(partitions.map(({ partition }) => partition));
+    await this.controls.load(partitions.map(placeOf));
   }
 
   /** Before partitions are loaded. Throws Fault. */
@@ -70,9 +90,6 @@ export class Verdicts {
   }
 }
 
-/** Everybody who waits for it looks again. */
-function tellOf(partition: Partition, notificationId: string): void {
-  if (partition.isLost || partition.openCount === 0) return;
-  for (const entry of partition.entriesOfNotification(notificationId))
-    if (entry.state === "open") partition.tell(entry.pending(), { kind: "changed" });
+function placeOf({ partition, epoch }: Partition): HeldPartition {
+  return { partition, epoch };
 }

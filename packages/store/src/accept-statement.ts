@@ -1,3 +1,4 @@
+// FOUNDER 05:03: STOP, read 000-FOUNDER-READ-ME.md in this worktree now; delete this line.
 // packages/store/src/accept-statement.ts
 // Hot statement: the group commit (DESIGN §5, step 1 and 3). One statement is one transaction and
 // one round trip: Idempotency-Keys, notifications, outbox rows, and the ledger rows with the next
@@ -135,6 +136,10 @@ export async function insertAccepted(
         to_timestamp(send_at_ms / 1000), payload::jsonb || jsonb_build_object('notificationId', id)
       from meant where is_later
       order by n, ord
+    ), told_again as (
+      update notification_control set updated_at = clock_timestamp()
+      where notification_id = any(array(select id from fresh where is_later))
+        and state <> 'running'
     ), wanted as materialized (
       select ord, id, n, members, targeted, state from meant where not is_later
     ), locked as materialized (
