@@ -1,3 +1,4 @@
+// packages/delivery/src/control-ends.ts
 // What becomes of everybody who waits for a notification when its sender has ended it, or has done something
 // else with it: at once for whom no process has it, by a turn for all others.
 //   CB3  When a cancel is heard, whoever has not been handed it has its end at once, wherever he is: in his grace,

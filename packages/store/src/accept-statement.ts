@@ -1,4 +1,3 @@
-// FOUNDER 05:03: STOP, read 000-FOUNDER-READ-ME.md in this worktree now; delete this line.
 // packages/store/src/accept-statement.ts
 // Hot statement: the group commit (DESIGN §5, step 1 and 3). One statement is one transaction and
 // one round trip: Idempotency-Keys, notifications, outbox rows, and the ledger rows with the next

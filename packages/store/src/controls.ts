@@ -1,4 +1,3 @@
-// FOUNDER 05:03: STOP, read 000-FOUNDER-READ-ME.md in this worktree now; delete this line.
 // packages/store/src/controls.ts
 // What senders do with notifications under way: a register that regions keep alike (ADR 0029).
 //   ST35 Of two records of a notification the newer stays, and cancelled stays whatever comes later; all regions
