@@ -6,14 +6,19 @@ import { Fault } from "@carillon/kernel";
 import { expect, test } from "vitest";
 import { ControlBook, type ControlStore } from "./control-book.ts";
 import { FakeLedgerStore, notificationOf } from "./fake-ledger-store.ts";
-import { idOf, start } from "./test-delivery.ts";
+import type { DeliveryLimits } from "./delivery-limits.ts";
+import { GATEWAY, idOf, start } from "./test-delivery.ts";
 
 const HEARD_MS = 1_000;
 const FLUSHED_MS = 150;
 
-async function started(before: readonly (readonly [n: number, state: ControlState])[] = []) {
+async function started(
+  before: readonly (readonly [n: number, state: ControlState])[] = [],
+  options: { readonly limits?: Partial<DeliveryLimits>; readonly cancelledOnLoad?: number } = {},
+) {
   const records = new Map<string, ControlState>(before.map(([n, state]) => [idOf(n), state]));
   const asked: (number | null)[] = [];
+  const wokenFor: (readonly string[])[] = [];
   const plan = { isDown: false, changesBeforeWake: [] as [number, ControlState][] };
   const store = new FakeLedgerStore();
   const wakeUp = ({ cancelled, running }: Parameters<ControlStore["wake"]>[2]) => {
@@ -28,34 +33,47 @@ async function started(before: readonly (readonly [n: number, state: ControlStat
         row.dueAtMs = node.clock.wallClockMs();
     }
   };
+  const ada = store.addRecipient(0, "ada");
+  const bob = store.addRecipient(0, "bob");
+  if (options.cancelledOnLoad !== undefined)
+    store.plan(0, notificationOf({ id: idOf(options.cancelledOnLoad), expiresAtMs: 1e15 }), {
+      members: [ada, bob],
+    });
   const node = start({
     store,
+    ...(options.limits && { limits: options.limits }),
     controls: {
       async readChanged(lastSeconds) {
         asked.push(lastSeconds);
         if (plan.isDown) throw new Fault("down", { code: "store_unavailable", isRetryable: true });
-        return [...records].map(([notificationId, state]) => ({ notificationId, state }));
+        const answer = [...records].map(([notificationId, state]) => ({ notificationId, state }));
+        if (options.cancelledOnLoad !== undefined)
+          records.set(idOf(options.cancelledOnLoad), "cancelled");
+        return answer;
       },
-      async wake(_, __, heard) {
+      async wake(_, held, heard) {
+        expect(held).toEqual([{ partition: 0, epoch: 1 }]);
+        wokenFor.push(heard.cancelled);
         const [n, state] = plan.changesBeforeWake.shift() ?? [];
         if (n !== undefined && state !== undefined) records.set(idOf(n), state);
         wakeUp(heard);
       },
     },
   });
-  const ada = store.addRecipient(0, "ada");
-  const bob = store.addRecipient(0, "bob");
   await node.clock.advance(0);
   await node.open({ recipientId: "ada", sid: 1 });
-  const post = async (n: number, more: Parameters<typeof notificationOf>[0] = {}) => {
+  const post = async (n: number, members: number[] = [ada, bob]) => {
     const expiresAtMs = node.clock.wallClockMs() + 3_600_000;
-    const notification = notificationOf({ id: idOf(n), expiresAtMs, ...more });
-    node.poke(store.plan(0, notification, { members: [ada, bob] }));
+    node.poke(store.plan(0, notificationOf({ id: idOf(n), expiresAtMs }), { members }));
     await node.clock.advance(FLUSHED_MS);
   };
   const set = async (n: number, state: ControlState) => {
     records.set(idOf(n), state);
     await node.clock.advance(HEARD_MS + 600);
+  };
+  const close = (sid: number, index: number): void => {
+    const nothing = { acks: [], reads: [], acknowledges: [] };
+    node.node.report(0, { kind: "report", gatewayId: GATEWAY, ...nothing, closed: [[sid, index]] });
   };
   /** Offset of its newest row: who is released before the change is heard is put off once more. */
   const lastOf = (n: number) =>
@@ -64,7 +82,7 @@ async function started(before: readonly (readonly [n: number, state: ControlStat
         row.notificationId === idOf(n) ? row.offset : 0,
       ),
     );
-  return { ...node, store, ada, bob, post, set, asked, plan, lastOf };
+  return { ...node, store, ada, bob, post, set, close, asked, plan, lastOf, wokenFor };
 }
 
 test("CB1, CB2 — paused: nobody is handed it; resumed: everybody gets it, once", async () => {
@@ -94,16 +112,13 @@ test("CB1 — cancelled while it is paused, or before it comes: that is everybod
 });
 
 test("CB1 — cancelled under way: who has it on a socket keeps it, who waits for a session does not get it", async () => {
-  const { post, set, taken, store, ack, ada, open, node, bob } = await started();
+  const { post, set, taken, store, ack, ada, open, close, bob } = await started();
   await open({ recipientId: "bob", sid: 2 });
-  node.report(0, {
-    ...{ kind: "report", gatewayId: "gw-1", acks: [], reads: [], acknowledges: [] },
-    closed: [[2, bob]],
-  });
+  close(2, bob);
   await post(1);
   expect(taken()).toEqual(["1→1"]);
   await set(1, "cancelled");
-  expect(store.setOf(0, 1, "cancelled")).toEqual([1]); // though bob may still come back
+  expect(store.setOf(0, 1, "cancelled")).toEqual([1]); // bob is in his grace
   await open({ recipientId: "bob", sid: 3 });
   await ack(1, ada, 1);
   await open({ recipientId: "bob", sid: 4 });
@@ -162,8 +177,8 @@ test("CB5 — what was heard 90 days ago is forgotten, whenever it was asked for
   const book = new ControlBook({
     store: { readChanged: async () => changed, wake: async () => undefined },
     clock: { monotonicMs: () => nowMs } as ConstructorParameters<typeof ControlBook>[0]["clock"],
-    ...{ home: "fra", everyMs: 1_000, partitions: () => [], flush: async () => true },
-    ...{ onChanged: () => undefined, onFault: () => undefined, onCrash: () => undefined },
+    ...{ home: "fra", everyMs: 1_000, held: () => [], flush: async () => true },
+    ...{ onChanged: async () => undefined, onFault: () => undefined, onCrash: () => undefined },
   });
   const heldAt = async (atDays: number, ...news: [n: number, state: ControlState][]) => {
     nowMs = atDays * day;
@@ -180,4 +195,61 @@ test("CB5 — what was heard 90 days ago is forgotten, whenever it was asked for
   expect(await heldAt(121)).toBe(2); // without 3
   expect(await heldAt(151)).toBe(2);
   expect(await heldAt(152)).toBe(1); // whom nobody has woken, since no look has come
+});
+
+test("CB1 — cancelled while its owner loads: that is known before anything is handed", async () => {
+  const { store, taken, clock } = await started([], { cancelledOnLoad: 1 });
+  await clock.advance(FLUSHED_MS);
+  expect(store.setOf(0, 1, "cancelled")).toEqual([0, 1]);
+  expect(taken()).toEqual([]);
+});
+
+test("CB2 — what waits is woken again while something accepted before may be committed", async () => {
+  const { set, wokenFor, clock } = await started();
+  wokenFor.length = 0;
+  await set(1, "cancelled");
+  await clock.advance(3 * HEARD_MS);
+  expect(wokenFor).toEqual(Array.from({ length: 4 }, () => [idOf(1)]));
+});
+
+test("CB3 — cancelled while the pacer holds it back, or in quarantine: that is his outcome at once", async () => {
+  const { post, set, taken, store } = await started([], { limits: { turnsMax: 0 } });
+  await post(1);
+  await set(1, "cancelled");
+  expect(store.setOf(0, 1, "cancelled")).toEqual([0, 1]);
+  expect(taken()).toEqual([]);
+  const other = await started();
+  other.node.processesOf(0)?.table.quarantine(other.bob, new Error("an operator's"));
+  await other.post(1);
+  await other.set(1, "cancelled");
+  expect(other.store.setOf(0, 1, "cancelled")).toEqual([1]);
+  expect(other.taken()).toEqual(["1→1"]);
+});
+
+test("CB3 — cancelled behind his shelf: that is his outcome, though he is handed nothing", async () => {
+  const { post, set, store, ada, taken } = await started([], { limits: { ownRowsMax: 1 } });
+  await post(1, [ada]);
+  await post(2, [ada]);
+  await post(3);
+  expect(taken()).toEqual(["1→1"]);
+  await set(3, "cancelled");
+  expect(store.setOf(0, 3, "cancelled")).toEqual([0]);
+  expect(store.setOf(0, 3, "noDevice")).toEqual([1]);
+});
+
+test("CB4 — cancelled when it had ended unsent: no recovery shows it, and no place says it was received", async () => {
+  const { post, set, taken, store, open, ack, bob, clock } = await started();
+  await post(1);
+  await post(2);
+  expect(store.setOf(0, 1, "noDevice")).toEqual([1]);
+  await set(1, "cancelled");
+  taken();
+  const position = { epoch: "e1", offset: 0 };
+  expect(await open({ recipientId: "bob", sid: 2, position })).toMatchObject({ missed: 1 });
+  expect(taken()).toEqual(["2→2"]);
+  await ack(2, bob, 2);
+  await open({ recipientId: "bob", sid: 3, position: { epoch: "e1", offset: 2 }, ackedOffset: 2 });
+  await clock.advance(FLUSHED_MS);
+  expect(store.setOf(0, 1, "receivedLate")).toEqual([]);
+  expect(store.setOf(0, 2, "receivedLate")).toEqual([1]);
 });

@@ -4,13 +4,14 @@
 //        `controlEveryMs`, however long the store was away.
 //   CB2  What waits in timers is woken when the change has been heard, and all who were put off before are
 //        written; else by the next owner. So nothing that is cancelled is released to an owner that does not
-//        know it, and nobody stays put off by a pause that is over.
+//        know it, and nobody stays put off by a pause that is over. It is woken again for half a minute, since
+//        what was accepted before the change may be committed after it (and what comes later tells it anew, ST47).
 //   RC1  A recall is known when its withdrawal comes to one of the partitions, at the latest: what is handed after
 //        that row, or comes to a later one, is cancelled for whoever has not been handed it (ADR 0032).
 //   CB5  What was heard 90 days ago is forgotten: no life is as long, and the register does not tell it either.
 import { type Clock, Fault, type Timer } from "@carillon/kernel";
 import { type ControlState, isStopped } from "@carillon/contracts";
-import type { LedgerEntry } from "./ledger-entry.ts";
+import type { LedgerEntry, Suppression } from "./ledger-entry.ts";
 import type { HeldPartition } from "./ports.ts";
 import { ALLOW, type Verdict } from "./verdict.ts";
 
@@ -19,7 +20,7 @@ export interface ControlStore {
   readChanged(
     lastSeconds: number | null,
   ): Promise<readonly { readonly notificationId: string; readonly state: ControlState }[]>;
-  /** What waits there and should no longer, by what was heard, is due now; fenced (D4). Throws Fault. */
+  /** What waits there and should no longer, by what was heard, is due now; under the fence. Throws Fault. */
   wake(
     home: string,
     held: readonly HeldPartition[],
@@ -40,11 +41,11 @@ export interface ControlBookDeps {
   readonly clock: Clock;
   readonly everyMs: number;
   readonly home: string;
-  partitions(): readonly HeldPartition[];
+  held(): readonly HeldPartition[];
   /** Writes what is dirty now; false: something is left. */
   flush(): Promise<boolean>;
-  /** It may be done something else with these than before. */
-  onChanged(notificationId: string): void;
+  /** It may be done something else with these than before. Rejects never. */
+  onChanged(notificationId: string): Promise<void>;
   readonly onFault: (cause: unknown) => void;
   readonly onCrash: (cause: unknown) => void;
 }
@@ -53,7 +54,6 @@ export interface ControlBookDeps {
 const KEPT_MS = 90 * 86_400_000;
 /** What was committed late by a clock that stands, or by a transaction that took long. */
 const MARGIN_SECONDS = 30;
-const CANCELLED: Verdict = { kind: "suppress", outcome: "cancelled" };
 
 interface Heard {
   readonly state: ControlState;
@@ -95,11 +95,17 @@ export class ControlBook {
     this.#timer?.cancel();
   }
 
+  /** What becomes of whoever has not been handed it; undefined: its sender has not ended it. */
+  endOf(notificationId: string): Suppression | undefined {
+    return isStopped(this.stateOf(notificationId)) ? "cancelled" : undefined;
+  }
+
   /** Cost: a look-up. A pause is until the notification expires, or is resumed. */
-  verdictOf({ envelope: { notification } }: LedgerEntry): Verdict {
-    const state = this.#states.size === 0 ? undefined : this.#states.get(notification.id)?.state;
-    if (state === undefined || state === "running") return ALLOW;
-    if (isStopped(state)) return CANCELLED;
+  verdictOf({ envelope: { notification } }: Pick<LedgerEntry, "envelope">): Verdict {
+    if (this.#states.size === 0) return ALLOW;
+    const outcome = this.endOf(notification.id);
+    if (outcome !== undefined) return { kind: "suppress", outcome };
+    if (this.stateOf(notification.id) !== "paused") return ALLOW;
     return { kind: "defer", untilMs: notification.expiresAtMs, reason: "paused" };
   }
 
@@ -110,7 +116,8 @@ export class ControlBook {
 
   /** RC1. The register has it by now (ST40). */
   recalled(notificationId: string): void {
-    this.#set(notificationId, "recalled");
+    if (this.#set(notificationId, "recalled"))
+      this.#deps.onChanged(notificationId).catch(this.#deps.onCrash);
   }
 
   /** As far as it was heard. */
@@ -133,25 +140,28 @@ export class ControlBook {
     this.#readAtMs = askedAtMs;
     this.#forgetBefore(askedAtMs - KEPT_MS);
     for (const { notificationId, state } of changed) {
-      this.#set(notificationId, state);
-      if (state !== "paused" && lastSeconds !== null) this.#toWake.add(notificationId);
+      if (state !== "paused") this.#toWake.add(notificationId);
+      const isChanged = this.#set(notificationId, state);
+      if (isChanged) await this.#deps.onChanged(notificationId);
     }
   }
 
-  #set(notificationId: string, state: ControlState): void {
+  /** False: it is no news. */
+  #set(notificationId: string, state: ControlState): boolean {
     const known = this.stateOf(notificationId);
-    if (known === state || known === "recalled") return; // an answer may be older than a withdrawal
+    if (known === state || known === "recalled") return false; // an answer may be older than a withdrawal
     const atMs = this.#deps.clock.monotonicMs();
     this.#states.delete(notificationId);
     if (state !== "running") this.#states.set(notificationId, { state, atMs });
     if (state !== "paused") this.#toWake.add(notificationId);
-    this.#deps.onChanged(notificationId);
+    return true;
   }
 
-  /** CB2. Before these serve. Throws Fault. */
-  load(held: readonly HeldPartition[]): Promise<void> {
+  /** CB1, CB2. Right before these serve: asks once more, then wakes what waits. Throws Fault. */
+  async load(held: readonly HeldPartition[]): Promise<void> {
+    await this.refresh();
     const cancelled = this.#stoppedOf([...this.#states.keys()]);
-    return this.#deps.store.wake(this.#deps.home, held, { cancelled, running: null });
+    await this.#deps.store.wake(this.#deps.home, held, { cancelled, running: null });
   }
 
   /** CB2. Nobody is put off by these any more: when all who were are written, they are woken. */
@@ -161,7 +171,7 @@ export class ControlBook {
     if (ids.length === 0 || !(await this.#deps.flush())) return;
     const cancelled = this.#stoppedOf(ids);
     const running = ids.filter((id) => !this.#states.has(id));
-    await store.wake(home, this.#deps.partitions(), { cancelled, running });
+    await store.wake(home, this.#deps.held(), { cancelled, running });
     for (const id of ids) this.#toWake.delete(id);
   }
 

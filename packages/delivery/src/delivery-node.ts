@@ -76,7 +76,7 @@ export class DeliveryNode {
     this.#deps = deps;
     const limits = { ...DELIVERY_DEFAULTS, ...options.limits };
     this.#limits = limits;
-    const { store, clock, random, observer } = deps;
+    const { store, clock, scheduler, random, observer } = deps;
     const { home, memberId } = options;
     const onFault = observer.onFault.bind(observer);
     const onCrash = deps.onCrash?.bind(deps) ?? ((cause: unknown) => void Promise.reject(cause));
@@ -112,12 +112,10 @@ export class DeliveryNode {
       runnableCount: () => deps.runtime.runnableCount(),
       paceOf: (entry) => this.#verdicts.paceOf(entry),
     });
-    const { scheduler } = deps;
     const slices = new ThreadSlices({ clock, scheduler, sliceMs: limits.countSliceMs });
     const envelopes = new EnvelopeCache(limits.envelopesMax);
     this.#intake = new Intake({
-      pacer: this.#pacer,
-      slices,
+      ...{ slices, pacer: this.#pacer },
       store,
       clock,
       random,
@@ -135,15 +133,16 @@ export class DeliveryNode {
       if (partition.shelf.count > 0) this.#shelves.pump();
     };
     this.#verdicts = new Verdicts({
-      ...{ home, clock, limits, onFault, onCrash, channels: ["socket"] },
+      ...{ home, clock, limits, slices, onFault, onCrash, channels: ["socket"] },
       ...{ policies: deps.policies ?? NO_POLICIES, controls: deps.controls ?? NO_CONTROLS },
       ...{ rates: deps.rates ?? NO_RATES, onPace: (id) => this.#pacer.changed(id) },
       partitions: () => this.#partitions.values(),
+      outcomes: () => this.#outcomes,
       flush: () => this.#flusher.flush(),
     });
-    const { policy, rules } = this.#verdicts;
+    const { policy, rules, endOf } = this.#verdicts;
     const outcomes = new Outcomes({
-      ...{ onChanged, clock },
+      ...{ onChanged, clock, endOf },
       onOutcome: observer.onOutcome.bind(observer),
       verdictOf: deps.verdictOf?.bind(deps) ?? this.#verdicts.verdictOf,
       onHanded: policy.handed.bind(policy),

@@ -2,6 +2,7 @@
 // Which rows a session's place in the ledger proves to have been received, though their outcome says
 // otherwise: its ack came to an owner that lost the partition, or the report of it was lost.
 //   SD4  Who goes on above a row has received it late, as far as that follows for certain.
+import type { LedgerEntry } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
 
 /** What a gateway says when it opens a session that goes on. */
@@ -10,6 +11,8 @@ export interface Place {
   readonly ackedOffset: number;
   /** Put on its socket, or as the client joined; at least `ackedOffset`. */
   readonly sentOffset: number;
+  /** False: he is passed by it, and not sent it (CB4). */
+  mayShow(entry: LedgerEntry): boolean;
 }
 
 /**
@@ -27,7 +30,7 @@ export function passedLate(partition: Partition, index: number, place: Place): n
   return partition
     .entriesOf(index, range)
     .filter((entry) => {
-      if (!entry.isLateHere(index)) return false;
+      if (!entry.isLateHere(index) || !place.mayShow(entry)) return false;
       const isNamed = entry.offset === ackedOffset || entry.offset === sentOffset;
       return isNamed || !entry.has("expired", index) || entry.wasSent(index);
     })

@@ -61,8 +61,6 @@ export class LedgerEntry {
   #changesWritten = 0;
   /** By position, as far as somebody asks (SD4); undefined: nobody. */
   #sent: Bitset | undefined;
-  /** By position, who was counted for a cap; undefined: nobody. */
-  #counted: Bitset | undefined;
   /** Undefined: nobody was put off here. */
   #moves: RowMoves | undefined;
   readonly #movesCount: number; // when this owner read the row
@@ -211,16 +209,6 @@ export class LedgerEntry {
 
   wasSent(index: number): boolean {
     return this.#sent?.has(this.#positionOf(index)) === true;
-  }
-
-  /** Counted for a cap at this owner (PD1). False: it was before, or is not for the index. */
-  markCounted(index: number): boolean {
-    const position = this.#positionOf(index);
-    return position >= 0 && (this.#counted ??= new Bitset()).add(position);
-  }
-
-  isCounted(index: number): boolean {
-    return this.#counted?.has(this.#positionOf(index)) === true;
   }
 
   /** It has an outcome that the database is not known to have: the next owner may find it open. */

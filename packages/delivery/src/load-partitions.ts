@@ -25,7 +25,7 @@ export interface LoadDeps {
   readonly limits: DeliveryLimits;
   /** Before anything is handed its tenant's policy is known (TR4). */
   refreshRules(): Promise<void>;
-  /** What the policy counts of earlier owners' deliveries is here, too (PD1). */
+  /** What the policy counts of earlier owners' deliveries (PD1), and what senders have done since (CB1). */
   loadRecent(partitions: readonly Partition[]): Promise<void>;
   create(options: PartitionOptions): Partition;
   isHeld(held: HeldPartition): boolean;
@@ -104,10 +104,10 @@ async function loadOnce(held: readonly Acquired[], deps: LoadDeps): Promise<void
     partition.wantedDirectoryVersion = head.directoryVersion;
     loaded.set(one.partition, partition);
   }
-  await deps.loadRecent([...loaded.values()]);
   await store.streamDirectory(home, [...loaded.keys()], (rows) => {
     for (const { partition, row } of rows) loaded.get(partition)?.directory.put(row);
   });
+  await deps.loadRecent([...loaded.values()]); // last: it takes no time by then, a directory may
   // LP3: before anything is handed out, and when the directory knows what they are called.
   for (const { partition, index, reason, remainingMs } of quarantined)
     loaded.get(partition)?.table.quarantine(index, new Error(reason), remainingMs);

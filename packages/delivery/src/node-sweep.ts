@@ -57,7 +57,7 @@ export class NodeSweep {
     const nowMs = clock.monotonicMs();
     for (const partition of this.#deps.partitions().values()) {
       partition.sessions.forgetClosed(nowMs - limits.graceMs);
-      resumeSpilled(partition);
+      partition.resumeSpilled();
     }
     shelves.sweep();
     await rules.refresh().catch(onFault);
@@ -70,15 +70,4 @@ export class NodeSweep {
       onFault(cause);
     }
   }
-}
-
-/** PA4: the process takes all that is open for it in one message, once its mailbox is empty. */
-function resumeSpilled(partition: Partition): void {
-  if (partition.spilled.isEmpty) return;
-  partition.spilled.forEach((index) => {
-    if (partition.table.inspect(index).waitingCount > 0) return;
-    const entries = partition.openEntriesOf(index);
-    if (partition.table.cast(index, { kind: "resume", entries }, "control") === "accepted")
-      partition.spilled.remove(index);
-  });
 }

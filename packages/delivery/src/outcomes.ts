@@ -3,12 +3,14 @@
 import type { DeferReason } from "@carillon/contracts";
 import type { Clock } from "@carillon/kernel";
 import type { DeliveryJournal } from "./delivery-journal.ts";
-import type { LedgerEntry, Outcome } from "./ledger-entry.ts";
+import { type LedgerEntry, type Outcome, RECEIPT_SETS, type Suppression } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
 import type { Verdict, VerdictOf } from "./verdict.ts";
 
 /** The database's clock, which releases, may be before this node's: else one row would follow the other. */
 const DEFER_MIN_MS = 1_000;
+/** Nobody was handed it, but for what expired on a socket. */
+const UNSENT = ["noDevice", "expired", "failed"] as const satisfies readonly Outcome[];
 const SUPERSEDED: Verdict = { kind: "suppress", outcome: "collapsed" };
 
 export interface OutcomesDeps {
@@ -18,8 +20,10 @@ export interface OutcomesDeps {
   onOutcome(outcome: Outcome, entry: LedgerEntry): void;
   readonly verdictOf: VerdictOf;
   isRecalled(entry: LedgerEntry): boolean;
+  /** Its sender has ended it: what becomes of who has not been handed it. */
+  endOf(entry: LedgerEntry): Suppression | undefined;
   readonly journal: DeliveryJournal | undefined;
-  /** A session is handed it, or has had it of an earlier owner; may be told again. */
+  /** A session is handed it, or was by an earlier owner; maybe told again. */
   onHanded(partition: Partition, index: number, entry: LedgerEntry): void;
 }
 
@@ -30,27 +34,40 @@ export class Outcomes {
     this.#deps = deps;
   }
 
+  /** `before`: what he is to be handed before it, in the same opening. */
   verdictOf(
     partition: Partition,
     index: number,
     entry: LedgerEntry,
-    ahead: readonly LedgerEntry[] = [],
+    before: readonly LedgerEntry[] = [],
   ): Verdict {
     const mayBeHanded = (newer: LedgerEntry): boolean =>
       !newer.isMoving(index) && this.#deps.verdictOf(partition, index, newer).kind === "allow";
     if (partition.collapse.isSuperseded(index, entry, mayBeHanded)) return SUPERSEDED; // CO1
-    return this.#deps.verdictOf(partition, index, entry, ahead);
+    return this.#deps.verdictOf(partition, index, entry, before);
   }
 
   isRecalled(entry: LedgerEntry): boolean {
     return this.#deps.isRecalled(entry);
   }
 
+  endOf(entry: LedgerEntry): Suppression | undefined {
+    return this.#deps.endOf(entry);
+  }
+
+  /** CB4. It ended otherwise before its sender ended it, and nobody has handed it to him. */
+  isWithheld(index: number, entry: LedgerEntry): boolean {
+    if (entry.isPending(index) || entry.wasSent(index)) return false;
+    if (this.#deps.endOf(entry) === undefined) return false;
+    const wasUnsent = UNSENT.some((outcome) => entry.has(outcome, index));
+    return wasUnsent && !RECEIPT_SETS.some((receipt) => entry.has(receipt, index));
+  }
+
   record(partition: Partition, index: number, entry: LedgerEntry, outcome: Outcome): void {
     if (!entry.record(index, outcome)) return;
     if (outcome !== "deliveredSocket" && !entry.isSuppressed(index))
       partition.sessions.mayAckLate(index, entry.offset);
-    if (outcome === "deliveredSocket") this.handed(partition, index, entry);
+    if (outcome === "deliveredSocket") this.#deps.onHanded(partition, index, entry); // PD1
     this.#deps.onOutcome(outcome, entry);
     this.#deps.journal?.outcome(partition, index, entry, outcome);
     if (entry.state === "closed") partition.closedOne(entry);
@@ -89,21 +106,21 @@ export class Outcomes {
   }
 
   /**
-   * Of a pending one that a session would be sent outside of the process's turn, after those `ahead`. False: it is
+   * Of a pending one that a session would be sent outside of the process's turn, after those `before`. False: it is
    * on its way to a later row, or not to be handed at all, and that is not written (DL4, DL5); or nobody can tell.
    */
   mayHand(
     partition: Partition,
     index: number,
     entry: LedgerEntry,
-    ahead: readonly LedgerEntry[] = [],
+    before: readonly LedgerEntry[] = [],
   ): boolean {
     if (entry.isLeaving(index)) return false;
     if (partition.sessions.of(index).some((session) => session.sentOffset >= entry.offset))
       return true; // one of them has it
     let verdict: Verdict;
     try {
-      verdict = this.verdictOf(partition, index, entry, ahead);
+      verdict = this.verdictOf(partition, index, entry, before);
     } catch {
       return this.failIfPoison(partition, index, entry); // asked again soon, as by the process
     }

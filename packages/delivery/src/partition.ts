@@ -282,6 +282,17 @@ export class Partition {
     this.table.castEach(indexes, event, (index) => void this.spilled.add(index));
   }
 
+  /** PA4: a process takes all that is open for it in one message, once its mailbox is empty. */
+  resumeSpilled(): void {
+    if (this.spilled.isEmpty) return;
+    this.spilled.forEach((index) => {
+      if (this.table.inspect(index).waitingCount > 0) return;
+      const entries = this.openEntriesOf(index);
+      if (this.table.cast(index, { kind: "resume", entries }, "control") === "accepted")
+        this.spilled.remove(index);
+    });
+  }
+
   takeDirty(countMax: number): LedgerEntry[] {
     const taken: LedgerEntry[] = [];
     for (const entry of this.#dirty) {

@@ -24,7 +24,10 @@ function storeWith(policy: Policy, recent: Awaited<ReturnType<PolicyStore["readR
   return { policies, asked };
 }
 
-async function started(input: object, options: { preferences?: object; recent?: number } = {}) {
+async function started(
+  input: object,
+  options: { preferences?: object; recent?: number; isAway?: boolean; unwritten?: number } = {},
+) {
   const delivered = Bitset.of([0]).toBytes();
   const row = {
     partition: 0,
@@ -36,13 +39,16 @@ async function started(input: object, options: { preferences?: object; recent?: 
   const recent = Array.from({ length: options.recent ?? 0 }, () => ({ ...row, acceptedAtMs: now }));
   const { policies, asked } = storeWith(policyRequestSchema.parse(input), recent);
   const store = new FakeLedgerStore();
-  const node = start({ store, policies });
-  node.clock.jumpWallClock(now - node.clock.wallClockMs());
   const preferences =
     options.preferences === undefined ? null : preferencesRequestSchema.parse(options.preferences);
   const index = store.addRecipient(0, "ada", { timeZone: "UTC", preferences });
+  const lasting = { acceptedAtMs: now, expiresAtMs: now + 48 * HOUR_MS };
+  for (let n = 1; n <= (options.unwritten ?? 0); n++)
+    store.plan(0, notificationOf({ id: idOf(n), ...lasting }), { members: [index] });
+  const node = start({ store, policies, isFirst: options.unwritten === undefined });
+  node.clock.jumpWallClock(now - node.clock.wallClockMs());
   await node.clock.advance(0);
-  await node.open({ recipientId: "ada", sid: 1 });
+  if (options.isAway !== true) await node.open({ recipientId: "ada", sid: 1 });
   const post = async (n: number, more: Parameters<typeof notificationOf>[0] = {}) => {
     const acceptedAtMs = node.clock.wallClockMs();
     const times = { acceptedAtMs, expiresAtMs: acceptedAtMs + 48 * HOUR_MS };
@@ -168,39 +174,55 @@ test("PD1 — a new owner counts what others delivered within the window", async
   ]);
 });
 
-test("PD1 — a session that opens is sent as many of those that waited for it as the cap allows", async () => {
-  const { post, taken, store, node, open, index } = await started(cap);
+/** Posted while he is in his grace; so nothing has an outcome when his next session opens. */
+async function awayWith(postsCount: number, outside: Parameters<typeof started>[1] = {}) {
+  const node = await started(cap, outside);
   const nothing = { acks: [], reads: [], acknowledges: [] };
-  node.report(0, { kind: "report", gatewayId: GATEWAY, ...nothing, closed: [[1, index]] });
-  for (const n of [1, 2, 3]) await post(n);
-  await post(4, { priority: "high" });
-  await open({ recipientId: "ada", sid: 2, position: { epoch: "e1", offset: 0 } });
-  expect(taken()).toEqual(["1→2", "2→2", "4→2"]);
-  expect(store.setOf(0, 3, "capped")).toEqual([0]);
-  await post(5);
-  expect(taken()).toEqual([]);
-  expect(store.setOf(0, 5, "capped")).toEqual([0]);
+  node.node.report(0, {
+    ...{ kind: "report", gatewayId: GATEWAY, ...nothing },
+    closed: [[1, node.index]],
+  });
+  for (let n = 1; n <= postsCount; n++) await node.post(n);
+  return node;
+}
+
+test("PD1 — what one opening sends counts within it: of ten held rows the cap lets two through", async () => {
+  const { open, clock, taken, store } = await awayWith(5);
+  const opening = open({ recipientId: "ada", sid: 2, position: { epoch: "e1", offset: 0 } });
+  await clock.advance(FLUSHED_MS * 3);
+  expect(await opening).toMatchObject({ kind: "opened", recovered: true, missed: 2 });
+  expect(taken()).toEqual(["1→2", "2→2"]);
+  expect([3, 4, 5].map((offset) => store.setOf(0, offset, "capped"))).toEqual([[0], [0], [0]]);
 });
 
-test("PD1 — what an earlier owner sent and a session acks to this one is counted, once", async () => {
-  const first = await started(cap);
-  await first.post(1);
-  await first.post(2);
-  first.node.stop(); // before any ack
-  const { policies } = storeWith(policyRequestSchema.parse(cap));
-  const { store, index } = first;
-  const { clock, open, ack, poke, taken } = start({ store, policies, epoch: 2, isFirst: false });
-  clock.jumpWallClock(first.clock.wallClockMs() - clock.wallClockMs());
-  await clock.advance(0);
-  await open({
-    ...{ recipientId: "ada", sid: 1, position: { epoch: "e1", offset: 2 } },
-    ackedOffset: 1,
-  });
-  await ack(1, index, 2);
-  const acceptedAtMs = clock.wallClockMs();
-  const times = { acceptedAtMs, expiresAtMs: acceptedAtMs + 48 * HOUR_MS };
-  poke(store.plan(0, notificationOf({ id: idOf(3), ...times }), { members: [index] }));
+test("PD1 — what an opening has sent counts once, for what comes after it", async () => {
+  const { open, clock, taken, store, post, ack, index } = await awayWith(1);
+  const opening = open({ recipientId: "ada", sid: 2, position: { epoch: "e1", offset: 0 } });
   await clock.advance(FLUSHED_MS);
-  expect(taken()).toEqual([]);
+  await opening;
+  await post(2);
+  await post(3);
+  expect(taken()).toEqual(["1→2", "2→2"]);
+  await ack(2, index, 2);
   expect(store.setOf(0, 3, "capped")).toEqual([0]);
+});
+
+test("PD1 — what an earlier owner has sent, and no outcome says so, counts for the new one", async () => {
+  const { store, open, post, taken, clock, ack, index } = await started(cap, {
+    ...{ isAway: true, unwritten: 3 },
+  });
+  await clock.advance(FLUSHED_MS);
+  const place = { position: { epoch: "e1", offset: 2 }, ackedOffset: 1 };
+  const opening = open({ recipientId: "ada", sid: 1, ...place });
+  await clock.advance(2 * FLUSHED_MS);
+  expect(await opening).toMatchObject({ recovered: true, missed: 0 });
+  expect(store.setOf(0, 3, "capped")).toEqual([0]);
+  await ack(1, index, 2);
+  await post(4);
+  expect(taken()).toEqual([]);
+  expect(store.setOf(0, 4, "capped")).toEqual([0]);
+  await clock.advance(HOUR_MS + 1_000); // FC1
+  await post(5);
+  await post(6);
+  expect(taken()).toEqual(["5→1", "6→1"]); // each of the first two was counted once
 });

@@ -4,11 +4,11 @@
 //   PD3  A recipient's wall time is waited for in his own zone, or in the tenant's where he has none, of every
 //        priority, whatever else the policy says.
 //   PD4  Of whom a plan says that he has opted out, the verdict says so, too: one function decides both.
-//   PD1  A cap counts what was handed to a session, and what earlier owners sent or delivered within its window; of what
-//        waits for a session that opens, as many are sent as it allows.
+//   PD1  A cap counts, once each, what was handed to a session, by a turn or an opening, and what earlier owners
+//        delivered within its window, or have sent without an outcome.
 // Who has no preferences, of a tenant without a policy, costs two look-ups.
 import { type Channel, defaultZoneOf, type Priority } from "@carillon/contracts";
-import type { Bitset, Clock } from "@carillon/kernel";
+import { Bitset, type Clock } from "@carillon/kernel";
 import type { LedgerEntry } from "./ledger-entry.ts";
 import type { Partition } from "./partition.ts";
 import {
@@ -53,6 +53,7 @@ export class PolicyDesk {
   readonly #instants = new Map<string, number>(); // "wall time/zone"
   readonly #recent = new WeakMap<Partition, Map<string, Recent>>(); // by tenant
   forgottenCount = 0; // deliveries within their window, at `recentMax` (FC2)
+  readonly #counted = new WeakMap<LedgerEntry, Bitset>(); // by index, of those that a cap counts
 
   constructor(deps: PolicyDeskDeps) {
     this.#deps = deps;
@@ -67,11 +68,12 @@ export class PolicyDesk {
     return count;
   }
 
+  /** `before`: what he is to be handed before it, in the same opening. */
   verdictOf(
     partition: Partition,
     index: number,
     entry: LedgerEntry,
-    ahead: readonly LedgerEntry[] = [],
+    before: readonly LedgerEntry[] = [],
   ): Verdict {
     const { rules: book, clock, channels } = this.#deps;
     const { notification } = entry.envelope;
@@ -96,11 +98,10 @@ export class PolicyDesk {
       country: countryOf(person.attributes, rules),
       recentCount: 0,
     };
-    const recentCount =
-      isCapped(question, rules) && !entry.isCounted(index)
-        ? (this.#recentOf(partition, tenantId, rules)?.countOf(index, nowMs) ?? 0) +
-          ahead.filter((one) => isUncounted(one, index, rules)).length
-        : 0;
+    const recentCount = isCapped(question, rules)
+      ? (this.#recentOf(partition, tenantId, rules)?.countOf(index, nowMs) ?? 0) +
+        before.filter((one) => this.#isToCount(index, one, rules)).length
+      : 0;
     return policyVerdict({ ...question, recentCount }, rules, { channels, nowMs });
   }
 
@@ -133,14 +134,22 @@ export class PolicyDesk {
     return instantMs;
   }
 
-  /** A session was handed it; counted once. */
+  #isToCount(index: number, entry: LedgerEntry, rules: TenantRules): boolean {
+    const { priority, category } = entry.envelope.notification;
+    return isCapped({ priority, category }, rules) && this.#counted.get(entry)?.has(index) !== true;
+  }
+
+  /** A session was handed it, maybe by an earlier owner; told again it is the same. */
   handed(partition: Partition, index: number, entry: LedgerEntry): void {
-    const { tenantId, priority, category } = entry.envelope.notification;
+    const { tenantId } = entry.envelope.notification;
     const { rules: book, clock } = this.#deps;
     if (!book.has(tenantId)) return;
     const rules = book.rulesOf(tenantId);
-    if (isCapped({ priority, category }, rules) && entry.markCounted(index))
-      this.#recentOf(partition, tenantId, rules)?.add(index, clock.wallClockMs());
+    if (!this.#isToCount(index, entry, rules)) return;
+    const counted = this.#counted.get(entry) ?? new Bitset();
+    this.#counted.set(entry, counted);
+    counted.add(index);
+    this.#recentOf(partition, tenantId, rules)?.add(index, clock.wallClockMs());
   }
 
   /** PD1. Before they serve. Throws Fault. */
@@ -183,9 +192,4 @@ export class PolicyDesk {
     this.#recent.set(partition, ofPartition);
     return deliveries;
   }
-}
-
-function isUncounted(entry: LedgerEntry, index: number, rules: TenantRules): boolean {
-  const { priority, category } = entry.envelope.notification;
-  return isCapped({ priority, category }, rules) && !entry.isCounted(index);
 }

@@ -22,11 +22,12 @@ const situation: RecipientSituation = {
   ackMaxMs: 30_000,
   resendMax: 3,
   isMoving: () => false,
+  isSettling: false,
+  endOf: () => undefined,
   verdictOf: () => ALLOW,
   isRecalled: () => false,
 };
 const quiet: Verdict = { kind: "defer", untilMs: 77, reason: "ownQuietHours" };
-const cancelled: Verdict = { kind: "suppress", outcome: "cancelled" };
 const only = (offset: number, verdict: Verdict) => ({
   verdictOf: (asked: LedgerEntry) => (asked.offset === offset ? verdict : ALLOW),
 });
@@ -72,24 +73,12 @@ const rows: Row[] = [
     timerMs: 8_000,
   },
   {
-    name: "CB1 — cancelled while he may come back: that is the end of it, but of what he was sent",
-    state: [pending(5, 0, 9_000), pending(6, 1, 9_000), pending(7, 0, 9_000)],
-    event: { kind: "changed" },
-    situation: {
-      ...{ hasSession: false, graceEndsAtMs: 9_000 },
-      verdictOf: ({ offset }) => (offset === 7 ? ALLOW : cancelled),
-    },
-    effects: ["cancelled 5"],
-    left: ["6×1@9000", "7×0@9000"],
-    timerMs: 8_000,
-  },
-  {
-    name: "CB1 — cancelled while he may come back, of an earlier owner that may have sent it: he may have it",
+    name: "CB3 — its sender ends it in the grace, of an earlier owner that may have sent it: he may have it",
     state: [pending(5, 0, 9_000)],
     event: { kind: "changed" },
     situation: {
       ...{ hasSession: false, graceEndsAtMs: 9_000, isTakenOver: true },
-      verdictOf: () => cancelled,
+      endOf: () => "cancelled",
     },
     effects: [],
     left: ["5×0@9000"],
@@ -209,6 +198,27 @@ const rows: Row[] = [
     event: { kind: "entry", entry: entry(5) },
     effects: [],
     left: ["3×1@31000", "4×0@Infinity moving", "5×0@Infinity"],
+    timerMs: 30_000,
+  },
+  {
+    name: "CB3 — its sender ends it in the grace: that is the outcome of what was not sent",
+    state: [pending(3, 1, 9_000), pending(4, 0, 9_000), pending(5, 0, 9_000)],
+    event: { kind: "changed" },
+    situation: {
+      ...{ hasSession: false, graceEndsAtMs: 9_000 },
+      endOf: ({ offset }) => (offset < 5 ? "cancelled" : undefined),
+    },
+    effects: ["cancelled 4"],
+    left: ["3×1@9000", "5×0@9000"],
+    timerMs: 8_000,
+  },
+  {
+    name: "DL5 — nothing unsent passes what has ended outside of his turns, until that is written",
+    state: [pending(3, 1)],
+    event: { kind: "entry", entry: entry(5) },
+    situation: { isSettling: true },
+    effects: [],
+    left: ["3×1@31000", "5×0@Infinity"],
     timerMs: 30_000,
   },
   {

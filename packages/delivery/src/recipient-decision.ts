@@ -9,7 +9,7 @@
 //   RD3  Nothing waits without a limit: an ack `ackMaxMs`, resends `resendMax`, a session that may
 //        come back `graceMs`, everything the notification's expiry.
 import type { DeferReason } from "@carillon/contracts";
-import type { LedgerEntry, Outcome } from "./ledger-entry.ts";
+import type { LedgerEntry, Outcome, Suppression } from "./ledger-entry.ts";
 import { ALLOW, type Verdict } from "./verdict.ts";
 
 export interface Pending {
@@ -55,6 +55,10 @@ export interface RecipientSituation {
   readonly resendMax: number;
   /** It is put off, or not to be handed at all, and that is not written. */
   isMoving(entry: LedgerEntry): boolean;
+  /** Something that he has not been handed has ended outside of his turns, and that is not written (DL5). */
+  readonly isSettling: boolean;
+  /** Its sender has ended it: this is the outcome of who has not been handed it. */
+  endOf(entry: LedgerEntry): Suppression | undefined;
   /** RD4 */
   verdictOf(entry: LedgerEntry): Verdict;
   /** RC2: who has not received what was sent is not sent it again. */
@@ -94,7 +98,7 @@ export function decide(
 ): Decision {
   const effects: Effect[] = [];
   const next: Pending[] = [];
-  let isBlocked = false; // by one that is on its way elsewhere
+  let isBlocked = now.isSettling; // or by one that is on its way elsewhere
   for (const merged of merge(state, event)) {
     const pending = now.isMoving(merged.entry) ? { ...merged, isMoving: true } : merged;
     const isWaiting: boolean = pending.isMoving === true || (isBlocked && pending.sendCount === 0);
@@ -155,9 +159,8 @@ function decideOne(
     return isOver ? finish("unacked") : send(true);
   }
   if (now.graceEndsAtMs > now.nowMs) {
-    const asked = now.isTakenOver ? ALLOW : verdict();
-    if (asked.kind === "suppress" && asked.outcome === "cancelled") return finish("cancelled"); // CB1
-    return { ...pending, dueAtMs: now.graceEndsAtMs };
+    const end = pending.sendCount > 0 || now.isTakenOver ? undefined : now.endOf(entry);
+    return end === undefined ? { ...pending, dueAtMs: now.graceEndsAtMs } : finish(end); // CB3
   }
   const held = heldBack();
   if (held !== undefined) return held.kept;

@@ -65,6 +65,8 @@ export function createRecipientBehaviour(
       ackMaxMs: limits.ackMaxMs,
       resendMax: limits.resendMax,
       isMoving: (entry) => entry.isLeaving(index),
+      isSettling: partition.settling.has(index),
+      endOf: (entry) => outcomes.endOf(entry),
       verdictOf: (entry) => verdictOf(index, entry),
       isRecalled: (entry) => outcomes.isRecalled(entry),
     };

@@ -12,6 +12,8 @@
 //        not handed at all (RD4, DL4, DL5).
 //   RC2  What is recalled is sent to no session that opens, and counted neither as missed nor as unread; what
 //        withdraws it follows as an event of its own, in order (ADR 0032).
+//   CB4  What ended for him unsent before its sender ended it is shown by no recovery, and no place tells that it
+//        was received; what he was sent before stays his.
 //   SD8  What is on the shelf (shelf.ts), or waits for its rate (RA4), is no part of a recovery: it follows it, in
 //        order, as it comes back.
 import {
@@ -44,7 +46,10 @@ export interface SessionDeskDeps {
   /** Rows that one recovery may look at in the database. */
   readonly recoveryScanMax: number;
   readonly receipts: ReceiptDesk;
-  readonly outcomes: Pick<Outcomes, "mayHand" | "mayPassOver" | "isRecalled" | "handed">;
+  readonly outcomes: Pick<
+    Outcomes,
+    "mayHand" | "mayPassOver" | "isRecalled" | "isWithheld" | "handed"
+  >;
   /** Writes what is dirty now. Rejects with a bug only. */
   flush(): Promise<unknown>;
   readonly journal: DeliveryJournal | undefined;
@@ -178,14 +183,17 @@ export class SessionDesk {
     let isMoving = false;
     if (partition.isLost || (partition.openCount === 0 && partition.dirtyCount === 0)) return false;
     const { outcomes } = this.#deps;
+    const allowed = new Map<number, LedgerEntry[]>(); // by index: caps count these (PD1)
     for (const one of prepared) {
       if (one === undefined) continue;
-      const ahead: LedgerEntry[] = [];
+      const before = allowed.get(one.index) ?? sentBefore(partition, one);
+      allowed.set(one.index, before);
       for (const entry of missedOf(partition, one) ?? unsettledOf(partition, one.index))
         if (outcomes.isRecalled(entry))
           isMoving = !outcomes.mayPassOver(partition, one.index, entry) || isMoving;
         else if (entry.isPending(one.index) || entry.isLeaving(one.index)) {
-          if (outcomes.mayHand(partition, one.index, entry, ahead)) ahead.push(entry);
+          if (before.includes(entry)) continue;
+          if (outcomes.mayHand(partition, one.index, entry, before)) before.push(entry);
           else isMoving = true;
         }
     }
@@ -203,7 +211,9 @@ export class SessionDesk {
     if (!partition.sessions.mayOpen(index, gatewayId, wanted.sid))
       return { kind: "refused", code: "too_many_sessions" };
     const isShown = (entry: LedgerEntry): boolean =>
-      !entry.isSuppressed(index) && !this.#deps.outcomes.isRecalled(entry); // RC2
+      !entry.isSuppressed(index) &&
+      !this.#deps.outcomes.isRecalled(entry) && // RC2
+      !this.#deps.outcomes.isWithheld(index, entry);
     const missed = missedOf(partition, prepared);
     const { handedOffset } = partition;
     const readyOffset = partition.readyUpTo(index); // SD8: from the shelf it goes on, in order
@@ -214,9 +224,9 @@ export class SessionDesk {
     const offset = position?.offset ?? Math.min(readyOffset, firstOffset - 1);
     const ackedOffset = position === null ? 0 : Math.max(wanted.ackedOffset, 0);
     const place = { ackedOffset, sentOffset: position?.offset ?? 0 };
-    const passed = passedLate(partition, index, place).filter((late) => {
-      const entry = partition.entry(late); // RC2: it may have been passed over
-      return entry === undefined || isShown(entry) || entry.wasSent(index);
+    const passed = passedLate(partition, index, {
+      ...place,
+      mayShow: (entry) => isShown(entry) || entry.wasSent(index), // RC2: it may have been passed over
     });
     const lateEntries = entries.filter(
       (entry) => !entry.isPending(index) && !entry.has("deliveredSocket", index),
@@ -254,7 +264,9 @@ export class SessionDesk {
     const locale = partition.directory.localeOf(index);
     for (const entry of entries) {
       entry.markSent(index);
-      if (entry.isPending(index)) this.#deps.outcomes.handed(partition, index, entry); // PD1
+      const isReceived = entry.has("deliveredSocket", index) || entry.has("receivedLate", index);
+      if (!isReceived && partition.entry(entry.offset) === entry)
+        this.#deps.outcomes.handed(partition, index, entry);
       this.#deps.journal?.sent(partition, entry, { index, session, isResend: false });
       this.#deps.outbox.queue({
         gatewayId: session.gatewayId,
@@ -318,6 +330,13 @@ function missedOf(partition: Partition, prepared: Prepared): LedgerEntry[] | und
   );
   const entries = [...standing, ...partition.entriesOf(index, range)];
   return entries.length > LIMITS.recoveryMax ? undefined : entries;
+}
+
+/** Open ones that an earlier owner has sent, as the place shows where the session goes on. */
+function sentBefore(partition: Partition, { wanted, index }: Prepared): LedgerEntry[] {
+  if (wanted.position === null) return [];
+  const range = { afterOffset: 0, upToOffset: wanted.position.offset };
+  return partition.entriesOf(index, range).filter((entry) => entry.isPending(index));
 }
 
 /** From the first on that is open, or whose outcome may be unwritten: terminal or not (SD5). */

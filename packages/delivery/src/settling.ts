@@ -18,6 +18,10 @@ export class Settling {
     else known.push(entry);
   }
 
+  has(index: number): boolean {
+    return this.#entries.size > 0 && this.#entries.has(index);
+  }
+
   /** Who need not wait any more, once; undefined: nobody. */
   takeWritten(): Bitset | undefined {
     if (this.#entries.size === 0) return undefined;

@@ -13,10 +13,10 @@ export type Verdict =
 
 export const ALLOW: Verdict = { kind: "allow" };
 
-/** `ahead`: what he is handed with it, before it, and not counted yet (PD1); absent: nothing. */
+/** `before`: what he is handed with it, before it, and not counted yet (PD1); absent: nothing. */
 export type VerdictOf = (
   partition: Partition,
   index: number,
   entry: LedgerEntry,
-  ahead?: readonly LedgerEntry[],
+  before?: readonly LedgerEntry[],
 ) => Verdict;

@@ -5,13 +5,16 @@ import type { Channel } from "@carillon/contracts";
 import type { Clock } from "@carillon/kernel";
 import { ControlBook, type ControlStore } from "./control-book.ts";
 import type { DeliveryLimits } from "./delivery-limits.ts";
-import type { LedgerEntry } from "./ledger-entry.ts";
+import { tellOfControl } from "./control-ends.ts";
+import type { LedgerEntry, Suppression } from "./ledger-entry.ts";
+import type { Outcomes } from "./outcomes.ts";
 import type { Partition } from "./partition.ts";
 import { PolicyDesk } from "./policy-desk.ts";
 import type { HeldPartition } from "./ports.ts";
 import { RateBook, type RateStore } from "./rate-book.ts";
 import type { Pace } from "./rate-group.ts";
 import { type PolicyStore, TenantRulesBook } from "./tenant-rules-book.ts";
+import type { ThreadSlices } from "./thread-slices.ts";
 import type { VerdictOf } from "./verdict.ts";
 
 export interface VerdictsDeps {
@@ -25,6 +28,8 @@ export interface VerdictsDeps {
   partitions(): Iterable<Partition>;
   /** It is handed at another rate than before, or not at all. */
   onPace(notificationId: string): void;
+  readonly slices: ThreadSlices;
+  outcomes(): Outcomes;
   /** Writes what is dirty now; false: something is left. */
   flush(): Promise<boolean>;
   readonly onFault: (cause: unknown) => void;
@@ -54,19 +59,19 @@ export class Verdicts {
     });
     this.controls = new ControlBook({
       ...{ ...reading, home, store: deps.controls },
-      partitions: () => Array.from(deps.partitions(), heldOf),
+      held: () => Array.from(deps.partitions(), placeOf),
       flush: deps.flush.bind(deps),
-      onChanged(notificationId) {
-        deps.onPace(notificationId);
-        for (const partition of deps.partitions()) tellOf(partition, notificationId);
-      },
+      onChanged: (notificationId) => this.#tellOf(notificationId, deps),
     });
   }
 
-  readonly verdictOf: VerdictOf = (partition, index, entry, ahead) => {
+  readonly endOf = ({ envelope }: LedgerEntry): Suppression | undefined =>
+    this.controls.endOf(envelope.notification.id);
+
+  readonly verdictOf: VerdictOf = (partition, index, entry, before) => {
     const control = this.controls.verdictOf(entry);
     if (control.kind !== "allow") return control;
-    return this.policy.verdictOf(partition, index, entry, ahead);
+    return this.policy.verdictOf(partition, index, entry, before);
   };
 
   /** Undefined: as fast as it goes, also to its end: what is cancelled or expired is sent to nobody (RA5). */
@@ -91,10 +96,26 @@ export class Verdicts {
     this.#rates.stop();
   }
 
+  /** A piece for each partition (TS1): it may be for a million. */
+  async #tellOf(notificationId: string, deps: VerdictsDeps): Promise<void> {
+    deps.onPace(notificationId);
+    for (const partition of deps.partitions()) {
+      if (partition.openCount === 0) continue;
+      const turn = deps.slices.next();
+      if (turn !== undefined) await turn;
+      if (partition.isLost) continue;
+      const isTakenOver = partition.graceEndsAtMs > this.#clock.monotonicMs();
+      const end = isTakenOver ? undefined : this.controls.endOf(notificationId);
+      const told = { end, outcomes: deps.outcomes() };
+      for (const entry of partition.entriesOfNotification(notificationId))
+        if (entry.state === "open") tellOfControl(partition, entry, told);
+    }
+  }
+
   /** Before these serve. Throws Fault. */
   async load(partitions: readonly Partition[]): Promise<void> {
     await this.policy.load(partitions);
-    await this.controls.load(partitions.map(heldOf));
+    await this.controls.load(partitions.map(placeOf));
   }
 
   /** Before partitions are loaded. Throws Fault. */
@@ -103,13 +124,6 @@ export class Verdicts {
   }
 }
 
-function heldOf({ partition, epoch }: Partition): HeldPartition {
+function placeOf({ partition, epoch }: Partition): HeldPartition {
   return { partition, epoch };
-}
-
-/** Everybody who waits for it looks again; who has not been handed it has nothing to look at. */
-function tellOf(partition: Partition, notificationId: string): void {
-  if (partition.isLost || partition.openCount === 0) return;
-  for (const entry of partition.entriesOfNotification(notificationId))
-    if (entry.state === "open") partition.tell(partition.waitingFor(entry), { kind: "changed" });
 }

@@ -136,6 +136,10 @@ export async function insertAccepted(
       select fresh.*, n, null, ''::bytea, 0, ${ALL_LATER}::text
       from fresh cross join generate_series(0, ${LIMITS.partitionCount - 1}::int) as n
       where fresh.is_for_all
+    ), told_again as (
+      update notification_control set updated_at = clock_timestamp()
+      where notification_id = any(array(select id from fresh where is_later))
+        and state <> 'running'
     ), wanted as materialized (
       select ord, id, tenant_id, n, members, targeted, state, ack_seconds from meant where not is_later
     ), locked as materialized (

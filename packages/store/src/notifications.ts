@@ -8,7 +8,7 @@ import {
   type AcceptResult,
   type RelayResult,
 } from "./accept.ts";
-import { keepRecalled, tellStopped } from "./controls.ts";
+import { keepRecalled } from "./controls.ts";
 import { type RegionProgress, readProgress } from "./counts.ts";
 import { readWaitOf } from "./deferred-rows.ts";
 import { type IdempotencyClaim, readRepeat, type Repeat } from "./idempotency.ts";
@@ -51,9 +51,7 @@ export class SqlNotifications {
   accept(home: string, items: readonly AcceptItem[]): Promise<AcceptResult[]> {
     return this.#pool.run("notifications.accept", async (sql) => {
       await keepRecalled(sql, items.map(notificationIn)); // ST40
-      const results = await accept(sql, home, items);
-      await tellStopped(sql, items.flatMap(waitingIn)); // ST36
-      return results;
+      return await accept(sql, home, items);
     });
   }
 
@@ -66,9 +64,7 @@ export class SqlNotifications {
   acceptRelayed(home: string, items: readonly RelayItem[]): Promise<RelayResult[]> {
     return this.#pool.run("notifications.acceptRelayed", async (sql) => {
       await keepRecalled(sql, items.map(notificationIn)); // ST40
-      const results = await acceptRelayed(sql, home, items);
-      await tellStopped(sql, items.flatMap(waitingIn)); // ST36
-      return results;
+      return await acceptRelayed(sql, home, items);
     });
   }
 
@@ -134,11 +130,6 @@ export class SqlNotifications {
   ): Promise<InboxPage> {
     return this.#pool.run("notifications.inboxOf", (sql) => readInbox(sql, place, options));
   }
-}
-
-/** Ids of those that are sent later. */
-function waitingIn({ notification }: Pick<AcceptItem, "notification">): string[] {
-  return notification.sendAtMs === undefined ? [] : [notification.id];
 }
 
 function notificationIn({ notification }: Pick<AcceptItem, "notification">): Notification {

@@ -81,9 +81,12 @@ test("ST36, ST40 — what waits of a recalled notification is woken when its own
     { tenantId: TENANT, controls: [{ ...record("recalled", 1), notificationId: notification.id }] },
   ]);
   const due = () => sql`select from timer where due_at <= clock_timestamp()`;
-  await store.controls.wake(HOME, [{ partition: 3, epoch: 0 }], { cancelled: [], running: null });
+  const held = await store.leases.acquire({
+    ...{ home: HOME, memberId: "w", partitions: [3], leaseMs: 60_000 },
+  });
+  await store.controls.wake(HOME, held, { cancelled: [], running: null });
   expect((await due()).length).toBe(0);
-  await store.controls.wake(HOME, [{ partition: 3, epoch: 0 }], {
+  await store.controls.wake(HOME, held, {
     cancelled: [notification.id],
     running: [],
   });
