@@ -4,7 +4,8 @@
 // and ledger_wide (rows for several), of which at most `WIDE_SCAN_MAX` are looked into. `floor` is
 // where that look ended early: nothing below it is in this page, so that the next one has no gap.
 //   ST41 What was recalled is in no page, nor what withdraws it (ADR 0032): two anti-joins with the partial
-//        indexes of the register that hold nothing else.
+//        indexes of the register that hold nothing else. Nor what was held back from him, or is cancelled and never
+//        came to him (ADR 0029): a session that recovers shows him the same.
 import type { Notification } from "@carillon/contracts";
 import {
   NOTIFICATION_COLUMNS,
@@ -52,7 +53,10 @@ export async function readInbox(
   options: { readonly limit: number; readonly beforeOffset: number | null },
 ): Promise<InboxPage> {
   const before = options.beforeOffset ?? Number.MAX_SAFE_INTEGER;
-  const [isDirectShown, isWideShown] = [sql.unsafe(shown("l")), sql.unsafe(shown("w"))];
+  const [isDirectShown, isWideShown] = [
+    sql.unsafe(shown("l", "0")),
+    sql.unsafe(shown("w", "his.bit")),
+  ];
   const rows = await sql<InboxRecord[]>`
     with wide as materialized (
       select * from ledger l
@@ -72,9 +76,11 @@ export async function readInbox(
         order by l.offset desc limit ${options.limit}
       )
       union all
-      select w.offset, w.notification_id,
-        coalesce(array_position(w.members, ${index}::int) - 1, ${index}::int), w.read, w.acknowledged
+      select w.offset, w.notification_id, his.bit, w.read, w.acknowledged
       from wide w
+      cross join lateral (
+        select coalesce(array_position(w.members, ${index}::int) - 1, ${index}::int) as bit
+      ) his
       where w.state <> 0 and is_targeted(w.members, w.targeted, ${index}::int)
         and not is_moved(w.members, w.moved, ${index}::int) and ${isWideShown}
     ), page as (
@@ -115,10 +121,17 @@ export async function readInbox(
   };
 }
 
-/** ST41. Of a row that is called so. */
-function shown(row: "l" | "w"): string {
-  return `not exists (select from notification_control c
+/** ST41. Of a row that is called so, in whose sets he is that bit. */
+function shown(row: "l" | "w", bit: string): string {
+  const isIn = (...sets: readonly string[]): string =>
+    `(${sets.map((set) => `bit_is_set(${row}.${set}, ${bit})`).join(" or ")})`;
+  return `not ${isIn("cancelled", "opted_out", "capped", "collapsed")}
+    and not exists (select from notification_control c
       where c.notification_id = ${row}.notification_id and c.state = 'recalled')
     and not exists (select from notification_control c
-      where c.withdrawal_id = ${row}.notification_id)`;
+      where c.withdrawal_id = ${row}.notification_id)
+    and not (${isIn("no_device", "expired", "failed")}
+      and not ${isIn("received_late", "read", "acknowledged")}
+      and exists (select from notification_control c
+        where c.notification_id = ${row}.notification_id and c.state = 'cancelled'))`;
 }

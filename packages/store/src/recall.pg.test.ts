@@ -122,6 +122,44 @@ test("ST41 — what is recalled is in no page of an inbox, direct or for several
   expect(await ids(1)).toEqual([kept]); // the limit counts what is shown
 });
 
+test("ST41 — what was held back from him, or is cancelled and never came to him, is in no page of his", async () => {
+  const { store, sql } = await postgres.newDatabase();
+  const people = idsIn(3, 40);
+  const [ada = ""] = people;
+  await register(store, people);
+  const places = await store.directory.locate(HOME, TENANT, [ada]);
+  const place = { home: HOME, ...places.get(ada)! };
+  const bit = Buffer.from([1]); // hers, alone or as the first of many
+  const posted = async (audience: Parameters<typeof acceptItem>[0], sets: readonly string[]) => {
+    const notification = notificationFor({});
+    await store.notifications.accept(HOME, [acceptItem(audience, { notification })]);
+    for (const set of sets)
+      await sql`update ledger set ${sql(set)} = ${bit}, state = 2
+        where notification_id = ${notification.id}`;
+    return notification.id;
+  };
+  const ids = async () => {
+    const page = await store.notifications.inboxOf(place, { limit: 50, beforeOffset: null });
+    return page.items.map(({ notification: { id } }) => id);
+  };
+  for (const audience of [directTo(ada), directTo(...people)]) {
+    const before = await ids();
+    for (const set of ["cancelled", "opted_out", "capped", "collapsed"])
+      await posted(audience, [set]);
+    expect(await ids()).toEqual(before);
+    const missed = await posted(audience, ["no_device"]);
+    const late = await posted(audience, ["no_device", "received_late"]);
+    const delivered = await posted(audience, ["delivered_socket"]);
+    expect(await ids()).toEqual([delivered, late, missed, ...before]);
+    for (const notificationId of [missed, late, delivered])
+      await store.controls.change({
+        ...{ tenantId: TENANT, notificationId, state: "cancelled", nowMs: 1, region: HOME },
+        otherRegions: [],
+      });
+    expect(await ids()).toEqual([delivered, late, ...before]);
+  }
+});
+
 test("ST42 — all rows of a notification in the partitions asked for are read, and none of another's", async () => {
   const { store } = await postgres.newDatabase();
   const [ada, bob] = idsIn(3, 2) as [string, string];
