@@ -181,6 +181,7 @@ export class Roles {
               forgetQuarantine: (table, slot) => this.#forgetQuarantine(table, slot),
               onFault: (cause) => log.warn("operators.fault", { reason: reasonOf(cause) }),
             }),
+            ...(this.#webhooks && { webhooks: this.#webhooks }),
             log: log.child("worker"),
             supervision: { ...this.#supervision, onExit },
           },

@@ -34,6 +34,7 @@ import type { Plans } from "./plan.ts";
 import { sendAtProblemOf, sendTimesOf } from "./send-at.ts";
 import { type Keyed, repeatOf } from "./repeats.ts";
 import type { Templates } from "./templates.ts";
+import { webhookErrorsOf, type Webhooks } from "./webhooks.ts";
 
 export interface AcceptLimits {
   readonly batchItemsMax: number;
@@ -79,6 +80,7 @@ export interface AcceptDeps extends AudiencesDeps {
   readonly plans: Pick<Plans, "targetedCount">;
   readonly poker: Poker;
   readonly relay: Relay;
+  readonly webhooks?: Webhooks | undefined;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -195,6 +197,10 @@ async function pendingOf(
   busMaxBytes: number,
 ): Promise<Pending | ProblemAnswer> {
   const { tenantId, request, idempotency } = asked;
+  const steps = request.requireAck?.escalation ?? [];
+  const field = "requireAck.escalation";
+  const errors = webhookErrorsOf(steps, { field, webhooks: deps.webhooks });
+  if (errors.length > 0) return problem("invalid_field", { errors });
   const found =
     "meant" in asked
       ? asked.meant

@@ -21,7 +21,8 @@ let lon: TestNode;
 
 beforeAll(async () => {
   regions = await startRegions(["fra", "lon"]);
-  fra = await regions.startNode("fra");
+  const webhooks = { secretsOf: () => [], endpointProblem: () => undefined };
+  fra = await regions.startNode("fra", { webhooks });
   lon = await regions.startNode("lon", {
     home: { ...ALWAYS_SERVING, withholds: (tenantId) => tenantId === "bolt" },
   });
