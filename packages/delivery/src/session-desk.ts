@@ -318,16 +318,14 @@ export class SessionDesk {
 
 /** Everything for the recipient above its position, terminal or not; undefined: lost (SD1). */
 function missedOf(partition: Partition, prepared: Prepared): LedgerEntry[] | undefined {
-  const { wanted, index, fromStore, afterOffset, isBehind } = prepared;
+  const { wanted, index, afterOffset, isBehind } = prepared;
   if (wanted.position === null) return unsettledOf(partition, index);
+  const upToOffset = partition.readyUpTo(index);
+  const fromStore = prepared.fromStore?.filter(({ offset }) => offset <= upToOffset); // RA4: it may wait since
   if (fromStore === undefined) return undefined;
   if (afterOffset < partition.tailFloor && !isBehind) return undefined;
-  const upToOffset = partition.readyUpTo(index);
   const range = { afterOffset, upToOffset };
-  const standing = fromStore.filter(
-    // SD7, RA4: others have left meanwhile, or wait for a rate since
-    (entry) => entry.isTargeted(index) && entry.offset <= upToOffset,
-  );
+  const standing = fromStore.filter((entry) => entry.isTargeted(index)); // SD7: others have left meanwhile
   const entries = [...standing, ...partition.entriesOf(index, range)];
   return entries.length > LIMITS.recoveryMax ? undefined : entries;
 }
