@@ -131,6 +131,19 @@ test("FL3, D1 — killed before or after any call of any firing: every step is t
     }
 });
 
+test("FL3 — any call to the store fails, or its answer is lost: the step is taken all the same, and none twice", async () => {
+  const undisturbed = new ChainWorld(FOUR);
+  await undisturbed.run([]);
+  for (let atCall = 1; atCall <= undisturbed.callsCount; atCall++)
+    for (const isAfter of [false, true]) {
+      const world = new ChainWorld(FOUR);
+      const { crashes } = await world.run([{ atCall, isAfter, isFault: true }]);
+      const where = `${isAfter ? "after" : "before"} call ${atCall}`;
+      expect([where, world.taken, crashes]).toEqual([where, FOUR_TAKEN, []]);
+      expect([where, world.timers.memory.rows.size]).toEqual([where, 0]);
+    }
+});
+
 test("FL3, D1 — killed three times, anywhere: every step is taken, none twice", async () => {
   for (let seed = 1; seed <= 150; seed++) {
     const random = createSeededRandom(seed);
