@@ -72,6 +72,12 @@ test("IN77 — what is to be acknowledged is stored as it was posted, in the rec
     expect((await store.notifications.get(TENANT, id))?.notification.requireAck).toEqual(
       requireAck,
     );
+  const tokens = await ask(`${fra.url}/v1/tokens`, {
+    ...{ method: "POST", token: regions.apiKey, body: { recipientIds: ["ben"] } },
+  });
+  const [{ token }] = tokens.body["tokens"] as [{ token: string }];
+  const inbox = await ask(`${fra.url}/v1/inbox`, { token });
+  expect(inbox.body["items"]).toMatchObject([{ id, requireAck: { deadlineSeconds: 60 } }]);
   const refused = await post({ requireAck: { deadlineSeconds: 5, escalation: [] } });
   expect(refused).toMatchObject({
     status: 422,

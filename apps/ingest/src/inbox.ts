@@ -118,6 +118,10 @@ function itemOf(item: StoredItem, recipientLocale: string | null): InboxItem {
     data: content?.data ?? {},
     read: item.isRead,
     acknowledged: item.isAcknowledged,
+    ...(notification.requireAck && {
+      requireAck: { deadlineSeconds: notification.requireAck.deadlineSeconds },
+    }),
+    ...(notification.escalation && { escalation: notification.escalation }),
   };
 }
 

@@ -129,6 +129,8 @@ export const flowPayloadSchema = z.object({
   /** Posts that failed since one was taken, and regions that did not answer, for this page. */
   tries: z.int().min(0).default(0),
   unheard: z.int().min(0).default(0),
+  /** Somebody's webhook of this page has taken it: it is not down for all. */
+  wasTaken: z.boolean().default(false),
   /** By step, who needs no more of it: he has had it already, or somebody has acknowledged (Bitset.toBytes). */
   settled: z.record(z.string(), z.base64()).default({}),
 });

@@ -1,6 +1,7 @@
 // packages/contracts/src/inbox.ts
 // The employee's inbox over HTTP (A7): pages, newest first, read from the home region's ledger.
 import { z } from "zod";
+import { escalationOfSchema } from "./escalation.ts";
 import { PRIORITIES } from "./notification.ts";
 
 export const INBOX_LIMIT_MAX = 100;
@@ -20,6 +21,10 @@ export const inboxItemSchema = z.object({
   data: z.record(z.string(), z.string()),
   read: z.boolean(),
   acknowledged: z.boolean(),
+  /** It is to be acknowledged, within so long of when it was handed out. */
+  requireAck: z.object({ deadlineSeconds: z.number() }).optional(),
+  /** It is about somebody who has not acknowledged another one (ADR 0030). */
+  escalation: escalationOfSchema.optional(),
 });
 export type InboxItem = z.infer<typeof inboxItemSchema>;
 

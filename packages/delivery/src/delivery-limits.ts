@@ -42,6 +42,7 @@ export interface DeliveryLimits {
 export interface FlowLimits {
   readonly firingMax: number;
   readonly waitingMax: number;
+  readonly waitMaxMs: number;
   readonly peopleMax: number;
   readonly webhookPeopleMax: number;
   readonly webhooksAtOnceMax: number;
@@ -119,8 +120,9 @@ export const DELIVERY_DEFAULTS: DeliveryLimits = {
     batchMax: 2_048, // of one statement
   },
   flows: {
-    firingMax: 4, // at a time, of the store's connections: deliveries have them, too
+    firingMax: 8, // at a time, of the store's connections: deliveries have them, too
     waitingMax: 64, // the next one comes again later, and keeps no place among the timers
+    waitMaxMs: 3_000, // and who waits longer: others' webhooks may be slow, which is no failure of this one
     peopleMax: 256, // of one firing: two group commits
     webhookPeopleMax: 32, // of one firing, where webhooks are called
     webhooksAtOnceMax: 8,

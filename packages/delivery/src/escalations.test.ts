@@ -131,6 +131,19 @@ test("FL3, D1 — killed before or after any call of any firing: every step is t
     }
 });
 
+test("FL3 — any call to the store fails, or its answer is lost: the step is taken all the same, and none twice", async () => {
+  const undisturbed = new ChainWorld(FOUR);
+  await undisturbed.run([]);
+  for (let atCall = 1; atCall <= undisturbed.callsCount; atCall++)
+    for (const isAfter of [false, true]) {
+      const world = new ChainWorld(FOUR);
+      const { crashes } = await world.run([{ atCall, isAfter, isFault: true }]);
+      const where = `${isAfter ? "after" : "before"} call ${atCall}`;
+      expect([where, world.taken, crashes]).toEqual([where, FOUR_TAKEN, []]);
+      expect([where, world.timers.memory.rows.size]).toEqual([where, 0]);
+    }
+});
+
 test("FL3, D1 — killed three times, anywhere: every step is taken, none twice", async () => {
   for (let seed = 1; seed <= 150; seed++) {
     const random = createSeededRandom(seed);
@@ -145,6 +158,7 @@ test("FL3, D1 — killed three times, anywhere: every step is taken, none twice"
   }
 });
 
+const PLACE = { notificationId: idOf(1), home: HOME, partition: 0, step: 1 };
 const MANY = Array.from({ length: 23 }, (_, n) => ({ id: `p${n}` }));
 const paged = (more: Partial<ChainWorldOptions> = {}) =>
   new ChainWorld({
@@ -185,6 +199,34 @@ test("FL6 — a webhook that fails is called again, and nobody of its page who h
   expect(world.taken).toEqual(PAGED_TAKEN);
   expect(world.received.length).toBe(MANY.length);
   expect(world.calls.length).toBe(MANY.length + 2 * 3);
+});
+
+test("FL6 — a webhook that has been given up for some is tried as often for others, if it took anything", async () => {
+  const first = new Map<string, number>();
+  const bad = new Set(["p0", "p7"]); // of two pages
+  const world = paged({
+    steps: [TO_WEBHOOK],
+    webhook: (id) => {
+      first.set(id, (first.get(id) ?? 0) + 1);
+      const index = MANY.findIndex((_, at) => id === stepIdOf({ ...PLACE, index: at }));
+      return bad.has(`p${index}`) ? { kind: "failed", code: "http_500" } : { kind: "accepted" };
+    },
+  });
+  await world.run([], 900_000);
+  expect(world.taken.length).toBe(MANY.length - 2);
+  for (const index of [0, 7]) expect(first.get(stepIdOf({ ...PLACE, index }))).toBe(6);
+  expect(world.timers.memory.rows.size).toBe(0);
+});
+
+test("FL6 — one that is down is waited for once, and gets one call for each of the others", async () => {
+  const world = paged({
+    steps: [TO_WEBHOOK],
+    webhook: () => ({ kind: "failed", code: "http_503" }),
+  });
+  await world.run([], 900_000);
+  expect(world.taken).toEqual([]);
+  expect(world.calls.length).toBe(5 * 6 + (MANY.length - 5));
+  expect(world.timers.memory.rows.size).toBe(0);
 });
 
 test("FL6, FL5 — a webhook that refuses, or never answers: it is told, and the next step comes at once", async () => {

@@ -48,7 +48,7 @@ export class Escalations {
 
   constructor(deps: EscalationsDeps) {
     this.#deps = deps;
-    this.#slots = new Slots(deps.limits);
+    this.#slots = new Slots(deps.limits, deps.clock);
   }
 
   readonly handler: TimerHandler<RecipientProcesses> = {
@@ -57,12 +57,9 @@ export class Escalations {
       const { clock, limits } = this.#deps;
       const at = flowPayloadSchema.parse(timer.payload);
       const endsAtMs = clock.monotonicMs() + limits.actMaxMs;
-      const slot = this.#slots.take();
-      let next: Next;
-      if (slot === undefined) next = { payload: at, inMs: limits.lookAgainMs };
-      else
+      let next: Next = { payload: at, inMs: limits.lookAgainMs };
+      if (await this.#slots.take())
         try {
-          await slot;
           next = await this.#fire(timer, at, served.partition);
         } finally {
           this.#slots.give();
@@ -149,21 +146,26 @@ export class Escalations {
     );
     const until = at.until ?? indexes.at(-1);
     const tries = outcome.isTaken ? 0 : at.tries;
+    const wasTaken = at.wasTaken || outcome.isTaken;
     if (outcome.failed.length > 0) {
       const had = [...at.had, ...indexes.filter((index) => !outcome.failed.includes(index))];
       const backOffMs = backoffDelayMs(limits.retry, tries + 1, random);
       const inMs = Math.min(Math.max(backOffMs, outcome.retryAfterMs), RETRY_AFTER_MAX_MS);
-      return { payload: { ...at, settled, until, had, tries: tries + 1 }, inMs };
+      return { payload: { ...at, settled, until, had, wasTaken, tries: tries + 1 }, inMs };
     }
     const { notificationId, offset, step } = at;
     const row = { notificationId, offset, settled, had: [] };
     if (!of.isLast || at.until !== undefined) {
-      const { unheard } = at; // what was given up is not waited for again, page by page
-      return { payload: { ...row, step, tries, unheard, from: (until ?? at.from) + 1 }, inMs: 0 };
+      // What was given up is not waited for again, page by page.
+      const { unheard } = at;
+      const from = (until ?? at.from) + 1;
+      const left = wasTaken ? 0 : tries;
+      return { payload: { ...row, step, tries: left, unheard, wasTaken: false, from }, inMs: 0 };
     }
     if (step >= chain.steps.length) return undefined;
     const inMs = waitSecondsOf(chain, step) * 1_000;
-    return { payload: { ...row, step: step + 1, tries: 0, unheard: 0, from: 0 }, inMs };
+    const first = { from: 0, tries: 0, unheard: 0, wasTaken: false };
+    return { payload: { ...row, ...first, step: step + 1 }, inMs };
   }
 }
 

@@ -1,29 +1,53 @@
 // packages/delivery/src/slots.ts
-// Places for work that takes connections of the store: so many at a time, a bounded number waits in turn (D6).
+// Places for work that takes connections of the store: so many at a time; a bounded number waits in turn, for a
+// bounded time (D6).
+import type { Clock } from "@carillon/kernel";
+
+export interface SlotLimits {
+  readonly firingMax: number;
+  readonly waitingMax: number;
+  readonly waitMaxMs: number;
+}
 
 export class Slots {
-  readonly #waitingMax: number;
-  readonly #waiting: (() => void)[] = [];
+  readonly #limits: SlotLimits;
+  readonly #clock: Pick<Clock, "setTimer">;
+  readonly #waiting = new Set<() => void>();
   #freeCount: number;
 
-  constructor(limits: { readonly firingMax: number; readonly waitingMax: number }) {
+  constructor(limits: SlotLimits, clock: Pick<Clock, "setTimer">) {
+    this.#limits = limits;
+    this.#clock = clock;
     this.#freeCount = limits.firingMax;
-    this.#waitingMax = limits.waitingMax;
   }
 
-  /** Resolves when there is a place; whoever was given one gives it back. Undefined: too many wait. */
-  take(): Promise<void> | undefined {
+  /** True: a place, which whoever has it gives back. False: too many wait, or it took too long. */
+  async take(): Promise<boolean> {
     if (this.#freeCount > 0) {
       this.#freeCount--;
-      return Promise.resolve();
+      return true;
     }
-    if (this.#waiting.length >= this.#waitingMax) return undefined;
-    return new Promise((resolve) => void this.#waiting.push(resolve));
+    const { waitingMax, waitMaxMs } = this.#limits;
+    if (this.#waiting.size >= waitingMax) return false;
+    const turn = Promise.withResolvers<boolean>();
+    const mine = (): void => turn.resolve(true);
+    this.#waiting.add(mine);
+    const timer = this.#clock.setTimer(waitMaxMs, () => {
+      if (this.#waiting.delete(mine)) turn.resolve(false);
+    });
+    try {
+      return await turn.promise;
+    } finally {
+      timer.cancel();
+    }
   }
 
   give(): void {
-    const next = this.#waiting.shift();
-    if (next === undefined) this.#freeCount++;
-    else next();
+    for (const next of this.#waiting) {
+      this.#waiting.delete(next);
+      next();
+      return;
+    }
+    this.#freeCount++;
   }
 }

@@ -4,7 +4,7 @@ import type { ControlState, Notification } from "@carillon/contracts";
 import { Bitset } from "@carillon/kernel";
 import { FakeClock } from "@carillon/testkit";
 import type { DeliveryLimits } from "./delivery-limits.ts";
-import { FakeLedgerStore, notificationOf } from "./fake-ledger-store.ts";
+import { FakeLedgerStore, notificationOf, planted } from "./fake-ledger-store.ts";
 import { FakeTimerStore } from "./fake-timer-store.ts";
 import type { EscalationStore, RegionAcks } from "./escalation-ports.ts";
 import { stepIdOf } from "./escalation-step.ts";
@@ -47,6 +47,8 @@ export interface ChainWorldOptions {
 export interface Death {
   readonly atCall: number;
   readonly isAfter: boolean;
+  /** Lives on: the store's call fails, before it is done or, its answer being lost, after. */
+  readonly isFault?: boolean;
 }
 
 export class ChainWorld {
@@ -97,6 +99,14 @@ export class ChainWorld {
       if (life.isOver) return await new Promise<never>(() => undefined);
       const isLast = ++this.callsCount === death.atCall;
       this.events.push(`${this.callsCount} ${name}`);
+      const isFault =
+        isLast && death.isFault === true && name !== "post" && name !== "acknowledged";
+      if (isFault && !death.isAfter) throw planted();
+      if (isFault) {
+        await effect();
+        throw planted();
+      }
+      if (death.isFault === true) return await effect();
       if (isLast && !death.isAfter) life.isOver = true;
       if (life.isOver) return await new Promise<never>(() => undefined);
       const answer = await effect();
