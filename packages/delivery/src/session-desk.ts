@@ -169,7 +169,7 @@ export class SessionDesk {
   /** Something that these would be sent is on its way to a later row. */
   #isHeldBack(partition: Partition, prepared: readonly (Prepared | undefined)[]): boolean {
     let isMoving = false;
-    if (partition.isLost || (partition.openCount === 0 && partition.dirtyCount === 0)) return false;
+    if (partition.isLost || (partition.openCount === 0 && partition.isWritten)) return false;
     for (const one of prepared) {
       if (one === undefined) continue;
       for (const entry of missedOf(partition, one) ?? unsettledOf(partition, one.index))
