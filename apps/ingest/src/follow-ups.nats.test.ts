@@ -78,6 +78,16 @@ test("IN78 — recalled where it was not accepted: committed there with the with
   );
 });
 
+test("IN78 — recalled where there is no copy: its target regions get the withdrawal, and no other a row", async () => {
+  const id = await post(fra, { audience: { recipients: ["fay"] } });
+  const withdrawalId = withdrawalIdOf(id);
+  expect((await send(lon, "POST", `notifications/${id}/recall`)).status).toBe(202);
+  await until("fra has it", async () => (await stored(fra, withdrawalId)).length > 0);
+  expect((await fra.store.ledger.readRowsOf("fra", [7], withdrawalId)).length).toBe(1);
+  expect(await lon.store.ledger.readRowsOf("lon", [7], withdrawalId)).toEqual([]);
+  expect((await send(lon, "GET", `notifications/${id}`)).body["control"]).toBe("recalled");
+});
+
 test("IN78 — recalled in both regions at once, and again: one withdrawal, one row in each partition", async () => {
   const id = await post(lon, { audience: { recipients: ["liz", "fay"] } });
   await until("fra has it", async () => (await stored(fra, id)).length > 0);

@@ -15,6 +15,7 @@ function start() {
   const partition = {
     epoch: 1,
     takeDirty: () => [...dirty].filter((one) => dirty.delete(one)),
+    wrote: (one: typeof entry) => one.writeSucceeded(),
     putBackDirty: (one: typeof entry) => void dirty.add(one),
   };
   const store = {

@@ -112,7 +112,7 @@ export class LedgerFlusher {
       const { fencedPartitions } = await store.writeRows(home, updates);
       this.#failuresCount = 0;
       const moved = taken.flatMap(({ partition, entry }) => {
-        const indexes = entry.writeSucceeded();
+        const indexes = partition.wrote(entry);
         if (entry.isDirty) {
           partition.changed(entry);
           this.schedule();

@@ -66,6 +66,7 @@ export class Partition {
   readonly #entries = new Map<number, LedgerEntry>(); // by offset, insertion ascending but for pins
   readonly #sizes = new Map<number, number>(); // of the closed ones, in bytes
   readonly #dirty = new Set<LedgerEntry>();
+  readonly #writing = new Set<LedgerEntry>(); // taken, and not known to be written
   /** Closed ones from below the tail: here until they are written, and no part of it. */
   readonly #strays = new Set<LedgerEntry>();
   /** Open ones that came back from the shelf: their places in the tail may be others' by now. */
@@ -105,6 +106,11 @@ export class Partition {
 
   get dirtyCount(): number {
     return this.#dirty.size;
+  }
+
+  /** All that was changed here is in the ledger. */
+  get isWritten(): boolean {
+    return this.#dirty.size + this.#writing.size === 0;
   }
 
   /** Every row above it up to `readyUpTo` of whoever it is for is in memory. */
@@ -300,11 +306,21 @@ export class Partition {
       entry.writeBegins();
       taken.push(entry);
     }
-    for (const entry of taken) this.#dirty.delete(entry);
+    for (const entry of taken) {
+      this.#dirty.delete(entry);
+      this.#writing.add(entry);
+    }
     return taken;
   }
 
+  /** Each that was taken either is written, or put back. By index, who has left it (DL4). */
+  wrote(entry: LedgerEntry): Bitset | undefined {
+    this.#writing.delete(entry);
+    return entry.writeSucceeded();
+  }
+
   putBackDirty(entry: LedgerEntry): void {
+    this.#writing.delete(entry);
     entry.writeFailed();
     this.#dirty.add(entry);
   }

@@ -181,7 +181,7 @@ export class SessionDesk {
   /** Something that these would be sent is on its way to a later row. */
   #isHeldBack(partition: Partition, prepared: readonly (Prepared | undefined)[]): boolean {
     let isMoving = false;
-    if (partition.isLost || (partition.openCount === 0 && partition.dirtyCount === 0)) return false;
+    if (partition.isLost || (partition.openCount === 0 && partition.isWritten)) return false;
     const { outcomes } = this.#deps;
     const allowed = new Map<number, LedgerEntry[]>(); // by index: caps count these (PD1)
     for (const one of prepared) {

@@ -60,6 +60,24 @@ test("SD7, DL5 — a session opens above it when that is written, and not before
   expect(taken()).toEqual(["2→2"]);
 });
 
+test("SD7, DL5 — that it is not handed is being written when a session opens: it waits for that write, too", async () => {
+  const { store, clock, open, poke, plan } = await optedOutOfFirst();
+  const writeRows = store.writeRows.bind(store);
+  const gate = Promise.withResolvers<void>();
+  poke(plan(1));
+  await clock.advance(0);
+  store.writeRows = (home, updates) => gate.promise.then(() => writeRows(home, updates));
+  await clock.advance(200); // the flush is under way, and nothing else is dirty
+  const opened: unknown[] = [];
+  const opening = open({ recipientId: "ada", sid: 1, position: { epoch: "e1", offset: 0 } });
+  void opening.then((result) => opened.push(result));
+  await clock.advance(500);
+  expect(opened).toEqual([]); // what comes next would move its place over what may not be written
+  gate.resolve();
+  await clock.advance(500);
+  expect(opened).toMatchObject([{ kind: "opened", missed: 0 }]);
+});
+
 test("RD4 — what a session's opening has ended is not sent again when nobody acks it", async () => {
   const { clock, open, poke, plan, close, taken } = await optedOutOfFirst();
   await open({ recipientId: "ada", sid: 1 });
