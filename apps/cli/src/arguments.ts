@@ -58,6 +58,15 @@ export function recipientId(text: string): string {
   );
 }
 
+/** Null: none. */
+export function ratePerMinute(text: string): number | null {
+  if (text === "none") return null;
+  const value = Number(text);
+  if (/^\d+$/u.test(text) && value >= 1 && value <= LIMITS.ratePerMinuteMax) return value;
+  const max = LIMITS.ratePerMinuteMax;
+  throw new InvalidValue("is no rate", `a whole number from 1 to ${max}, or none`);
+}
+
 export function count(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = Number(text);

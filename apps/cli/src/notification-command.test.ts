@@ -16,9 +16,11 @@ const ID = "019ad8f2-7c00-7000-8000-0123456789ab";
 const API_KEY = "crl_0123abcd_of-the-tests";
 
 const asked: string[] = [];
+const bodies: string[] = [];
 let answer: { status: number; body: unknown } = { status: 200, body: {} };
 const server = createServer((request, response) => {
   asked.push(`${request.method} ${request.url} ${request.headers.authorization}`);
+  request.on("data", (chunk: Buffer) => void bodies.push(chunk.toString()));
   response
     .writeHead(answer.status, { "content-type": "application/json" })
     .end(JSON.stringify(answer.body));
@@ -29,7 +31,10 @@ beforeAll(async () => {
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 });
 afterAll(() => server.close());
-beforeEach(() => asked.splice(0));
+beforeEach(() => {
+  asked.splice(0);
+  bodies.splice(0);
+});
 
 async function carillon(...words: string[]) {
   const env = { PATH: process.env["PATH"] ?? "", CARILLON_API_KEY: API_KEY };
@@ -94,8 +99,8 @@ test("PC1 — status: by region, counts that are nowhere other than 0 left out, 
   ]);
 });
 
-test("PC1, PC2 — pause, resume and cancel: what is in force then; --json is the answer as it is", async () => {
-  for (const verb of ["pause", "resume", "cancel"]) {
+test("PC1, PC2 — pause, resume, cancel and recall: what is in force then; --json is the answer as it is", async () => {
+  for (const verb of ["pause", "resume", "cancel", "recall"]) {
     const body = { id: ID, control: `${verb}d`, changedAt: "2026-12-01T09:00:00.000Z" };
     answer = { status: 202, body };
     const told = `${ID} is ${verb}d since 2026-12-01T09:00:00.000Z, in every region within 2 s\n`;
@@ -106,6 +111,33 @@ test("PC1, PC2 — pause, resume and cancel: what is in force then; --json is th
       [0, 1].map(() => `POST /v1/notifications/${ID}/${verb} Bearer ${API_KEY}`),
     );
   }
+});
+
+test("PC1, PC2 — remind tells the reminder's id; rate what is in force, none for as fast as it goes", async () => {
+  const other = ID.replace("7000", "7001");
+  answer = { status: 202, body: { id: other, acceptedAt: "", regions: ["fra"] } };
+  expect(await carillon("notification", "remind", ID)).toEqual({
+    ...{ code: 0, stderr: "", stdout: `${other} reminds of it\n` },
+  });
+  const changedAt = "2026-12-01T09:00:00.000Z";
+  answer = { status: 202, body: { id: ID, ratePerMinute: 600, changedAt } };
+  const rated = await carillon("notification", "rate", ID, "600");
+  const since = `since ${changedAt}, in every region within 2 s\n`;
+  expect(rated.stdout).toBe(`${ID}: 600 people a minute at most ${since}`);
+  answer = { status: 202, body: { id: ID, ratePerMinute: null, changedAt } };
+  const free = await carillon("notification", "rate", ID, "none");
+  expect(free.stdout).toBe(`${ID}: as fast as it goes ${since}`);
+  expect(asked.map((line) => line.split(" ", 2).join(" "))).toEqual([
+    `POST /v1/notifications/${ID}/remind`,
+    ...[0, 1].map(() => `POST /v1/notifications/${ID}/rate`),
+  ]);
+  expect(bodies).toEqual(["{}", '{"ratePerMinute":600}', '{"ratePerMinute":null}']);
+  asked.splice(0);
+  for (const wrong of ["0", "1.5", "fast"]) {
+    const { code, stderr } = await carillon("notification", "rate", ID, wrong);
+    expect([code, stderr]).toEqual([64, expect.stringContaining("or none")]);
+  }
+  expect(asked).toEqual([]);
 });
 
 test("PC1 — explain: where he is, why, and the story in order", async () => {
