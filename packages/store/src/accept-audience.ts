@@ -1,5 +1,5 @@
 // packages/store/src/accept-audience.ts
-// Which partitions an explicit audience comes to, and whom in each: one look-up for a whole batch.
+// Which partitions an audience comes to, and whom in each where it is explicit: one look-up for a whole batch.
 // It runs before the group commit, outside its locks: a recipient is never removed and its index
 // never reused, so an index that was found stays true, and the partition's directory version under
 // the lock is at least the one that created it.
@@ -18,7 +18,9 @@ export interface PartitionMembers {
 
 export interface ResolvedAudience {
   readonly partitions: readonly PartitionMembers[]; // ascending
-  /** False: the owner leaves some of them out, by groups or filters that only it can evaluate. */
+  /** A row in every partition, whatever `partitions` says. */
+  readonly isForAll: boolean;
+  /** False: the owner finds out who it is, by groups, filters or another notification's rows. */
   readonly isDecided: boolean;
   /** Ids that have no row here any more. */
   readonly missingCount: number;
@@ -29,12 +31,59 @@ export interface AudienceItem {
   readonly audience: RegionAudience | null;
 }
 
-/** In the order of `items`; without partitions where the audience is not explicit. */
+/** In the order of `items`. */
 export async function resolveAudiences(
   sql: Statements,
   home: string,
   items: readonly AudienceItem[],
 ): Promise<ResolvedAudience[]> {
+  const named = await resolveNamed(sql, home, items);
+  const places = await placesOf(sql, home, items);
+  return items.map(({ audience }, ord) => {
+    const { partitions = [], missingCount = 0 } = named[ord] ?? {};
+    const isDecided = audience?.kind === "recipients";
+    const there = audience?.kind === "unread" ? places.get(audience.notificationId) : undefined;
+    if (there !== undefined)
+      return {
+        partitions: there.map((partition) => ({ partition, members: [] })),
+        ...{ isForAll: false, isDecided, missingCount },
+      };
+    const isForAll = audience !== null && namedIn(audience) === undefined;
+    return { partitions, isForAll, isDecided, missingCount };
+  });
+}
+
+/**
+ * Of notifications that others are about: the partitions in which they are in a row, or wait for one; no row of theirs
+ * comes to another. One that is not here yet has no entry: it may come anywhere, after what is about it (RC1).
+ * Plan: notification_pkey; for each, ledger_notification and timer_row.
+ */
+async function placesOf(
+  sql: Statements,
+  home: string,
+  items: readonly AudienceItem[],
+): Promise<ReadonlyMap<string, readonly number[]>> {
+  const ids = items.flatMap(({ audience }) =>
+    audience?.kind === "unread" ? [audience.notificationId] : [],
+  );
+  if (ids.length === 0) return new Map();
+  const rows = await sql<{ id: string; partitions: number[] }[]>`
+    select n.id, array(
+        select l.partition::int from ledger l where l.notification_id = n.id and l.home = ${home}
+        union
+        select t.partition::int from timer t where t.notification_id = n.id and t.home = ${home}
+        order by 1
+      ) as partitions
+    from notification n where n.id = any(${ids}::uuid[])`;
+  return new Map(rows.map(({ id, partitions }) => [id, partitions]));
+}
+
+/** Those who are named one by one. */
+async function resolveNamed(
+  sql: Statements,
+  home: string,
+  items: readonly AudienceItem[],
+): Promise<{ readonly partitions: PartitionMembers[]; readonly missingCount: number }[]> {
   const tenantIds: string[] = [];
   const recipientIds: string[] = [];
   const ords: number[] = [];
@@ -47,8 +96,7 @@ export async function resolveAudiences(
     }
     return wanted.length;
   });
-  if (ords.length === 0)
-    return items.map(() => ({ partitions: [], isDecided: true, missingCount: 0 }));
+  if (ords.length === 0) return items.map(() => ({ partitions: [], missingCount: 0 }));
   const rows = await sql<{ ord: number; partition: number; idx: number }[]>`
     select wanted.ord, r.partition, r.idx
     from unnest(${intsOf(ords)}::int[], ${tenantIds}::text[], ${recipientIds}::text[])
@@ -68,14 +116,8 @@ export async function resolveAudiences(
       partition,
       members: members.toSorted((left, right) => left - right),
     })).toSorted((left, right) => left.partition - right.partition),
-    isDecided: items[ord]?.audience?.kind !== "except",
     missingCount: missingCounts[ord] ?? 0,
   }));
-}
-
-/** Named one by one: rows in the partitions of these only. */
-export function isExplicit(audience: RegionAudience): boolean {
-  return namedIn(audience) !== undefined;
 }
 
 function namedIn(audience: RegionAudience): readonly string[] | undefined {

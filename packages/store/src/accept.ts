@@ -17,7 +17,6 @@ import { assert } from "@carillon/kernel";
 import { type AcceptColumns, type AcceptedRecord, insertAccepted } from "./accept-statement.ts";
 import {
   bitsetBytesOf,
-  isExplicit,
   isSmall,
   resolveAudiences,
   type ResolvedAudience,
@@ -234,7 +233,7 @@ function columnsOf(
     audiences: items.map(({ audience }) => audience && JSON.stringify(audience)),
     targetRegions: answers.map(({ regions }) => regions.join(",")),
     unknownCounts: answers.map(({ unknownCount }) => unknownCount ?? null),
-    isForAll: booleansOf(items.map(({ audience }) => audience !== null && !isExplicit(audience))),
+    isForAll: booleansOf(resolved.map(({ isForAll }) => isForAll)),
     options: notifications.map((notification) => JSON.stringify(optionsOf(notification))),
     sendAtMs: `{${notifications.map(({ sendAtMs }) => sendAtMs ?? "null").join(",")}}`,
     ackSeconds: `{${notifications.map(({ requireAck }) => ackSecondsOf(requireAck) ?? "null").join(",")}}`,

@@ -160,6 +160,32 @@ test("ST41 — what was held back from him, or is cancelled and never came to hi
   }
 });
 
+test("ST42 — what is about another one has rows where that has, or waits for one; everywhere while it is not here", async () => {
+  const { store, sql } = await postgres.newDatabase();
+  const [ada] = idsIn(3, 1) as [string];
+  const [bob] = idsIn(7, 1) as [string];
+  const [tom] = idsIn(9, 1) as [string];
+  await register(store, [ada, bob, tom]);
+  const first = notificationFor({});
+  await store.notifications.accept(HOME, [acceptItem(directTo(ada, bob), { notification: first })]);
+  const later = notificationFor({ sendAtMs: Date.now() + 3_600_000 });
+  await store.notifications.accept(HOME, [acceptItem(directTo(tom), { notification: later })]);
+  const partitionsAbout = async (notificationId: string) => {
+    const audience = { kind: "unread", who: "unread", notificationId } as const;
+    const [result] = await store.notifications.accept(HOME, [acceptItem(audience)]);
+    if (result?.kind !== "accepted") throw new Error(result?.kind);
+    expect(result.ledgerEntries.every(({ members }) => members === null)).toBe(true);
+    return result.ledgerEntries.map(({ partition }) => partition);
+  };
+  expect(await partitionsAbout(first.id)).toEqual([3, 7]);
+  expect(await partitionsAbout(later.id)).toEqual([9]);
+  expect((await partitionsAbout(newId())).length).toBe(256);
+  const states = await sql<{ state: number }[]>`
+    select distinct l.state from ledger l join notification n on n.id = l.notification_id
+    where n.audience ->> 'kind' = 'unread'`;
+  expect(states).toEqual([{ state: 0 }]); // its owners find out who it is
+});
+
 test("ST42 — all rows of a notification in the partitions asked for are read, and none of another's", async () => {
   const { store } = await postgres.newDatabase();
   const [ada, bob] = idsIn(3, 2) as [string, string];
