@@ -71,6 +71,10 @@ test("D1, FL3, FL4 — escalated to a manager in another region, its owner kille
     escalation: { of: id, recipientId: "ada", step: 1 },
   });
   acknowledge(cyd, 1); // what reminded him
+  const reminder = cyd.seen[1]!.id;
+  await until("that is in the ledger", 8_000, async () =>
+    (await fra().status(reminder)).counts.acknowledged === 1 ? true : undefined,
+  );
 
   // Between two steps: the next owner has the timer, and nothing else.
   system.cluster.killNode("fra", "SIGKILL");

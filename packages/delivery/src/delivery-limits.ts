@@ -131,8 +131,9 @@ export const DELIVERY_DEFAULTS: DeliveryLimits = {
     webhookTriesMax: 6, // some three minutes; the others of the row wait for it
     retry: { baseMs: 5_000, factor: 2, maxMs: 60_000, jitterShare: 0.25 },
     lookAgainMs: 5_000, // what is paused, or not worked out yet
-    /** After another owner: gateways and clients tell again what was not confirmed to them. */
-    lateReceiptsMs: 5_000,
+    /** After another owner: gateways and clients tell again what was not confirmed to them. Within 5 s a client whose
+     *  node had died did not on a loaded machine; its back-off is 20 s at the longest (W5). */
+    lateReceiptsMs: 10_000,
     actMaxMs: 20_000, // of `fireMaxMs`: what takes longer sets nothing any more, since it may be fired again
   },
 };
