@@ -84,12 +84,16 @@ export class ControlBook {
     return this.#states.get(notificationId) === "cancelled" ? "cancelled" : undefined;
   }
 
+  isPaused(notificationId: string): boolean {
+    return this.#states.get(notificationId) === "paused";
+  }
+
   /** Cost: a look-up. A pause is until the notification expires, or is resumed. */
   verdictOf({ envelope: { notification } }: Pick<LedgerEntry, "envelope">): Verdict {
     if (this.#states.size === 0) return ALLOW;
     const outcome = this.endOf(notification.id);
     if (outcome !== undefined) return { kind: "suppress", outcome };
-    if (this.#states.get(notification.id) !== "paused") return ALLOW;
+    if (!this.isPaused(notification.id)) return ALLOW;
     return { kind: "defer", untilMs: notification.expiresAtMs, reason: "paused" };
   }
 

@@ -10,8 +10,8 @@
 //   SD7  What a session would be sent is looked at before it opens: nothing is sent that is put off, and its
 //        place covers nothing that is on its way to a later row, or of which it is not written that it is
 //        not handed at all (RD4, DL4, DL5).
-//   CB4  What ended for him unsent before its sender ended it is shown by no recovery, and no place tells that it
-//        was received; what he was sent before stays his.
+//   CB4  What ended for him unsent before its sender ended it, or expired in a pause, is shown by no recovery, and
+//        no place tells that it was received; what he was sent before stays his.
 //   SD8  What is on the shelf (shelf.ts) is no part of a recovery: it follows it, in order, as it comes back.
 import {
   LIMITS,

@@ -54,6 +54,9 @@ export class Verdicts {
   readonly endOf = ({ envelope }: LedgerEntry): Suppression | undefined =>
     this.controls.endOf(envelope.notification.id);
 
+  readonly isPaused = ({ envelope }: LedgerEntry): boolean =>
+    this.controls.isPaused(envelope.notification.id);
+
   readonly verdictOf = (
     partition: Partition,
     index: number,
