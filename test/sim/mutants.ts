@@ -249,7 +249,7 @@ export const MUTANTS: readonly Mutant[] = [
   }),
   simulated("place-ignored", "a session that goes on above a row says nothing about it", {
     file: LATE,
-    from: "if (!entry.isLateHere(index)) return false;",
+    from: "if (!entry.isLateHere(index) || !place.mayShow(entry)) return false;",
     to: "if (!entry.isLateHere(index + 1e6)) return false;",
     seed: 31,
   }),
