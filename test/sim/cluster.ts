@@ -9,6 +9,7 @@ import { Database } from "./database.ts";
 import { databaseNowMs, type Machine } from "./machine.ts";
 import { Network } from "./network.ts";
 import { SimNode } from "./node.ts";
+import { Controls } from "./oracle-control.ts";
 import { Oracle } from "./oracle.ts";
 import { Device } from "./people.ts";
 import type { Poison } from "./poison.ts";
@@ -33,6 +34,8 @@ export interface Layout {
   readonly sendAtShare?: number;
   /** Some people are put off, and do not want some of it (quiet.ts); default: nobody. */
   readonly isQuiet?: boolean;
+  /** Senders pause, resume and cancel (controllers.ts); default: they do not, and nobody asks. */
+  readonly isControlled?: boolean;
   /** Of index numbers: above it a row has a set of them. Default: as in production. */
   readonly smallAudienceMax?: number;
   /** Default: some seeds have them (neighbours.ts). */
@@ -89,6 +92,7 @@ export class Cluster {
       isOnTime: (home) =>
         [...this.#machines].every(([name, { hasJumped }]) => !hasJumped || !name.startsWith(home)),
     });
+    if (layout.isControlled === true) this.oracle.controls = new Controls();
     this.network.tap((from, subject, data) => this.oracle.onMessage(from, subject, data));
     this.slots = layout.regions.flatMap((region) =>
       layout.nodes.map((roles, number) => ({
@@ -136,6 +140,7 @@ export class Cluster {
         world,
         network,
         poison: this.poison,
+        hasControls: this.layout.isControlled === true,
         verdictsFor: this.quiet && ((machine) => this.quiet?.verdictsOf(machine, database)),
         storeFor: (machine) => {
           const observer: StoreObserver = {

@@ -21,6 +21,7 @@ import type {
   Repeat,
 } from "@carillon/store";
 import { OUTBOX_FIRST_POLL_MS } from "@carillon/store";
+import { toldAgain } from "./database-control.ts";
 import type { Database } from "./database.ts";
 
 const IDEMPOTENCY_MS = LIMITS.idempotencyTtlSeconds * 1_000;
@@ -130,6 +131,7 @@ function plan(
     ? wanted.map(({ partition, members }) => ({ partition, members: isDecided ? members : null }))
     : database.partitions.map((_, partition) => ({ partition, members: null }));
   if (notification.sendAtMs !== undefined) {
+    toldAgain(database, notification.id);
     for (const entry of entries) {
       later(database, notification, entry);
       database.observer.onPlaced(entry.partition, notification.id);

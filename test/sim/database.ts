@@ -7,6 +7,7 @@ import { ackSecondsOf, LIMITS, partitionOf, type RecipientChange } from "@carill
 import type { Notification, RegionAudience } from "@carillon/contracts";
 import { EMPTY_SETS, MemoryTimers } from "@carillon/delivery";
 import { assert, Bitset, Fault } from "@carillon/kernel";
+import type { ControlRow } from "./database-control.ts";
 import type {
   DirectoryRow,
   LedgerRow,
@@ -92,6 +93,7 @@ export class Database {
   >();
   readonly outbox = new Map<number, OutboxRecord>();
   readonly timers: MemoryTimers;
+  readonly controls = new Map<string, ControlRow>(); // by notification
   readonly relayBacklogs = new Map<string, { holder: string; heldUntilMs: number }>(); // by target
   readonly recipients = new Map<string, RecipientRecord>(); // "tenant/id"
   readonly homes = new Map<string, string>(); // "tenant/id" → region

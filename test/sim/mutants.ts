@@ -3,6 +3,7 @@
 // exact text of one file when it is loaded (mutant-hook.ts). `seed`: one that caught it when it was
 // last looked for; tried first. A patch that no longer matches is an error: mend it or drop it.
 
+import { CONTROL_MUTANTS } from "./mutants-control.ts";
 import { DEFERRED_MUTANTS } from "./mutants-deferred.ts";
 
 export interface Mutant {
@@ -248,7 +249,7 @@ export const MUTANTS: readonly Mutant[] = [
   }),
   simulated("place-ignored", "a session that goes on above a row says nothing about it", {
     file: LATE,
-    from: "if (!entry.isLateHere(index)) return false;",
+    from: "if (!entry.isLateHere(index) || !place.mayShow(entry)) return false;",
     to: "if (!entry.isLateHere(index + 1e6)) return false;",
     seed: 31,
   }),
@@ -439,5 +440,6 @@ export const MUTANTS: readonly Mutant[] = [
     from: "lost_count = t.lost_count + (coalesce(t.claimed_epoch, due.epoch) <> due.epoch)::int",
     to: "lost_count = t.lost_count",
   }),
+  ...CONTROL_MUTANTS,
   ...DEFERRED_MUTANTS,
 ];

@@ -53,6 +53,8 @@ export interface NodeDeps {
   readonly storeFor: (machine: Machine) => Store;
   /** Then crashes of processes are no bugs. */
   readonly poison: Poison | undefined;
+  /** Its workers ask the register what senders have done (controllers.ts). */
+  readonly hasControls: boolean;
   /** Default: everybody may be handed everything. */
   readonly verdictsFor: ((machine: Machine) => WorkerDeps["verdictOf"]) | undefined;
 }
@@ -125,7 +127,10 @@ export class SimNode {
         { home: region, memberId: name, limits: { ...HAND_OUT, ...options.deliveryLimits } },
         {
           bus,
-          store: { ledger: store.ledger, leases: store.leases, timers: store.timers },
+          store: {
+            ...{ ledger: store.ledger, leases: store.leases, timers: store.timers },
+            ...(deps.hasControls && { controls: store.controls }),
+          },
           membership,
           clock,
           scheduler,

@@ -34,6 +34,11 @@ export function* leftOver(
   }
 }
 
+/** Then it is in a ledger at once, and ended there. */
+function isCancelledAnywhere({ controls, databases }: Oracle, id: string): boolean {
+  return [...databases.keys()].some((home) => controls?.isCancelled(home, id) === true);
+}
+
 /** D1, D2: each 202 has one terminal outcome for everyone it was meant for, and for nobody else. */
 export function checkAccepted(oracle: Oracle, senders: Senders): void {
   const { world } = oracle;
@@ -48,7 +53,8 @@ export function checkAccepted(oracle: Oracle, senders: Senders): void {
     // The node that accepts it decides by its own clock whether its time has come.
     const plannedMs = oracle.firstPlannedMs.get(id) ?? Infinity;
     if (request.sendAt !== undefined && plannedMs < Date.parse(request.sendAt))
-      if (oracle.isOnTime(region)) world.violate("A2", `${key} is in a ledger before its time`);
+      if (oracle.isOnTime(region) && !isCancelledAnywhere(oracle, id))
+        world.violate("A2", `${key} is in a ledger before its time`);
     for (const { home, recipientId } of expected) {
       const database = oracle.databases.get(home);
       const recipient = database?.recipients.get(`${TENANT}/${recipientId}`);

@@ -115,6 +115,7 @@ export function wrongOutcome(
     readonly isShown: boolean;
     readonly mayFail: boolean;
     readonly hasOptedOut: boolean;
+    readonly isCancelled: boolean;
     readonly evidence: Evidence;
     readonly nowMs: number;
     /** The furthest that the writer's wall clock can have been when it decided. */
@@ -140,6 +141,7 @@ export function wrongOutcome(
     case "optedOut":
       return seen.hasOptedOut ? undefined : "wants it";
     case "cancelled":
+      return seen.isCancelled ? undefined : "was to get it: nobody has cancelled it";
     case "capped":
     case "collapsed":
       return "is in no such run";

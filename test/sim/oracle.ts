@@ -10,6 +10,7 @@ import type { LedgerRow, LedgerUpdate } from "@carillon/store";
 import type { Database, DatabaseObserver } from "./database.ts";
 import type { Machine } from "./machine.ts";
 import type { Device, DeviceObserver } from "./people.ts";
+import type { Controls } from "./oracle-control.ts";
 import { Waits } from "./oracle-later.ts";
 import { earlySend, type EarlySend, takenBack, tooEarly } from "./oracle-moves.ts";
 import { misplaced } from "./oracle-places.ts";
@@ -66,6 +67,8 @@ export class Oracle implements DeviceObserver {
   readonly hasDroppedReceipts: () => boolean;
   /** Whose handler throws for a while (D7). */
   poison: Poison | undefined;
+  /** Senders pause and cancel (A5). */
+  controls: Controls | undefined;
   readonly #revoked = new Map<string, { readonly ownerId: string; readonly atMs: number }>();
   readonly #outcomes = new WeakMap<LedgerRow, ReadonlyMap<number, Outcome>>(); // rows never change
   readonly #byNotification = new Map<string, TruthRow[]>(); // "home/partition/notification"
@@ -130,8 +133,10 @@ export class Oracle implements DeviceObserver {
     const key = `${device.name}/${id}`;
     const early = tooEarly(this, device, { row: expected, moment });
     if (early !== undefined) world.violate("RD4", `${device.name} saw ${offset}, ${early}`);
-    if (!this.shownAtMs.has(key)) this.shownAtMs.set(key, world.nowMs);
-    else {
+    if (!this.shownAtMs.has(key)) {
+      this.shownAtMs.set(key, world.nowMs);
+      this.controls?.onShown(device, expected, world.nowMs);
+    } else {
       this.againCount++;
       const why = takenBack(this, device, expected);
       if (why !== undefined)
@@ -215,6 +220,7 @@ export class Oracle implements DeviceObserver {
       const mayMiss =
         row.expiresAtMs <= nowMs ||
         row.moved.has(index) ||
+        this.controls?.isCancelled(home, row.notificationId) === true ||
         this.quiet?.hasOptedOut(recipientId, row.notificationId) === true ||
         this.mayFail(device.name, row);
       if (row.offset === shownOffset || !mayMiss) return row;
@@ -268,6 +274,7 @@ export class Oracle implements DeviceObserver {
   ): void {
     const row = this.rowsOf(database.home, partition)[offset - 1];
     const machine = this.#machineOf(ownerId);
+    if (row !== undefined) this.controls?.onSent(row, this.world.nowMs);
     if (this.quiet === undefined || row === undefined || machine === undefined) return;
     if (this.#sent.has(row)) return;
     this.#sent.add(row);
@@ -339,7 +346,8 @@ export class Oracle implements DeviceObserver {
     const { offset, notificationId } = row;
     const { sendAtMs = 0, expiresAtMs = Infinity } =
       database.notifications.get(notificationId)?.notification ?? {};
-    if (sendAtMs > database.nowMs())
+    const isCancelled = this.controls?.isCancelled(home, notificationId) === true;
+    if (sendAtMs > database.nowMs() && !isCancelled)
       this.world.violate("A2", `${notificationId} is in the ledger before its time`);
     if (sendAtMs > 0) this.releasedCount++;
     const truth: TruthRow = {
@@ -455,6 +463,7 @@ export class Oracle implements DeviceObserver {
       row,
       isShown: this.evidence.shows.has(`${device}/${row.offset}`),
       hasOptedOut: this.quiet?.hasOptedOut(device, row.notificationId) === true,
+      isCancelled: this.controls?.isCancelled(database.home, row.notificationId) === true,
       mayFail: this.mayFail(device, row),
       evidence: this.evidence,
       nowMs: this.world.nowMs,

@@ -7,6 +7,8 @@ import { arm, FAULT_KINDS, type FaultKind, healAll, planFaults } from "./faults.
 import { databaseNowMs } from "./machine.ts";
 import type { Queue } from "./node.ts";
 import { plantNeighbours } from "./neighbours.ts";
+import { plantControllers } from "./controllers.ts";
+import { checkControls, type ControlCounts } from "./oracle-control.ts";
 import { type ArrivalCounts, checkArrival } from "./oracle-cut.ts";
 import { checkNeighbours, type NeighbourCounts } from "./oracle-neighbours.ts";
 import { checkAccepted, leftOver } from "./oracle-end.ts";
@@ -45,6 +47,7 @@ export async function runSeed(seed: number, more: Partial<Layout> = {}): Promise
     count: 2 + dice.below(9),
     kinds: drawKinds(dice),
   });
+  if (layout.isControlled === true) plantControllers(cluster, { endMs: faultsEndMs });
   const neighbours = plantNeighbours(cluster, { fromMs: 2_000, endMs: faultsEndMs });
   const hasClockJumps = episodes.some(({ kind }) => kind === "clock jump");
   for (const slot of cluster.slots) cluster.start(slot);
@@ -69,6 +72,7 @@ export async function runSeed(seed: number, more: Partial<Layout> = {}): Promise
   if (world.violations.length > 0) return resultOf(cluster);
   // With a share of two rows each waits for his own, acknowledgement by acknowledgement.
   if (layout.deliveryLimits !== undefined) return resultOf(cluster);
+  if (layout.isControlled === true) return resultOf(cluster, checkControls(cluster, weather));
   // Who is put off, or waits for a time, is not asked how soon he has it, but how soon after it.
   if (layout.sendAtShare !== undefined) return resultOf(cluster, checkLater(cluster, weather));
   const arrived = checkArrival(cluster, weather);
@@ -97,7 +101,7 @@ export async function rest(cluster: Cluster): Promise<void> {
 
 export function resultOf(
   { world, oracle, network, senders, databases }: Cluster,
-  checked: Partial<ArrivalCounts & NeighbourCounts & LaterCounts> = {},
+  checked: Partial<ArrivalCounts & NeighbourCounts & LaterCounts & ControlCounts> = {},
 ): SeedResult {
   return {
     seed: world.seed,

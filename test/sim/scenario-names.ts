@@ -13,5 +13,6 @@ export const SCENARIO_NAMES = [
   "neighbours",
   "shelved",
   "deferred",
+  "controlled",
 ] as const;
 export type ScenarioName = (typeof SCENARIO_NAMES)[number];

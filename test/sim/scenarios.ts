@@ -34,6 +34,9 @@ const SMALL_SHARE = { ownRowsMax: 2 };
 /** A third is sent later, and people are put off, also in groups of which a row has a set. */
 const DEFERRED: Partial<Layout> = { sendAtShare: 0.3, isQuiet: true, smallAudienceMax: 2 };
 
+/** Half of all posts are paused or cancelled, some while they wait for a time of their own. */
+const CONTROLLED: Partial<Layout> = { sendAtShare: 0.3, isControlled: true, smallAudienceMax: 2 };
+
 const SCENARIOS: Readonly<Record<ScenarioName, (world: World, dice: Dice) => Promise<SeedResult>>> =
   {
     cut: runCut,
@@ -47,6 +50,7 @@ const SCENARIOS: Readonly<Record<ScenarioName, (world: World, dice: Dice) => Pro
     isolated: runIsolated,
     neighbours: runNeighbours,
     shelved: (world) => runSeed(world.seed, { deliveryLimits: SMALL_SHARE }),
+    controlled: (world) => runSeed(world.seed, CONTROLLED),
     deferred: (world) => runSeed(world.seed, DEFERRED),
   };
 

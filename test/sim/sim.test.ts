@@ -96,6 +96,10 @@ test("A2, D1, D2, D3, D4, RD4, DL4, DL5 — chaos where posts are sent later, an
   expect(counts).not.toBeNull();
 }, 600_000);
 
+test("A5, D1, D2, D3, D4 — chaos where half of all posts are paused, resumed or cancelled", async () => {
+  expect(await sim("--scenario", "controlled", "--from", "177", "--seeds", "6")).toEqual(holds(6));
+}, 600_000);
+
 test("D3 — where messages overtake each other while people come and go", async () => {
   expect(await sim("--scenario", "reordered", "--seeds", "5")).toEqual(holds(5));
 }, 600_000);

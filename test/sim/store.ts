@@ -5,6 +5,7 @@
 //        to a node that lives and is awake.
 import type { Store, OutboxProbe, TakeOverOptions } from "@carillon/store";
 import { accept, acceptRelayed, repeatOf } from "./database-accept.ts";
+import * as controls from "./database-control.ts";
 import * as outbox from "./database-outbox.ts";
 import { type Database, unavailable } from "./database.ts";
 import type { Machine } from "./machine.ts";
@@ -154,6 +155,15 @@ export function createSimStore(
         deps.observer.onRefused(machine.name, written.fencedPartitions);
         return written;
       },
+    },
+    controls: {
+      readChanged: (lastSeconds: number | null) =>
+        run("controls.readChanged", () => controls.readChanged(database, lastSeconds)),
+      wake: (
+        _: string,
+        held: Parameters<typeof controls.wake>[1],
+        heard: Parameters<typeof controls.wake>[2],
+      ) => run("controls.wake", () => controls.wake(database, held, heard)),
     },
     notifications: {
       accept: (_: string, items: Parameters<typeof accept>[1]) =>

@@ -62,8 +62,8 @@ async function started(
   });
   await node.clock.advance(0);
   await node.open({ recipientId: "ada", sid: 1 });
-  const post = async (n: number, members: number[] = [ada, bob]) => {
-    const expiresAtMs = node.clock.wallClockMs() + 3_600_000;
+  const post = async (n: number, members: number[] = [ada, bob], lifeMs = 3_600_000) => {
+    const expiresAtMs = node.clock.wallClockMs() + lifeMs;
     node.poke(store.plan(0, notificationOf({ id: idOf(n), expiresAtMs }), { members }));
     await node.clock.advance(FLUSHED_MS);
   };
@@ -252,4 +252,16 @@ test("CB4 — cancelled when it had ended unsent: no recovery shows it, and no p
   await clock.advance(FLUSHED_MS);
   expect(store.setOf(0, 1, "receivedLate")).toEqual([]);
   expect(store.setOf(0, 2, "receivedLate")).toEqual([1]);
+});
+
+test("CB4 — what expired unsent in a pause is shown by no recovery while the pause lasts", async () => {
+  const { post, taken, store, open, close, bob, clock } = await started([[1, "paused"]]);
+  await open({ recipientId: "bob", sid: 2 });
+  close(2, bob);
+  await post(1, [bob], 2_000); // he is in his grace
+  await clock.advance(2_500);
+  expect(store.setOf(0, 1, "expired")).toEqual([0]);
+  const position = { epoch: "e1", offset: 0 };
+  expect(await open({ recipientId: "bob", sid: 3, position })).toMatchObject({ missed: 0 });
+  expect(taken()).toEqual([]);
 });

@@ -100,12 +100,16 @@ export class ControlBook {
     return isStopped(this.stateOf(notificationId)) ? "cancelled" : undefined;
   }
 
+  isPaused(notificationId: string): boolean {
+    return this.stateOf(notificationId) === "paused";
+  }
+
   /** Cost: a look-up. A pause is until the notification expires, or is resumed. */
   verdictOf({ envelope: { notification } }: Pick<LedgerEntry, "envelope">): Verdict {
     if (this.#states.size === 0) return ALLOW;
     const outcome = this.endOf(notification.id);
     if (outcome !== undefined) return { kind: "suppress", outcome };
-    if (this.stateOf(notification.id) !== "paused") return ALLOW;
+    if (!this.isPaused(notification.id)) return ALLOW;
     return { kind: "defer", untilMs: notification.expiresAtMs, reason: "paused" };
   }
 

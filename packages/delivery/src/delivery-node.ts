@@ -140,9 +140,9 @@ export class DeliveryNode {
       outcomes: () => this.#outcomes,
       flush: () => this.#flusher.flush(),
     });
-    const { policy, rules, endOf } = this.#verdicts;
+    const { policy, rules, endOf, isPaused } = this.#verdicts;
     const outcomes = new Outcomes({
-      ...{ onChanged, clock, endOf },
+      ...{ onChanged, clock, endOf, isPaused },
       onOutcome: observer.onOutcome.bind(observer),
       verdictOf: deps.verdictOf?.bind(deps) ?? this.#verdicts.verdictOf,
       onHanded: policy.handed.bind(policy),

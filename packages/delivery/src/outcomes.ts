@@ -22,6 +22,7 @@ export interface OutcomesDeps {
   isRecalled(entry: LedgerEntry): boolean;
   /** Its sender has ended it: what becomes of who has not been handed it. */
   endOf(entry: LedgerEntry): Suppression | undefined;
+  isPaused(entry: LedgerEntry): boolean;
   readonly journal: DeliveryJournal | undefined;
   /** A session is handed it, or was by an earlier owner; maybe told again. */
   onHanded(partition: Partition, index: number, entry: LedgerEntry): void;
@@ -55,9 +56,10 @@ export class Outcomes {
     return this.#deps.endOf(entry);
   }
 
-  /** CB4. It ended otherwise before its sender ended it, and nobody has handed it to him. */
+  /** CB4. It ended otherwise before its sender ended it, or expired in a pause, and nobody has handed it to him. */
   isWithheld(index: number, entry: LedgerEntry): boolean {
     if (entry.isPending(index) || entry.wasSent(index)) return false;
+    if (this.#deps.isPaused(entry)) return entry.has("expired", index);
     if (this.#deps.endOf(entry) === undefined) return false;
     const wasUnsent = UNSENT.some((outcome) => entry.has(outcome, index));
     return wasUnsent && !RECEIPT_SETS.some((receipt) => entry.has(receipt, index));

@@ -12,8 +12,8 @@
 //        not handed at all (RD4, DL4, DL5).
 //   RC2  What is recalled is sent to no session that opens, and counted neither as missed nor as unread; what
 //        withdraws it follows as an event of its own, in order (ADR 0032).
-//   CB4  What ended for him unsent before its sender ended it is shown by no recovery, and no place tells that it
-//        was received; what he was sent before stays his.
+//   CB4  What ended for him unsent before its sender ended it, or expired in a pause, is shown by no recovery, and
+//        no place tells that it was received; what he was sent before stays his.
 //   SD8  What is on the shelf (shelf.ts), or waits for its rate (RA4), is no part of a recovery: it follows it, in
 //        order, as it comes back.
 import {

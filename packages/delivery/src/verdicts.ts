@@ -68,6 +68,9 @@ export class Verdicts {
   readonly endOf = ({ envelope }: LedgerEntry): Suppression | undefined =>
     this.controls.endOf(envelope.notification.id);
 
+  readonly isPaused = ({ envelope }: LedgerEntry): boolean =>
+    this.controls.isPaused(envelope.notification.id);
+
   readonly verdictOf: VerdictOf = (partition, index, entry, before) => {
     const control = this.controls.verdictOf(entry);
     if (control.kind !== "allow") return control;

@@ -4,8 +4,8 @@
 // and ledger_wide (rows for several), of which at most `WIDE_SCAN_MAX` are looked into. `floor` is
 // where that look ended early: nothing below it is in this page, so that the next one has no gap.
 //   ST41 What was recalled is in no page, nor what withdraws it (ADR 0032): two anti-joins with the partial
-//        indexes of the register that hold nothing else. Nor what was held back from him, or is cancelled and never
-//        came to him (ADR 0029): a session that recovers shows him the same.
+//        indexes of the register that hold nothing else. Nor what was held back from him, or is cancelled, or expired in
+//        a pause, and never came to him (ADR 0029): a session that recovers shows him the same.
 import type { Notification } from "@carillon/contracts";
 import {
   NOTIFICATION_COLUMNS,
@@ -133,5 +133,6 @@ function shown(row: "l" | "w", bit: string): string {
     and not (${isIn("no_device", "expired", "failed")}
       and not ${isIn("received_late", "read", "acknowledged")}
       and exists (select from notification_control c
-        where c.notification_id = ${row}.notification_id and c.state = 'cancelled'))`;
+        where c.notification_id = ${row}.notification_id
+          and (c.state = 'cancelled' or (c.state = 'paused' and ${isIn("expired")}))))`;
 }
