@@ -25,7 +25,6 @@ const situation: RecipientSituation = {
   isSettling: false,
   endOf: () => undefined,
   verdictOf: () => ALLOW,
-  isRecalled: () => false,
 };
 const quiet: Verdict = { kind: "defer", untilMs: 77, reason: "ownQuietHours" };
 const only = (offset: number, verdict: Verdict) => ({
@@ -211,6 +210,15 @@ const rows: Row[] = [
     effects: ["cancelled 4"],
     left: ["3×1@9000", "5×0@9000"],
     timerMs: 8_000,
+  },
+  {
+    name: "CB3 — ended by its sender, and sent without an ack: it is not sent again",
+    state: [pending(3, 1, 1_000), pending(4, 1, 1_000)],
+    event: { kind: "due" },
+    situation: { endOf: ({ offset }) => (offset === 3 ? "cancelled" : undefined) },
+    effects: ["unacked 3", "resend 4"],
+    left: ["4×2@31000"],
+    timerMs: 30_000,
   },
   {
     name: "DL5 — nothing unsent passes what has ended outside of his turns, until that is written",

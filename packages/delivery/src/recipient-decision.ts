@@ -57,12 +57,10 @@ export interface RecipientSituation {
   isMoving(entry: LedgerEntry): boolean;
   /** Something that he has not been handed has ended outside of his turns, and that is not written (DL5). */
   readonly isSettling: boolean;
-  /** Its sender has ended it: this is the outcome of who has not been handed it. */
+  /** Its sender has ended it: this is the outcome of who has not been handed it; who was is not sent it again. */
   endOf(entry: LedgerEntry): Suppression | undefined;
   /** RD4 */
   verdictOf(entry: LedgerEntry): Verdict;
-  /** RC2: who has not received what was sent is not sent it again. */
-  isRecalled(entry: LedgerEntry): boolean;
 }
 
 export type Effect =
@@ -155,7 +153,7 @@ function decideOne(
     }
     if (event.kind === "opened") return { ...pending, dueAtMs: now.nowMs + now.ackMaxMs };
     if (event.kind !== "due" || pending.dueAtMs > now.nowMs) return pending;
-    const isOver = pending.sendCount > now.resendMax || now.isRecalled(entry);
+    const isOver = pending.sendCount > now.resendMax || now.endOf(entry) !== undefined; // RC2, CB3
     return isOver ? finish("unacked") : send(true);
   }
   if (now.graceEndsAtMs > now.nowMs) {

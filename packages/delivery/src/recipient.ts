@@ -68,7 +68,6 @@ export function createRecipientBehaviour(
       isSettling: partition.settling.has(index),
       endOf: (entry) => outcomes.endOf(entry),
       verdictOf: (entry) => verdictOf(index, entry),
-      isRecalled: (entry) => outcomes.isRecalled(entry),
     };
   };
 
