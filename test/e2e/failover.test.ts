@@ -85,6 +85,7 @@ describe.skipIf(missing !== undefined)("declared failover", { timeout: 300_000 }
       policies: 0,
       templates: 0,
       controls: 0,
+      rates: 0,
       outbox: 0,
     });
     expect(report["lostPeopleCount"]).toBe(0);
@@ -277,7 +278,7 @@ describe.skipIf(missing !== undefined)("declared failover", { timeout: 300_000 }
     ]);
     expect(found["homes"]).toEqual([]);
     expect(found["groups"]).toEqual([]);
-    for (const name of ["timers", "policies", "templates", "controls"])
+    for (const name of ["timers", "policies", "templates", "controls", "rates"])
       expect([name, found[name]]).toEqual([name, []]);
     expect(found["outbox"]).toEqual([]);
     // Committed to the old host, whose answer died with it, and so sent to the new one, too: such a row

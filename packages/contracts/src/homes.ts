@@ -108,6 +108,7 @@ const REPORT_TABLES = [
   "tenant_policy",
   "template", // each version
   "notification_control",
+  "notification_rate",
 ] as const;
 export type ReportTable = (typeof REPORT_TABLES)[number];
 

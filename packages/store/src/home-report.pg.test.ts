@@ -38,6 +38,12 @@ const controlOf = (notificationId: string, state: "paused" | "cancelled") => ({
   notificationId,
   state,
 });
+const rateOf = (notificationId: string, ratePerMinute: number | null) => ({
+  ...inFra,
+  notificationId,
+  ratePerMinute,
+  targetedCount: 10,
+});
 const policyOf = (isCapped: boolean) => ({
   ...inFra,
   policy: policyRequestSchema.parse(isCapped ? {} : { mandatoryCategories: ["safety"] }),
@@ -134,10 +140,13 @@ test("HM5 — the report names what another database lacks or has otherwise, and
     await store.templates.change(templateOf(state));
   }
   await old.store.controls.change(controlOf(only, "paused"));
+  await old.store.rates.change(rateOf(lost.notification.id, 600));
+  await taken.store.rates.change(rateOf(lost.notification.id, null));
+  await old.store.rates.change(rateOf(only, 60));
   await old.store.templates.change(templateOf("second"));
   for (const [snapshot, wanted] of [
-    [seen!.snapshot, [1, 1, 2, 1, 2, 2, 2, 2, 2, 1, 2, 2]],
-    [null, [2, 2, 2, 1, 2, 2, 2, 2, 2, 1, 2, 2]],
+    [seen!.snapshot, [1, 1, 2, 1, 2, 2, 2, 2, 2, 1, 2, 2, 2]],
+    [null, [2, 2, 2, 1, 2, 2, 2, 2, 2, 1, 2, 2, 2]],
   ] as const) {
     const found: Record<string, unknown> = {};
     const looked: number[] = [];
@@ -154,6 +163,7 @@ test("HM5 — the report names what another database lacks or has otherwise, and
       "tenant_policy",
       "template",
       "notification_control",
+      "notification_rate",
     ] as const) {
       const page = { home: HOME, table, snapshot, after: null, limit: 1_000, salt };
       const rows = await old.store.homeReport.read(page);
@@ -183,6 +193,7 @@ test("HM5 — the report names what another database lacks or has otherwise, and
       tenant_policy: [[], [TENANT]],
       template: [["2"], ["1"]], // by its version
       notification_control: [[only], [lost.notification.id]],
+      notification_rate: [[only], [lost.notification.id]],
     });
   }
 });

@@ -113,6 +113,12 @@ const TABLES: Readonly<Record<Exclude<ReportTable, "people">, TableSpec>> = {
     says: "t.tenant_id, t.state, t.changed_at_ms, t.changed_in",
     about: "jsonb_build_object('tenantId', t.tenant_id, 'state', t.state)",
   },
+  notification_rate: {
+    key: "t.notification_id",
+    keyTypes: ["uuid"],
+    says: "t.tenant_id, t.rate_per_minute, t.targeted_count, t.changed_at_ms, t.changed_in",
+    about: "jsonb_build_object('tenantId', t.tenant_id, 'ratePerMinute', t.rate_per_minute)",
+  },
 };
 
 export class SqlHomeReport {

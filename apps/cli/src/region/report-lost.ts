@@ -43,6 +43,8 @@ export interface Lost {
   readonly templates: readonly LostTemplate[];
   /** What senders did with notifications under way: one that is cancelled there only goes on here. */
   readonly controls: readonly LostControl[];
+  /** At what rate they are handed, where their senders have changed it; null: as fast as it goes. */
+  readonly rates: readonly LostRate[];
   /** For other regions, of lost notifications, and not confirmed by them. */
   readonly outbox: readonly { notificationId: string; targetRegion: string }[];
 }
@@ -72,6 +74,13 @@ interface LostControl {
   readonly tenantId: string;
   readonly notificationId: string;
   readonly state: string;
+  readonly isNew: boolean;
+}
+
+interface LostRate {
+  readonly tenantId: string;
+  readonly notificationId: string;
+  readonly ratePerMinute: number | null;
   readonly isNew: boolean;
 }
 
@@ -124,6 +133,7 @@ export async function lostOf(
   const policies = await differenceOf("tenant_policy");
   const templates = await differenceOf("template");
   const controls = await differenceOf("notification_control");
+  const rates = await differenceOf("notification_rate");
   const lostIds = new Set(notifications.map(({ key }) => key[0]));
   const named = notifications.map((row) => [row, notificationOf(row)] as const);
   const isAcceptedHere = ({ about }: ReportRow): boolean => about["isAcceptedHere"] === true;
@@ -162,6 +172,12 @@ export async function lostOf(
       tenantId: textOf(about["tenantId"]),
       notificationId,
       state: textOf(about["state"]),
+      isNew,
+    })),
+    rates: bothOf(rates, ({ key: [notificationId = ""], about }, isNew) => ({
+      tenantId: textOf(about["tenantId"]),
+      notificationId,
+      ratePerMinute: typeof about["ratePerMinute"] === "number" ? about["ratePerMinute"] : null,
       isNew,
     })),
     // A row that the new host has sent is gone there, and not lost: its notification is the witness.

@@ -128,6 +128,10 @@ test("FO4 — by kind: lost here, told committed, with who has it; outcomes and 
       row(["acme", "zeal", "1"], "a", { isDeleted: true }),
     ],
     notification_control: [row(["n3"], "a", { tenantId: "acme", state: "cancelled" })],
+    notification_rate: [
+      row(["n3"], "a", { tenantId: "acme", ratePerMinute: 600 }),
+      row(["n4"], "a", { tenantId: "acme", ratePerMinute: null }),
+    ],
   };
   const taken = {
     notification: [notification("n3", true)],
@@ -165,6 +169,7 @@ test("FO4 — by kind: lost here, told committed, with who has it; outcomes and 
         policies: 1,
         templates: 2,
         controls: 1,
+        rates: 2,
         outbox: 1,
       },
       lost: {
@@ -226,6 +231,10 @@ test("FO4 — by kind: lost here, told committed, with who has it; outcomes and 
           { tenantId: "acme", templateId: "zeal", version: 1, isNew: false, isDeleted: true },
         ],
         controls: [{ tenantId: "acme", notificationId: "n3", state: "cancelled", isNew: true }],
+        rates: [
+          { tenantId: "acme", notificationId: "n3", ratePerMinute: 600, isNew: true },
+          { tenantId: "acme", notificationId: "n4", ratePerMinute: null, isNew: true },
+        ],
         outbox: [{ notificationId: "n1", targetRegion: "par" }],
       },
     },
