@@ -113,6 +113,17 @@ export const storedStepSchema = z.object({
 export type StoredStep = z.infer<typeof storedStepSchema>;
 
 /**
+ * People of the page who have come to a webhook before the others of their row. `dueAtMs`: by the owner's clock.
+ */
+const flowGroupSchema = z.object({
+  step: z.int().min(1),
+  indexes: z.array(z.int().min(0)),
+  tries: z.int().min(0),
+  dueAtMs: z.number(),
+});
+export type FlowGroup = z.infer<typeof flowGroupSchema>;
+
+/**
  * Of the timer of a ledger row: which step comes next, and how far it has come. The statement that makes
  * the row writes it without what has a default here.
  */
@@ -133,6 +144,14 @@ export const flowPayloadSchema = z.object({
   wasTaken: z.boolean().default(false),
   /** By step, who needs no more of it: he has had it already, or somebody has acknowledged (Bitset.toBytes). */
   settled: z.record(z.string(), z.base64()).default({}),
+  /** They go first; one for each webhook of the chain at most. */
+  ahead: z.array(flowGroupSchema).optional(),
+  /** When the row goes on after them. */
+  goesOnAtMs: z.number().optional(),
+  /** By step, how often its webhook has failed since it was taken: a later page does not wait as long again. */
+  triesOf: z.record(z.string(), z.int().min(0)).optional(),
+  /** It was not handed to all when it was due: the deadline begins when it is. */
+  isHeld: z.boolean().optional(),
 });
 export type FlowPayload = z.infer<typeof flowPayloadSchema>;
 

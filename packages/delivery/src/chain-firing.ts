@@ -1,8 +1,8 @@
 // packages/delivery/src/chain-firing.ts
 // One firing of a chain: takes the step for a page of people, and for whom it cannot be done the next one, and so
-// on (FL5). What it did is committed, or known to its receiver under its id, when it answers; when it rejects, all
+// on (FL5), up to a webhook, which is another firing's: each may take as long as one may. What it did is committed, or known to its receiver under its id, when it answers; when it rejects, all
 // of it may be taken again.
-import { type FlowPayload, recipientIdSchema, type StoredStep } from "@carillon/contracts";
+import { recipientIdSchema, type StoredStep } from "@carillon/contracts";
 import type { Clock } from "@carillon/kernel";
 import type { DeliveryJournal, JournalNote } from "./delivery-journal.ts";
 import type { FlowLimits } from "./delivery-limits.ts";
@@ -10,6 +10,7 @@ import type { EscalationStore, RegionAcks } from "./escalation-ports.ts";
 import {
   type Chain,
   isForPerson,
+  isWebhook,
   stepIdOf,
   stepNotificationOf,
   webhookBodyOf,
@@ -29,6 +30,9 @@ export interface FiringDeps {
   readonly limits: FlowLimits;
 }
 
+/** Of a firing, to write what came of it. */
+const SPARE_MS = 1_000;
+
 export interface PageOf {
   readonly chain: Chain;
   readonly row: LedgerRow;
@@ -47,21 +51,35 @@ export type PageOutcome =
       readonly retryAfterMs: number;
       /** A webhook was called, and took it. */
       readonly isTaken: boolean;
+      /** Who has come to a webhook that is another firing's; undefined: nobody. */
+      readonly passed: { readonly step: number; readonly indexes: readonly number[] } | undefined;
       /** By later step, who needs no more of it. */
       readonly settled: ReadonlyMap<number, readonly number[]>;
     };
+
+/** What a firing begins with. */
+export interface FiringAt {
+  readonly step: number;
+  /** How often the webhook of that step has failed. */
+  readonly tries: number;
+  readonly unheard: number;
+  /** The others of the row come to this step later: who has had it then needs no more of it. */
+  readonly isAhead: boolean;
+  /** Monotonic: it has answered by then. */
+  readonly endsAtMs: number;
+}
 
 type Person = Awaited<ReturnType<EscalationStore["readPeople"]>>[number];
 
 export class ChainFiring {
   readonly #deps: FiringDeps;
-  readonly #of: PageOf & { readonly at: FlowPayload };
+  readonly #of: PageOf & { readonly at: FiringAt };
   readonly #failed: number[] = [];
   readonly #settled = new Map<number, number[]>();
   #retryAfterMs = 0;
   #isTaken = false;
 
-  constructor(deps: FiringDeps, of: PageOf & { readonly at: FlowPayload }) {
+  constructor(deps: FiringDeps, of: PageOf & { readonly at: FiringAt }) {
     this.#deps = deps;
     this.#of = of;
   }
@@ -72,15 +90,19 @@ export class ChainFiring {
     const isAsked = await this.#withoutAcknowledged(indexes);
     if (isAsked === undefined) return { kind: "unheard" };
     let people = await this.#people(isAsked);
-    for (let step = at.step; people.length > 0 && step <= chain.steps.length; step++) {
+    let passedAt = at.step;
+    for (; people.length > 0 && passedAt <= chain.steps.length; passedAt++) {
+      if (passedAt > at.step && isWebhook(chain.steps[passedAt - 1])) break; // it takes a firing's time
       // oxlint-disable-next-line no-await-in-loop -- who passes a step comes to the next one
-      const passed = await this.#step(step, people);
-      if (step > at.step) this.#settle(step, people);
+      const passed = await this.#step(passedAt, people);
+      if (at.isAhead || passedAt > at.step) this.#settle(passedAt, people);
       people = passed;
     }
+    const indexesLeft = passedAt > chain.steps.length ? [] : people.map(({ index }) => index);
     return {
       kind: "taken",
       failed: this.#failed,
+      passed: indexesLeft.length > 0 ? { step: passedAt, indexes: indexesLeft } : undefined,
       retryAfterMs: this.#retryAfterMs,
       isTaken: this.#isTaken,
       settled: this.#settled,
@@ -129,7 +151,8 @@ export class ChainFiring {
         code: "acknowledged",
         detail: { step: about.step },
       });
-      for (let step = at.step + 1; step <= chain.steps.length; step++) this.#settle(step, [about]);
+      const first = at.isAhead ? at.step : at.step + 1;
+      for (let step = first; step <= chain.steps.length; step++) this.#settle(step, [about]);
     }
     return indexes.filter((index) => !stopped.has(index));
   }
@@ -216,7 +239,11 @@ export class ChainFiring {
 
   async #call(number: number, people: readonly Person[], url: string): Promise<Person[]> {
     const { clock, limits } = this.#deps;
-    const lastAtMs = clock.monotonicMs() + limits.postMaxMs;
+    // The last call to begin has to end within the firing.
+    const lastAtMs = Math.min(
+      clock.monotonicMs() + limits.postMaxMs,
+      this.#of.at.endsAtMs - limits.postMaxMs - SPARE_MS,
+    );
     const passed: Person[] = [];
     const queue = people.values();
     const caller = async (): Promise<void> => {

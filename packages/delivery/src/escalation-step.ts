@@ -65,6 +65,10 @@ export function isForPerson(step: StoredStep | undefined): step is StoredStep {
   return step !== undefined && (step.to === "recipient" || "attribute" in step.to);
 }
 
+export function isWebhook(step: StoredStep | undefined): boolean {
+  return step !== undefined && step.to !== "recipient" && "webhook" in step.to;
+}
+
 /**
  * Whether somebody may come to a webhook at this step, or since others before it cannot be done for him: the
  * recipient himself can always be told once more.

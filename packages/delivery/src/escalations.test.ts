@@ -257,6 +257,95 @@ test("FL6 — a receiver that hangs holds up nobody for long: its call fails in 
   expect(world.events.filter((event) => event.endsWith(" post")).length).toBeGreaterThan(6);
 });
 
+const callsOf = (world: ChainWorld, step: number, index = 0): number => {
+  const id = stepIdOf({ notificationId: idOf(1), home: HOME, partition: 0, index, step });
+  return world.calls.filter((called) => called === id).length;
+};
+const isOfStep = (id: string, step: number): boolean =>
+  [0, 1].some(
+    (index) => id === stepIdOf({ notificationId: idOf(1), home: HOME, partition: 0, index, step }),
+  );
+
+test("FL6 — two webhooks that are down: each is called as often, and what is behind them comes", async () => {
+  const world = new ChainWorld({
+    ...FOUR,
+    people: [{ id: "ada" }],
+    steps: [TO_WEBHOOK, TO_WEBHOOK, TO_HIMSELF],
+    webhook: () => ({ kind: "failed", code: "http_503" }),
+  });
+  await world.run([], 900_000);
+  expect([1, 2].map((step) => callsOf(world, step))).toEqual([6, 6]);
+  expect(world.taken).toEqual(["ada 3 → ada"]);
+});
+
+test("FL6, FL5 — a step that is over for good is not done again while a later one is tried", async () => {
+  const world = new ChainWorld({
+    ...FOUR,
+    people: [{ id: "eve", managerId: "nobody" }],
+    steps: [TO_MANAGER, TO_WEBHOOK, TO_WEBHOOK, TO_HIMSELF],
+    webhook: (id) =>
+      isOfStep(id, 2)
+        ? { kind: "refused", code: "http_410" }
+        : { kind: "failed", code: "http_503" },
+  });
+  const { journalNotes } = await world.run([], 900_000);
+  expect([2, 3].map((step) => callsOf(world, step))).toEqual([1, 6]);
+  expect(journalNotes().filter((note) => note.includes("notEscalated"))).toEqual([
+    "eve notEscalated unknown_recipient",
+    "eve notEscalated http_410",
+    "eve notEscalated http_503",
+  ]);
+  expect(world.taken).toEqual(["eve 4 → eve"]);
+});
+
+test("FL6, FL3 — three webhooks that hang: nothing takes longer than a firing may, and the chain goes on", async () => {
+  const hanging = new Promise<never>(() => undefined);
+  const world = new ChainWorld({
+    ...FOUR,
+    people: Array.from({ length: 12 }, (_, at) => ({ id: `p${at}` })),
+    steps: [TO_WEBHOOK, TO_WEBHOOK, TO_WEBHOOK, TO_HIMSELF],
+    webhook: () => hanging as never,
+  });
+  const { events } = await world.run([], 3_600_000);
+  expect(events.filter((event) => /timer failed|buried/u.test(event))).toEqual([]);
+  expect(world.taken).toEqual(
+    Array.from({ length: 12 }, (_, at) => `p${at} 4 → p${at}`).toSorted(),
+  );
+});
+
+test("FL6, D1 — who came to a webhook before the others is called once more by a new owner, and the row goes on", async () => {
+  for (const isAfter of [false, true])
+    for (let atCall = 1; atCall <= 24; atCall++) {
+      const world = new ChainWorld({
+        ...FOUR,
+        people: [{ id: "ada", managerId: "boss" }, { id: "cyd" }],
+        steps: [TO_MANAGER, TO_WEBHOOK, TO_HIMSELF],
+        webhook: (_, call) =>
+          call === 0 ? { kind: "failed", code: "http_503" } : { kind: "accepted" },
+      });
+      await world.run([{ atCall, isAfter }], 300_000);
+      expect([atCall, isAfter, world.taken]).toEqual([
+        ...[atCall, isAfter],
+        ["ada 1 → boss", "ada 2 → webhook", "ada 3 → ada", "cyd 2 → webhook", "cyd 3 → cyd"],
+      ]);
+      expect(world.timers.memory.rows.size).toBe(0);
+    }
+});
+
+test("FL4 — who has not been handed it is not escalated: the deadline begins when all of the row have been", async () => {
+  const limits = { turnsMax: 0 };
+  const world = new ChainWorld({ ...FOUR, people: [{ id: "ada" }], steps: [TO_HIMSELF], limits });
+  const waiting = await world.run([], 3 * WAIT_MS);
+  expect(world.taken).toEqual([]);
+  waiting.node.stop();
+  limits.turnsMax = 100; // the next owner hands it
+  world.startNode();
+  await world.clock.advance(WAIT_MS);
+  expect(world.taken).toEqual([]);
+  await world.clock.advance(2 * WAIT_MS);
+  expect(world.taken).toEqual(["ada 1 → ada"]);
+});
+
 test("FL4 — a region that is silent is asked again, and in the end the chain goes on without it", async () => {
   const world = new ChainWorld({ ...FOUR, people: [{ id: "bob", managerId: "chef" }] });
   world.silent.add(AWAY);

@@ -13,12 +13,19 @@
 import {
   type ControlState,
   FLOW_TIMER_KIND,
+  type FlowGroup,
   type FlowPayload,
   flowPayloadSchema,
   LIMITS,
 } from "@carillon/contracts";
 import { assert, backoffDelayMs, Bitset, Fault, type Random } from "@carillon/kernel";
-import { ChainFiring, type FiringDeps, type PageOf, type PageOutcome } from "./chain-firing.ts";
+import {
+  ChainFiring,
+  type FiringAt,
+  type FiringDeps,
+  type PageOf,
+  type PageOutcome,
+} from "./chain-firing.ts";
 import type { RecipientProcesses } from "./delivery-node-api.ts";
 import type { TimerHandler } from "./durable-timers.ts";
 import { Envelope } from "./envelope.ts";
@@ -60,7 +67,7 @@ export class Escalations {
       let next: Next = { payload: at, inMs: limits.lookAgainMs };
       if (await this.#slots.take())
         try {
-          next = await this.#fire(timer, at, served.partition);
+          next = await this.#fire(timer, at, { partition: served.partition, endsAtMs });
         } finally {
           this.#slots.give();
         }
@@ -73,7 +80,11 @@ export class Escalations {
     },
   };
 
-  async #fire({ tenantId }: ClaimedTimer, at: FlowPayload, partition: number): Promise<Next> {
+  async #fire(
+    { tenantId }: ClaimedTimer,
+    at: FlowPayload,
+    { partition, endsAtMs }: { readonly partition: number; readonly endsAtMs: number },
+  ): Promise<Next> {
     const { ledger, limits, home } = this.#deps;
     const again: Next = { payload: at, inMs: limits.lookAgainMs };
     const owned = this.#deps.partitionOf(partition);
@@ -87,7 +98,7 @@ export class Escalations {
     const [stored] = await ledger.readNotifications([at.notificationId]);
     if (stored?.notification.tenantId !== tenantId) return undefined; // it is older than what is kept
     const chain = chainOf(stored.notification);
-    if (at.step > chain.steps.length) return undefined;
+    if (at.step > chain.steps.length && at.ahead === undefined) return undefined;
     if (!(await this.#deps.flush())) throw unwritten(); // FL4
     const [row] = await ledger.readRows(home, partition, {
       afterOffset: at.offset - 1,
@@ -95,67 +106,113 @@ export class Escalations {
     });
     if (row?.offset !== at.offset || row.notificationId !== at.notificationId) return undefined;
     if (row.state === "planned") return again; // nobody could have acknowledged yet
+    if (owned.isHeld(at.offset)) return { ...again, payload: { ...at, isHeld: true } }; // nor those whose turn comes
+    if (at.isHeld === true)
+      return { payload: withoutHold(at), inMs: chain.deadlineSeconds * 1_000 };
     const entry = new LedgerEntry(row, new Envelope(stored.notification, stored.audience));
-    return await this.#page(at, { chain, row, owned, entry });
+    if (unacknowledgedOf(row).isEmpty) return undefined; // all have
+    const of = { chain, row, owned, entry, endsAtMs };
+    const [group] = at.ahead ?? [];
+    return group === undefined ? await this.#page(at, of) : await this.#goAhead(at, of, group);
   }
 
-  async #page(at: FlowPayload, of: PageOf): Promise<Next> {
+  /** FL5: those who have come to a webhook before the others, up to the next one. Then the row goes on. */
+  async #goAhead(at: FlowPayload, of: FiringOf, group: FlowGroup): Promise<Next> {
+    const nowMs = this.#deps.clock.wallClockMs();
+    if (group.dueAtMs > nowMs) return this.#nextOf(at);
+    const needing = unacknowledgedOf(of.row);
+    const indexes = group.indexes.filter((index) => needing.has(index));
+    const { step, tries } = group;
+    const outcome = await this.#take(indexes, of, {
+      step,
+      tries,
+      unheard: at.unheard,
+      isAhead: true,
+    });
+    if (outcome.kind === "unheard") {
+      const unheard = at.unheard + 1;
+      const dueAtMs = nowMs + backoffDelayMs(this.#deps.limits.retry, unheard, this.#deps.random);
+      return this.#nextOf({ ...at, unheard, ahead: [{ ...group, dueAtMs }, ...othersOf(at)] });
+    }
+    const told = this.#told(at, outcome, { step, tries });
+    const ahead = [...othersOf(at)];
+    if (outcome.failed.length > 0) ahead.push(this.#againOf(outcome, { step, tries }));
+    if (outcome.passed !== undefined) ahead.push(groupOf(told, outcome.passed, nowMs));
+    return this.#nextOf({ ...told, ahead });
+  }
+
+  async #page(at: FlowPayload, of: FiringOf): Promise<Next> {
     const { limits } = this.#deps;
     const { chain, row } = of;
-    const settled = new Map(
-      Object.entries(at.settled).map(([step, set]) => [Number(step), bitsOf(set)]),
-    );
-    const unacknowledged = unacknowledgedOf(row);
-    if (unacknowledged.count() === 0) return undefined; // all have
-    const needing = unacknowledged
-      .andNot(settled.get(at.step) ?? new Bitset())
+    const needing = unacknowledgedOf(row)
+      .andNot(bitsOf(at.settled[at.step] ?? ""))
       .andNot(Bitset.of(at.had))
       .toArray()
       .filter((index) => index >= at.from && index <= (at.until ?? Infinity));
     const peopleMax = mayCallWebhook(chain, at.step) ? limits.webhookPeopleMax : limits.peopleMax;
     const indexes = needing.slice(0, peopleMax);
-    const firing = new ChainFiring(this.#deps, { ...of, at });
-    const outcome = await firing.take(indexes);
-    return this.#after(at, {
-      ...of,
-      outcome,
-      settled,
-      indexes,
-      isLast: needing.length <= peopleMax,
-    });
+    const { step, tries, unheard } = at;
+    const outcome = await this.#take(indexes, of, { step, tries, unheard, isAhead: false });
+    return this.#after(at, { ...of, outcome, indexes, isLast: needing.length <= peopleMax });
+  }
+
+  #take(
+    indexes: readonly number[],
+    of: FiringOf,
+    at: Omit<FiringAt, "endsAtMs">,
+  ): Promise<PageOutcome> {
+    const { endsAtMs } = of;
+    return new ChainFiring(this.#deps, { ...of, at: { ...at, endsAtMs } }).take(indexes);
   }
 
   #after(
     at: FlowPayload,
-    of: PageOf & {
+    of: FiringOf & {
       readonly outcome: PageOutcome;
-      readonly settled: Map<number, Bitset>;
       readonly indexes: readonly number[];
       readonly isLast: boolean;
     },
   ): Next {
-    const { limits, random } = this.#deps;
-    const { outcome, chain, indexes } = of;
+    const { limits, random, clock } = this.#deps;
+    const { outcome, indexes } = of;
     if (outcome.kind === "unheard") {
       const unheard = at.unheard + 1;
       return { payload: { ...at, unheard }, inMs: backoffDelayMs(limits.retry, unheard, random) };
     }
-    for (const [step, those] of outcome.settled)
-      of.settled.set(step, (of.settled.get(step) ?? new Bitset()).or(Bitset.of(those)));
-    const settled = Object.fromEntries(
-      Array.from(of.settled, ([step, set]) => [String(step), textOf(set)]),
-    );
-    const until = at.until ?? indexes.at(-1);
+    const { step } = at;
     const tries = outcome.isTaken ? 0 : at.tries;
+    const told = this.#told(at, outcome, { step, tries });
+    const next = this.#afterPage(told, { ...of, outcome, indexes, tries });
+    if (outcome.passed === undefined) return next;
+    const nowMs = clock.wallClockMs();
+    const goesOn = next?.payload ?? { ...told, step: of.chain.steps.length + 1 };
+    return this.#nextOf({
+      ...goesOn,
+      ahead: [groupOf(told, outcome.passed, nowMs)],
+      ...(next !== undefined && { goesOnAtMs: nowMs + next.inMs }),
+    });
+  }
+
+  /** The same page, the next one, or the next step. */
+  #afterPage(
+    at: FlowPayload,
+    of: FiringOf & {
+      readonly outcome: Taken;
+      readonly indexes: readonly number[];
+      readonly isLast: boolean;
+      readonly tries: number;
+    },
+  ): Next {
+    const { outcome, chain, indexes, tries } = of;
+    const until = at.until ?? indexes.at(-1);
     const wasTaken = at.wasTaken || outcome.isTaken;
+    const { notificationId, offset, step, settled, triesOf } = at;
     if (outcome.failed.length > 0) {
       const had = [...at.had, ...indexes.filter((index) => !outcome.failed.includes(index))];
-      const backOffMs = backoffDelayMs(limits.retry, tries + 1, random);
-      const inMs = Math.min(Math.max(backOffMs, outcome.retryAfterMs), RETRY_AFTER_MAX_MS);
-      return { payload: { ...at, settled, until, had, wasTaken, tries: tries + 1 }, inMs };
+      const inMs = this.#retryInMs(outcome, tries);
+      return { payload: { ...at, until, had, wasTaken, tries: tries + 1 }, inMs };
     }
-    const { notificationId, offset, step } = at;
-    const row = { notificationId, offset, settled, had: [] };
+    const row = { notificationId, offset, settled, had: [], ...(triesOf && { triesOf }) };
     if (!of.isLast || at.until !== undefined) {
       // What was given up is not waited for again, page by page.
       const { unheard } = at;
@@ -165,9 +222,73 @@ export class Escalations {
     }
     if (step >= chain.steps.length) return undefined;
     const inMs = waitSecondsOf(chain, step) * 1_000;
-    const first = { from: 0, tries: 0, unheard: 0, wasTaken: false };
+    const first = { from: 0, tries: triesOf?.[step + 1] ?? 0, unheard: 0, wasTaken: false };
     return { payload: { ...row, ...first, step: step + 1 }, inMs };
   }
+
+  /** With what a firing found out: who needs no more of later steps, and how a webhook does. */
+  #told(
+    at: FlowPayload,
+    outcome: Taken,
+    { step, tries }: { readonly step: number; readonly tries: number },
+  ): FlowPayload {
+    const settled = { ...at.settled };
+    for (const [later, those] of outcome.settled)
+      settled[later] = textOf(bitsOf(settled[later] ?? "").or(Bitset.of(those)));
+    const isTold = outcome.isTaken || tries > 0;
+    return {
+      ...at,
+      settled,
+      ...(isTold && { triesOf: { ...at.triesOf, [step]: outcome.isTaken ? 0 : tries } }),
+    };
+  }
+
+  #againOf(
+    outcome: Taken,
+    { step, tries }: { readonly step: number; readonly tries: number },
+  ): FlowGroup {
+    const failedTries = outcome.isTaken ? 0 : tries;
+    const dueAtMs = this.#deps.clock.wallClockMs() + this.#retryInMs(outcome, failedTries);
+    return { step, indexes: [...outcome.failed], tries: failedTries + 1, dueAtMs };
+  }
+
+  #retryInMs(outcome: Taken, tries: number): number {
+    const { limits, random } = this.#deps;
+    const backOffMs = backoffDelayMs(limits.retry, tries + 1, random);
+    return Math.min(Math.max(backOffMs, outcome.retryAfterMs), RETRY_AFTER_MAX_MS);
+  }
+
+  /** The next of those who are ahead, or the row, when nobody is. */
+  #nextOf({ ahead = [], goesOnAtMs, ...at }: FlowPayload): Next {
+    const nowMs = this.#deps.clock.wallClockMs();
+    const inMs = (dueAtMs: number): number => Math.max(0, dueAtMs - nowMs);
+    const [first, ...others] = ahead.toSorted((a, b) => a.dueAtMs - b.dueAtMs);
+    if (first !== undefined) {
+      const payload = { ...at, ahead: [first, ...others], ...(goesOnAtMs && { goesOnAtMs }) };
+      return { payload, inMs: inMs(first.dueAtMs) };
+    }
+    return goesOnAtMs === undefined ? undefined : { payload: at, inMs: inMs(goesOnAtMs) };
+  }
+}
+
+type Taken = Extract<PageOutcome, { kind: "taken" }>;
+type FiringOf = PageOf & { readonly endsAtMs: number };
+
+function othersOf({ ahead = [] }: FlowPayload): readonly FlowGroup[] {
+  return ahead.slice(1);
+}
+
+function groupOf(
+  { triesOf }: FlowPayload,
+  { step, indexes }: { readonly step: number; readonly indexes: readonly number[] },
+  dueAtMs: number,
+): FlowGroup {
+  return { step, indexes: [...indexes], tries: triesOf?.[step] ?? 0, dueAtMs };
+}
+
+function withoutHold({ isHeld, ...at }: FlowPayload): FlowPayload {
+  assert(isHeld === true, "FL4 only what was held goes on");
+  return at;
 }
 
 /** A webhook may ask for more patience; the others of its row have to have it, too. */

@@ -176,6 +176,11 @@ export class Partition {
     return held === undefined ? entry.pending() : held.onlyHanded(entry.pending());
   }
 
+  /** It is not handed to everybody yet. */
+  isHeld(offset: number): boolean {
+    return this.#held.some((row) => row.entry.offset === offset && !row.isDone);
+  }
+
   /** Ascending by offset, those that are done among them. */
   heldRows(): readonly HeldRow[] {
     return this.#held;
