@@ -312,6 +312,22 @@ test("FL7 — cancelled: the chain ends; paused: it waits until it goes on", asy
   expect(world.timers.memory.rows.size).toBe(0);
 });
 
+test("FL5 — all have had a step before its time: the one after it comes all the same", async () => {
+  const world = new ChainWorld({
+    people: [{ id: "cyd" }],
+    others: {},
+    steps: [TO_MANAGER, TO_HIMSELF, TO_WEBHOOK],
+  });
+  const { clock } = world.startNode();
+  const counts: number[] = [];
+  for (let step = 1; step <= 3; step++) {
+    await clock.advance(WAIT_MS + 600);
+    counts.push(world.taken.length);
+  }
+  expect(counts).toEqual([1, 1, 2]);
+  expect(world.taken).toEqual(["cyd 2 → cyd", "cyd 3 → webhook"]);
+});
+
 test("FL5 — a step of a build to come is passed over, and told", async () => {
   const world = new ChainWorld({
     ...FOUR,

@@ -105,14 +105,15 @@ export class Escalations {
     const settled = new Map(
       Object.entries(at.settled).map(([step, set]) => [Number(step), bitsOf(set)]),
     );
-    const needing = unacknowledgedOf(row)
+    const unacknowledged = unacknowledgedOf(row);
+    if (unacknowledged.isEmpty) return undefined; // all have
+    const needing = unacknowledged
       .andNot(settled.get(at.step) ?? new Bitset())
       .andNot(Bitset.of(at.had))
       .toArray()
       .filter((index) => index >= at.from && index <= (at.until ?? Infinity));
     const peopleMax = mayCallWebhook(chain, at.step) ? limits.webhookPeopleMax : limits.peopleMax;
     const indexes = needing.slice(0, peopleMax);
-    if (indexes.length === 0 && at.from === 0 && at.until === undefined) return undefined; // all have
     const firing = new ChainFiring(this.#deps, { ...of, at });
     const outcome = await firing.take(indexes);
     return this.#after(at, {
