@@ -113,12 +113,12 @@ export class Partition {
     return this.#dirty.size + this.#writing.size === 0;
   }
 
-  /** Every row above it up to `readyUpTo` of whoever it is for is in memory. */
   /** Closed rows that are kept for recovery. */
   get tailCount(): number {
     return this.#sizes.size;
   }
 
+  /** Every row above it up to `readyUpTo` of whoever it is for is in memory. */
   get tailFloor(): number {
     return this.#tailFloor;
   }
