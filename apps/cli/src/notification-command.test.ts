@@ -60,7 +60,7 @@ const cellsOf = (text: string) =>
 const counts = { ...zeroCounts(), targeted: 1_200, deliveredSocket: 1_000, deferred: 150 };
 const STATUS: NotificationStatus = {
   ...{ id: ID, acceptedAt: "2026-12-01T09:00:00.000Z", acceptedRegion: "fra", priority: "high" },
-  ...{ state: "delivering", control: "paused" },
+  ...{ state: "delivering", control: "paused", ratePerMinute: 6_000 },
   counts: { ...counts, pending: 200, unknown: 3 },
   regions: [
     { region: "fra", state: "finished", counts: { ...zeroCounts(), targeted: 1_000 } },
@@ -90,7 +90,7 @@ test("PC1 — status: by region, counts that are nowhere other than 0 left out, 
   expect(asked).toEqual([`GET /v1/notifications/${ID} Bearer ${API_KEY}`]);
   expect(cellsOf(stdout).filter((_, at) => at !== 3)).toEqual([
     [`${ID}: delivering, paused by its sender`],
-    ["accepted in fra at 2026-12-01T09:00:00.000Z, priority high"],
+    ["accepted in fra at 2026-12-01T09:00:00.000Z, priority high, 6,000 people a minute"],
     ["REGION", "STATE", "TARGETED", "DELIVEREDSOCKET", "DEFERRED"],
     ["fra", "finished", "1,000", "0", "0"],
     ["lon", "delivering", "1,200", "1,000", "150"],

@@ -17,9 +17,11 @@ export function statusLines(status: NotificationStatus): string[] {
     ...names.map((one) => countText(told[one])),
   ];
   const due = sendAt === undefined ? "" : `, to be sent at ${sendAt}`;
+  const { ratePerMinute: perMinute } = status;
+  const rate = typeof perMinute === "number" ? `, ${countText(perMinute)} people a minute` : "";
   return [
     `${id}: ${state}${control === undefined ? "" : `, ${control} by its sender`}`,
-    `accepted in ${acceptedRegion} at ${acceptedAt}, priority ${priority}${due}`,
+    `accepted in ${acceptedRegion} at ${acceptedAt}, priority ${priority}${due}${rate}`,
     textTable(
       ["REGION", "STATE", ...names.map((name) => name.toUpperCase())],
       [

@@ -100,7 +100,7 @@ const STEP_TARGETS: ReadonlyMap<string, string> = new Map([
 
 const NOT_STEPPED: ReadonlyMap<string, string> = new Map([
   ["no_attribute", "the recipient has no such attribute"],
-  ["unknown_recipient", "no region knows the person whom it names"],
+  ["unknown_recipient", "the home region knows nobody of the id that it names"],
   ["no_webhooks", "webhooks cannot be called here"],
 ]);
 

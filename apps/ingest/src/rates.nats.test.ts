@@ -121,6 +121,19 @@ test("A13 — a rate that cannot be is refused by its field's name", async () =>
   expect((await send(fra, "POST", path, { ratePerMinute: 1 }, reader)).status).toBe(403);
 });
 
+test("IN81 — what is cancelled or recalled has no rate: 409, as for all that is done with it", async () => {
+  for (const [verb, code] of [
+    ["cancel", "already_cancelled"],
+    ["recall", "already_recalled"],
+  ]) {
+    const id = await accepted({ audience: { broadcast: true } });
+    expect((await send(fra, "POST", `notifications/${id}/${verb}`)).status).toBe(202);
+    const answer = await setRate(fra, id, 60);
+    expect([answer.status, answer.body["code"]]).toEqual([409, code]);
+    expect(await fra.store.rates.find(TENANT, id)).toBeUndefined();
+  }
+});
+
 test("IN81 — a rate set in the other region is told to all, of as many as the notification came to", async () => {
   const id = await accepted({ audience: { broadcast: true }, throttle: { ratePerMinute: 100 } });
   await until("lon has it", async () => (await throttleOf(lon, id)) !== undefined);

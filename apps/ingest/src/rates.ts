@@ -5,6 +5,7 @@
 //        accepted, else as its regions tell now, and where one cannot as many as are known to live there. So a
 //        region that is silent makes it slower, and never faster than was asked.
 import {
+  isStopped,
   fieldErrorsOf,
   type RateAnswer,
   rateRequestSchema,
@@ -14,6 +15,7 @@ import type { Clock } from "@carillon/kernel";
 import type { Store } from "@carillon/store";
 import { type Answer, ok, problem } from "./answer.ts";
 import type { KeyCaller } from "./api-keys.ts";
+import { stoppedProblem } from "./controls.ts";
 import type { Call } from "./http-server.ts";
 import type { Relay } from "./relay.ts";
 import { notificationIdOf, type Replies, type Statuses, summaryOf, targetsOf } from "./status.ts";
@@ -56,6 +58,8 @@ export function createRates(
       const replies = await statuses.ask(tenantId, notificationId);
       const targets = targetsOf(replies, regions);
       if ("kind" in targets) return targets; // there is no such one
+      const control = summaryOf(replies)?.control;
+      if (control !== undefined && isStopped(control)) return stoppedProblem(control);
       const targetedCount =
         summaryOf(replies)?.rate?.targetedCount ?? (await countNow(tenantId, targets, replies));
       const record = await store.rates.change({

@@ -103,6 +103,7 @@ export type BoundedStructure =
   | "unwritten_reports" // whose receipts are not in the ledger; refused: forgotten, and told again
   | "settling" // recipients who wait until it is written that they are not handed something
   | "recent_deliveries" // remembered for caps; refused: forgotten within their window
+  | "rates" // notifications whose rate was changed
   | "controls" // notifications that do not run, and those whose rows are to be woken
   | "slices" // of work that wait for a turn of the thread
   | "tail" // closed rows that are kept for recovery

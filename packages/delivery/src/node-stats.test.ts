@@ -24,6 +24,7 @@ const NOTHING = {
     settling: 0,
     recent_deliveries: 0,
     controls: 0,
+    rates: 0,
     tail: 0,
     envelopes: 0,
   },

@@ -72,6 +72,7 @@ function boundedOf(parts: CountedParts, partitions: readonly Partition[]): Bound
     settling: sum((partition) => partition.settling.count),
     recent_deliveries: policy.recentCountOf(partitions),
     controls: controls.count,
+    rates: verdicts.ratesCount,
     slices: parts.slices.waitingCount,
     tail: sum((partition) => partition.tailCount),
     envelopes: parts.envelopes.count,

@@ -93,3 +93,33 @@ test("S41, D7 — who opens a session while such a row is open holds up nobody w
   await clock.advance(2_000);
   expect(store.setOf(0, 1, "failed")).toEqual([0, 1]);
 });
+
+test("S41, D7, SD1 — a row that cannot be encoded is left out of what a session has missed, and of nobody else's", async () => {
+  const { clock, node, store, poke, taken, events } = begin(() => false);
+  await clock.advance(0);
+  const choking = {
+    get title(): string {
+      throw new Error("planted");
+    },
+  };
+  const row = (members: number[], at: number, content: object) => {
+    const id = `00000000-0000-7000-8000-00000000009${at}`;
+    const notification = notificationOf({ id, content: { en: content as { title: string } } });
+    return store.plan(0, notification, { members });
+  };
+  poke(row([0], 1, choking), row([0, 1], 2, { title: "all is well" }));
+  await clock.advance(500);
+  const sessions = [0, 1].map((n) => ({
+    ...{ tenantId: "acme", position: { epoch: "e1", offset: 0 }, ackedOffset: 0, device: "" },
+    recipientId: `p${n}`,
+    sid: n + 1,
+  }));
+  const missed: unknown[] = [];
+  await node.open(0, { gatewayId: GATEWAY, sessions }, ({ results }) => {
+    missed.push(...results.map((result) => result.kind === "opened" && result.missed));
+  });
+  await clock.advance(0);
+  expect(missed).toEqual([1, 1]);
+  expect(taken()).toEqual(["2→1,2"]);
+  expect(events.filter((event) => event.startsWith("fault"))).toEqual([]);
+});

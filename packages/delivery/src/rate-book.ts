@@ -2,9 +2,12 @@
 // At what rate notifications are handed, at one owner: as they were posted, or as their senders changed it since,
 // which is read from the register each `everyMs` (ADR 0033).
 //   RA1  Before a partition serves it knows all rates that were changed; a change is heard within `everyMs`,
-//        however long the store was away.
+//        however long the store was away. What was heard 90 days ago is forgotten, as the register does (CB5).
 import type { Notification, Rate } from "@carillon/contracts";
 import { type Clock, Fault, type Timer } from "@carillon/kernel";
+
+/** As what is paused or cancelled (control-book.ts). */
+const KEPT_MS = 90 * 86_400_000;
 
 interface ChangedRate {
   readonly notificationId: string;
@@ -33,7 +36,7 @@ const MARGIN_SECONDS = 30;
 
 export class RateBook {
   readonly #deps: RateBookDeps;
-  readonly #rates = new Map<string, ChangedRate>();
+  readonly #rates = new Map<string, ChangedRate & { readonly atMs: number }>(); // in the order they were heard
   #readAtMs: number | undefined; // monotonic, of the last answer's question
   #refreshing: Promise<void> = Promise.resolve();
   #timer: Timer | undefined;
@@ -59,6 +62,11 @@ export class RateBook {
     this.#timer?.cancel();
   }
 
+  /** Rates that are remembered. */
+  get count(): number {
+    return this.#rates.size;
+  }
+
   /** Undefined: as fast as it goes. Cost: a look-up. */
   rateOf(notification: Pick<Notification, "id" | "throttle">): Rate | undefined {
     const changed = this.#rates.size === 0 ? undefined : this.#rates.get(notification.id);
@@ -80,10 +88,16 @@ export class RateBook {
       sinceMs === undefined ? null : (askedAtMs - sinceMs) / 1_000 + MARGIN_SECONDS;
     const changed = await this.#deps.store.readChanged(lastSeconds);
     this.#readAtMs = askedAtMs;
+    for (const [notificationId, { atMs }] of this.#rates) {
+      if (atMs >= askedAtMs - KEPT_MS) break;
+      this.#rates.delete(notificationId);
+    }
     for (const { notificationId, ratePerMinute, targetedCount } of changed) {
       const known = this.#rates.get(notificationId);
       if (known?.ratePerMinute === ratePerMinute && known.targetedCount === targetedCount) continue;
-      this.#rates.set(notificationId, { notificationId, ratePerMinute, targetedCount });
+      this.#rates.delete(notificationId);
+      const heard = { notificationId, ratePerMinute, targetedCount, atMs: askedAtMs };
+      this.#rates.set(notificationId, heard);
       this.#deps.onChanged(notificationId);
     }
   }

@@ -48,7 +48,7 @@ export interface SessionDeskDeps {
   readonly receipts: ReceiptDesk;
   readonly outcomes: Pick<
     Outcomes,
-    "mayHand" | "mayPassOver" | "isRecalled" | "isWithheld" | "handed"
+    "mayHand" | "mayPassOver" | "isRecalled" | "isWithheld" | "handed" | "failIfPoison"
   >;
   /** Writes what is dirty now. Rejects with a bug only. */
   flush(): Promise<unknown>;
@@ -73,7 +73,12 @@ interface Prepared {
 interface Opening {
   readonly index: number;
   readonly session: Session;
-  readonly entries: readonly LedgerEntry[];
+  readonly missed: readonly Missed[];
+}
+
+interface Missed {
+  readonly entry: LedgerEntry;
+  readonly payload: string;
 }
 
 export class SessionDesk {
@@ -193,8 +198,8 @@ export class SessionDesk {
           isMoving = !outcomes.mayPassOver(partition, one.index, entry) || isMoving;
         else if (entry.isPending(one.index) || entry.isLeaving(one.index)) {
           if (before.includes(entry)) continue;
-          if (outcomes.mayHand(partition, one.index, entry, before)) before.push(entry);
-          else isMoving = true;
+          if (!outcomes.mayHand(partition, one.index, entry, before)) isMoving = true;
+          else if (entry.isPending(one.index)) before.push(entry); // or it has just failed
         }
     }
     return isMoving;
@@ -219,7 +224,8 @@ export class SessionDesk {
     const readyOffset = partition.readyUpTo(index); // SD8: from the shelf it goes on, in order
     const unsettled = missed ?? unsettledOf(partition, index);
     const firstOffset = unsettled[0]?.offset ?? readyOffset + 1;
-    const entries = unsettled.filter(isShown);
+    const missedEntries = this.#encoded(partition, index, unsettled.filter(isShown));
+    const entries = missedEntries.map(({ entry }) => entry);
     const position = missed === undefined ? null : wanted.position;
     const offset = position?.offset ?? Math.min(readyOffset, firstOffset - 1);
     const ackedOffset = position === null ? 0 : Math.max(wanted.ackedOffset, 0);
@@ -245,7 +251,7 @@ export class SessionDesk {
     if (position === null) partition.sessions.began(index, offset);
     const acked = passed.filter((late) => late <= ackedOffset);
     this.#late(partition, index, acked);
-    openings.push({ index, session, entries });
+    openings.push({ index, session, missed: missedEntries });
     return {
       kind: "opened",
       index,
@@ -260,9 +266,21 @@ export class SessionDesk {
     };
   }
 
-  #sendMissed(partition: Partition, { index, session, entries }: Opening): void {
+  /** Before the answer: what cannot be encoded (poison.ts) is left out, and holds up nobody else's opening. */
+  #encoded(partition: Partition, index: number, entries: readonly LedgerEntry[]): Missed[] {
     const locale = partition.directory.localeOf(index);
-    for (const entry of entries) {
+    return entries.flatMap((entry) => {
+      try {
+        return { entry, payload: entry.envelope.payloadFor(locale) };
+      } catch {
+        this.#deps.outcomes.failIfPoison(partition, index, entry);
+        return [];
+      }
+    });
+  }
+
+  #sendMissed(partition: Partition, { index, session, missed }: Opening): void {
+    for (const { entry, payload } of missed) {
       entry.markSent(index);
       const isReceived = entry.has("deliveredSocket", index) || entry.has("receivedLate", index);
       if (!isReceived && partition.entry(entry.offset) === entry)
@@ -271,7 +289,7 @@ export class SessionDesk {
       this.#deps.outbox.queue({
         gatewayId: session.gatewayId,
         event: entry.envelope.event,
-        payload: entry.envelope.payloadFor(locale),
+        payload,
         partition: partition.partition,
         ledgerEpoch: partition.ledgerEpoch,
         offset: entry.offset,

@@ -89,6 +89,11 @@ export class Verdicts {
     return { perMs: kind === "defer" ? 0 : ratePerMinute / 60_000, targetedCount };
   };
 
+  /** Changed rates that are remembered. */
+  get ratesCount(): number {
+    return this.#rates.count;
+  }
+
   start(): void {
     this.controls.start();
     this.#rates.start();
