@@ -13,8 +13,8 @@ const controlled = (
 export const CONTROL_MUTANTS: readonly Mutant[] = [
   controlled("cancel-unheard", "what is cancelled is sent all the same", {
     file: BOOK,
-    from: 'return this.#states.get(notificationId) === "cancelled" ? "cancelled" : undefined;',
-    to: "return this.#states.get(notificationId) === undefined ? undefined : undefined;",
+    from: 'return isStopped(this.stateOf(notificationId)) ? "cancelled" : undefined;',
+    to: "return isStopped(this.stateOf(notificationId)) ? undefined : undefined;",
     seed: 1,
   }),
   controlled("pause-unheard", "what is paused is sent all the same", {

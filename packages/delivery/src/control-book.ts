@@ -120,8 +120,9 @@ export class ControlBook {
 
   /** RC1. The register has it by now (ST40). */
   recalled(notificationId: string): void {
-    if (this.#set(notificationId, "recalled"))
-      this.#deps.onChanged(notificationId).catch(this.#deps.onCrash);
+    if (!this.#set(notificationId, "recalled")) return;
+    this.#toWake.add(notificationId);
+    this.#deps.onChanged(notificationId).catch(this.#deps.onCrash);
   }
 
   /** As far as it was heard. */
@@ -157,7 +158,6 @@ export class ControlBook {
     const atMs = this.#deps.clock.monotonicMs();
     this.#states.delete(notificationId);
     if (state !== "running") this.#states.set(notificationId, { state, atMs });
-    if (state !== "paused") this.#toWake.add(notificationId);
     return true;
   }
 
