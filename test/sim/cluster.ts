@@ -5,10 +5,12 @@ import { LIMITS } from "@carillon/contracts";
 import type { DeliveryLimits } from "@carillon/delivery";
 import { GATEWAY_LIMITS, type GatewayLimits } from "@carillon/gateway";
 import { INGEST_LIMITS, type IngestLimits } from "@carillon/ingest";
+import { Caps } from "./caps.ts";
 import { Database } from "./database.ts";
 import { databaseNowMs, type Machine } from "./machine.ts";
 import { Network } from "./network.ts";
 import { SimNode } from "./node.ts";
+import { CapWatch } from "./oracle-caps.ts";
 import { Controls } from "./oracle-control.ts";
 import { Oracle } from "./oracle.ts";
 import { Device } from "./people.ts";
@@ -36,6 +38,8 @@ export interface Layout {
   readonly isQuiet?: boolean;
   /** Senders pause, resume and cancel (controllers.ts); default: they do not, and nobody asks. */
   readonly isControlled?: boolean;
+  /** There is a cap, and posts take each other's place (caps.ts); default: neither. */
+  readonly isCapped?: boolean;
   /** Of index numbers: above it a row has a set of them. Default: as in production. */
   readonly smallAudienceMax?: number;
   /** Default: some seeds have them (neighbours.ts). */
@@ -67,6 +71,7 @@ export class Cluster {
   /** Of one recipient, before the nodes are started; undefined: everybody's handlers are sound. */
   poison: Poison | undefined;
   readonly quiet: Quiet | undefined;
+  readonly caps: Caps | undefined;
   readonly #machines = new Map<string, Machine>();
 
   constructor(world: World, layout: Layout) {
@@ -83,6 +88,7 @@ export class Cluster {
     const employees = employeesOf(layout);
     for (const [region, database] of this.databases) fill(database, region, employees);
     if (layout.isQuiet === true) this.quiet = new Quiet(world, employees);
+    if (layout.isCapped === true) this.caps = new Caps(world, this.databases.values());
     this.oracle = new Oracle(world, this.databases, {
       machineOf: (id) => this.#machines.get(id),
       lostCount: () => this.network.lostCount,
@@ -93,6 +99,7 @@ export class Cluster {
         [...this.#machines].every(([name, { hasJumped }]) => !hasJumped || !name.startsWith(home)),
     });
     if (layout.isControlled === true) this.oracle.controls = new Controls();
+    if (this.caps !== undefined) this.oracle.capped = new CapWatch(this.caps, this.oracle);
     this.network.tap((from, subject, data) => this.oracle.onMessage(from, subject, data));
     this.slots = layout.regions.flatMap((region) =>
       layout.nodes.map((roles, number) => ({
@@ -103,7 +110,10 @@ export class Cluster {
         startsCount: 0,
       })),
     );
-    this.senders = new Senders(world, employees, (region) => this.#of("ingest", region));
+    this.senders = new Senders(world, employees, {
+      ingests: (region) => this.#of("ingest", region),
+      ...(this.caps !== undefined && { more: this.caps.draw.bind(this.caps) }),
+    });
     this.devices = employees.map(
       ({ recipientId, home }) =>
         new Device(
@@ -141,6 +151,7 @@ export class Cluster {
         network,
         poison: this.poison,
         hasControls: this.layout.isControlled === true,
+        hasPolicies: this.caps !== undefined,
         verdictsFor: this.quiet && ((machine) => this.quiet?.verdictsOf(machine, database)),
         storeFor: (machine) => {
           const observer: StoreObserver = {

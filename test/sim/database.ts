@@ -4,7 +4,7 @@
 //   SI6  A statement is atomic; fences and leases are decided in it, by the database's own clock.
 // What accept does is in database-accept.ts, the outbox in database-outbox.ts.
 import { ackSecondsOf, LIMITS, partitionOf, type RecipientChange } from "@carillon/contracts";
-import type { Notification, RegionAudience } from "@carillon/contracts";
+import type { Notification, PolicyRecord, RegionAudience } from "@carillon/contracts";
 import { EMPTY_SETS, MemoryTimers } from "@carillon/delivery";
 import { assert, Bitset, Fault } from "@carillon/kernel";
 import type { ControlRow } from "./database-control.ts";
@@ -94,6 +94,7 @@ export class Database {
   readonly outbox = new Map<number, OutboxRecord>();
   readonly timers: MemoryTimers;
   readonly controls = new Map<string, ControlRow>(); // by notification
+  readonly policies = new Map<string, PolicyRecord>(); // by tenant
   readonly relayBacklogs = new Map<string, { holder: string; heldUntilMs: number }>(); // by target
   readonly recipients = new Map<string, RecipientRecord>(); // "tenant/id"
   readonly homes = new Map<string, string>(); // "tenant/id" → region

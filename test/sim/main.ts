@@ -28,6 +28,9 @@ const CHECKED = [
   "moved",
   "again",
   "inTime",
+  "capped",
+  "collapsed",
+  "capAsked",
 ] as const;
 
 const { values } = reading(USAGE, () =>

@@ -3,6 +3,7 @@
 // exact text of one file when it is loaded (mutant-hook.ts). `seed`: one that caught it when it was
 // last looked for; tried first. A patch that no longer matches is an error: mend it or drop it.
 
+import { CAP_MUTANTS } from "./mutants-caps.ts";
 import { CONTROL_MUTANTS } from "./mutants-control.ts";
 import { DEFERRED_MUTANTS } from "./mutants-deferred.ts";
 
@@ -440,6 +441,7 @@ export const MUTANTS: readonly Mutant[] = [
     from: "lost_count = t.lost_count + (coalesce(t.claimed_epoch, due.epoch) <> due.epoch)::int",
     to: "lost_count = t.lost_count",
   }),
+  ...CAP_MUTANTS,
   ...CONTROL_MUTANTS,
   ...DEFERRED_MUTANTS,
 ];

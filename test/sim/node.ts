@@ -55,6 +55,8 @@ export interface NodeDeps {
   readonly poison: Poison | undefined;
   /** Its workers ask the register what senders have done (controllers.ts). */
   readonly hasControls: boolean;
+  /** And the register of policies (caps.ts). */
+  readonly hasPolicies: boolean;
   /** Default: everybody may be handed everything. */
   readonly verdictsFor: ((machine: Machine) => WorkerDeps["verdictOf"]) | undefined;
 }
@@ -130,6 +132,7 @@ export class SimNode {
           store: {
             ...{ ledger: store.ledger, leases: store.leases, timers: store.timers },
             ...(deps.hasControls && { controls: store.controls }),
+            ...(deps.hasPolicies && { policies: store.policies }),
           },
           membership,
           clock,

@@ -41,6 +41,11 @@ export class Controls {
     return this.#told.get(`${home}/${notificationId}`)?.at(-1)?.state === "cancelled";
   }
 
+  /** Somebody has paused, resumed or cancelled it. */
+  isTouched(home: string, notificationId: string): boolean {
+    return this.#told.has(`${home}/${notificationId}`);
+  }
+
   /** To a gateway, for whomever. */
   onSent(row: TruthRow, atMs: number): void {
     if (!this.#sentAtMs.has(row)) this.#sentAtMs.set(row, atMs);

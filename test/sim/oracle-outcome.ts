@@ -116,6 +116,8 @@ export function wrongOutcome(
     readonly mayFail: boolean;
     readonly hasOptedOut: boolean;
     readonly isCancelled: boolean;
+    /** Why it can be neither capped nor collapsed, whichever it is (oracle-caps.ts). */
+    readonly wrongSuppression: string | undefined;
     readonly evidence: Evidence;
     readonly nowMs: number;
     /** The furthest that the writer's wall clock can have been when it decided. */
@@ -144,6 +146,6 @@ export function wrongOutcome(
       return seen.isCancelled ? undefined : "was to get it: nobody has cancelled it";
     case "capped":
     case "collapsed":
-      return "is in no such run";
+      return seen.wrongSuppression;
   }
 }

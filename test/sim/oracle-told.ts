@@ -33,7 +33,7 @@ export function* notTold(oracle: Oracle, device: Device): Generator<string> {
     if (!isHeard) continue;
     const outcome = oracle.outcomesOf(row).get(index);
     // Sent by an owner before, or for all that this one knows passed: its place says nothing (CB4).
-    if (outcome === "cancelled") continue;
+    if (outcome === "cancelled" || outcome === "capped" || outcome === "collapsed") continue;
     if (outcome !== "deliveredSocket" && !hasReceipt(row, "receivedLate", index))
       yield `D1 ${name} has shown ${row.offset}, which is ${outcome ?? "open"}`;
   }

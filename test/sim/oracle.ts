@@ -10,6 +10,7 @@ import type { LedgerRow, LedgerUpdate } from "@carillon/store";
 import type { Database, DatabaseObserver } from "./database.ts";
 import type { Machine } from "./machine.ts";
 import type { Device, DeviceObserver } from "./people.ts";
+import type { CapWatch } from "./oracle-caps.ts";
 import type { Controls } from "./oracle-control.ts";
 import { Waits } from "./oracle-later.ts";
 import { earlySend, type EarlySend, takenBack, tooEarly } from "./oracle-moves.ts";
@@ -27,6 +28,12 @@ import type { Poison } from "./poison.ts";
 import type { Quiet } from "./quiet.ts";
 import type { World } from "./world.ts";
 
+interface Decided {
+  readonly outcome: Outcome;
+  readonly epoch: number;
+  readonly atMs: number;
+}
+
 /** A ledger row as it should be: whom it is meant for, from the request and the directory. */
 export interface TruthRow {
   readonly offset: number;
@@ -36,8 +43,8 @@ export interface TruthRow {
   /** Of the ownership then, or the last one before. */
   readonly plannedEpoch: number;
   readonly expiresAtMs: number;
-  /** By index: the first outcome, and under which ownership. */
-  readonly decided: Map<number, { readonly outcome: Outcome; readonly epoch: number }>;
+  /** By index: the first outcome, when, and under which ownership. */
+  readonly decided: Map<number, Decided>;
   /** By index, who has left it for a later one: when, and under which ownership. */
   readonly moved: Map<number, { readonly atMs: number; readonly epoch: number }>;
 }
@@ -69,6 +76,8 @@ export class Oracle implements DeviceObserver {
   poison: Poison | undefined;
   /** Senders pause and cancel (A5). */
   controls: Controls | undefined;
+  /** A cap counts, and posts take each other's place (A11). */
+  capped: CapWatch | undefined;
   readonly #revoked = new Map<string, { readonly ownerId: string; readonly atMs: number }>();
   readonly #outcomes = new WeakMap<LedgerRow, ReadonlyMap<number, Outcome>>(); // rows never change
   readonly #byNotification = new Map<string, TruthRow[]>(); // "home/partition/notification"
@@ -131,7 +140,9 @@ export class Oracle implements DeviceObserver {
       world.violate("D3", `${device.name} saw another notification at ${offset}`);
     const moment = this.#momentOf(device);
     const key = `${device.name}/${id}`;
-    const early = tooEarly(this, device, { row: expected, moment });
+    const early =
+      tooEarly(this, device, { row: expected, moment }) ??
+      this.capped?.wronglyShown(device, { row: expected, moment });
     if (early !== undefined) world.violate("RD4", `${device.name} saw ${offset}, ${early}`);
     if (!this.shownAtMs.has(key)) {
       this.shownAtMs.set(key, world.nowMs);
@@ -221,6 +232,7 @@ export class Oracle implements DeviceObserver {
         row.expiresAtMs <= nowMs ||
         row.moved.has(index) ||
         this.controls?.isCancelled(home, row.notificationId) === true ||
+        this.capped?.isSuppressed(row, index) === true ||
         this.quiet?.hasOptedOut(recipientId, row.notificationId) === true ||
         this.mayFail(device.name, row);
       if (row.offset === shownOffset || !mayMiss) return row;
@@ -275,6 +287,7 @@ export class Oracle implements DeviceObserver {
     const row = this.rowsOf(database.home, partition)[offset - 1];
     const machine = this.#machineOf(ownerId);
     if (row !== undefined) this.controls?.onSent(row, this.world.nowMs);
+    if (row !== undefined) this.capped?.onSent(row, this.world.nowMs);
     if (this.quiet === undefined || row === undefined || machine === undefined) return;
     if (this.#sent.has(row)) return;
     this.#sent.add(row);
@@ -402,7 +415,7 @@ export class Oracle implements DeviceObserver {
     const known = this.outcomesOf(before);
     for (const [index, outcome] of readOutcomes({ ...before, sets })) {
       if (known.has(index) || row === undefined) continue;
-      row.decided.set(index, { outcome, epoch });
+      row.decided.set(index, { outcome, epoch, atMs: this.world.nowMs });
       const why = this.#wrongOutcome(database, { row, partition, index, outcome });
       if (why !== undefined) broken("D1", `has the outcome ${outcome} of ${index}, who ${why}`);
     }
@@ -464,10 +477,21 @@ export class Oracle implements DeviceObserver {
       isShown: this.evidence.shows.has(`${device}/${row.offset}`),
       hasOptedOut: this.quiet?.hasOptedOut(device, row.notificationId) === true,
       isCancelled: this.controls?.isCancelled(database.home, row.notificationId) === true,
+      wrongSuppression: this.#wrongSuppression(database, of),
       mayFail: this.mayFail(device, row),
       evidence: this.evidence,
       nowMs: this.world.nowMs,
       writerWallMaxMs: this.#machineOf(this.writer)?.wallClockMaxMs ?? Infinity,
     });
+  }
+
+  #wrongSuppression(
+    { home }: Database,
+    of: { row: TruthRow; partition: number; index: number; outcome: Outcome },
+  ): string | undefined {
+    if (this.capped === undefined) return "is in no such run";
+    return of.outcome === "capped"
+      ? this.capped.wrongCap({ home, ...of })
+      : this.capped.wrongCollapse({ home, ...of });
   }
 }

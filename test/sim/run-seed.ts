@@ -8,6 +8,7 @@ import { databaseNowMs } from "./machine.ts";
 import type { Queue } from "./node.ts";
 import { plantNeighbours } from "./neighbours.ts";
 import { plantControllers } from "./controllers.ts";
+import { checkCaps, type CapCounts } from "./oracle-caps.ts";
 import { checkControls, type ControlCounts } from "./oracle-control.ts";
 import { type ArrivalCounts, checkArrival } from "./oracle-cut.ts";
 import { checkNeighbours, type NeighbourCounts } from "./oracle-neighbours.ts";
@@ -39,6 +40,7 @@ export async function runSeed(seed: number, more: Partial<Layout> = {}): Promise
   const dice = world.dice("plan");
   const layout = { ...drawLayout(dice), ...more };
   const cluster = new Cluster(world, layout);
+  const { oracle } = cluster;
   world.trace("plan", JSON.stringify(layout));
   const faultsEndMs = dice.isHit(0.6) ? dice.between(6_000, 16_000) : dice.between(16_000, 40_000);
   const episodes = planFaults(dice, {
@@ -72,6 +74,13 @@ export async function runSeed(seed: number, more: Partial<Layout> = {}): Promise
   if (world.violations.length > 0) return resultOf(cluster);
   // With a share of two rows each waits for his own, acknowledgement by acknowledgement.
   if (layout.deliveryLimits !== undefined) return resultOf(cluster);
+  if (layout.isCapped === true) {
+    const counts = checkCaps(cluster, weather);
+    return resultOf(cluster, {
+      ...counts,
+      ...(oracle.controls && checkControls(cluster, weather)),
+    });
+  }
   if (layout.isControlled === true) return resultOf(cluster, checkControls(cluster, weather));
   // Who is put off, or waits for a time, is not asked how soon he has it, but how soon after it.
   if (layout.sendAtShare !== undefined) return resultOf(cluster, checkLater(cluster, weather));
@@ -101,7 +110,7 @@ export async function rest(cluster: Cluster): Promise<void> {
 
 export function resultOf(
   { world, oracle, network, senders, databases }: Cluster,
-  checked: Partial<ArrivalCounts & NeighbourCounts & LaterCounts & ControlCounts> = {},
+  checked: Partial<ArrivalCounts & NeighbourCounts & LaterCounts & ControlCounts & CapCounts> = {},
 ): SeedResult {
   return {
     seed: world.seed,

@@ -14,5 +14,6 @@ export const SCENARIO_NAMES = [
   "shelved",
   "deferred",
   "controlled",
+  "capped",
 ] as const;
 export type ScenarioName = (typeof SCENARIO_NAMES)[number];

@@ -37,6 +37,9 @@ const DEFERRED: Partial<Layout> = { sendAtShare: 0.3, isQuiet: true, smallAudien
 /** Half of all posts are paused or cancelled, some while they wait for a time of their own. */
 const CONTROLLED: Partial<Layout> = { sendAtShare: 0.3, isControlled: true, smallAudienceMax: 2 };
 
+/** A cap, and posts that take each other's place; half of the seeds with senders who pause and cancel, too. */
+const CAPPED: Partial<Layout> = { sendAtShare: 0.2, isCapped: true, smallAudienceMax: 2 };
+
 const SCENARIOS: Readonly<Record<ScenarioName, (world: World, dice: Dice) => Promise<SeedResult>>> =
   {
     cut: runCut,
@@ -51,6 +54,7 @@ const SCENARIOS: Readonly<Record<ScenarioName, (world: World, dice: Dice) => Pro
     neighbours: runNeighbours,
     shelved: (world) => runSeed(world.seed, { deliveryLimits: SMALL_SHARE }),
     controlled: (world) => runSeed(world.seed, CONTROLLED),
+    capped: (world) => runSeed(world.seed, { ...CAPPED, isControlled: world.seed % 2 === 0 }),
     deferred: (world) => runSeed(world.seed, DEFERRED),
   };
 

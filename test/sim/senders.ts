@@ -23,6 +23,12 @@ export interface Employee {
   readonly team: string;
 }
 
+interface SendersDeps {
+  readonly ingests: (region: string) => readonly SimNode[];
+  /** What the next post has beside the rest. */
+  readonly more?: () => Partial<NotificationRequest>;
+}
+
 export const TENANT = "acme";
 const ANSWER_MAX_MS = 8_000;
 const AGAIN_MS = [200, 1_500] as const;
@@ -32,17 +38,13 @@ export class Senders {
   readonly #world: World;
   readonly #dice: Dice;
   readonly #employees: readonly Employee[];
-  readonly #ingests: (region: string) => readonly SimNode[];
+  readonly #deps: SendersDeps;
 
-  constructor(
-    world: World,
-    employees: readonly Employee[],
-    ingests: (region: string) => readonly SimNode[],
-  ) {
+  constructor(world: World, employees: readonly Employee[], deps: SendersDeps) {
     this.#world = world;
     this.#dice = world.dice("senders");
     this.#employees = employees;
-    this.#ingests = ingests;
+    this.#deps = deps;
   }
 
   get isAllAnswered(): boolean {
@@ -103,6 +105,7 @@ export class Senders {
         priority: PRIORITIES[number % PRIORITIES.length] ?? "normal",
         ttlSeconds: ttlSeconds > 0 ? ttlSeconds : LIMITS.ttlDefaultSeconds,
         ...(sendAt !== undefined && { sendAt }),
+        ...this.#deps.more?.(),
       },
       expected: what.of.filter(({ recipientId }) => !excluded.includes(recipientId)),
       postedAtMs: this.#world.nowMs,
@@ -125,7 +128,7 @@ export class Senders {
       world.trace("sender", `${post.key} again: ${why}`);
       world.after(this.#dice.between(...AGAIN_MS), () => this.#try(post));
     };
-    const nodes = this.#ingests(post.region);
+    const nodes = this.#deps.ingests(post.region);
     if (nodes.length === 0) return again("nobody listens");
     const node = this.#dice.pick(nodes);
     world.after(ANSWER_MAX_MS, () => again("no answer"));

@@ -100,6 +100,18 @@ test("A5, D1, D2, D3, D4 — chaos where half of all posts are paused, resumed o
   expect(await sim("--scenario", "controlled", "--from", "177", "--seeds", "6")).toEqual(holds(6));
 }, 600_000);
 
+test("PD1, FC2, CO1, D1, D2 — chaos with a cap, and posts that take each other's place", async () => {
+  const [exitCode, text] = await sim("--scenario", "capped", "--from", "16", "--seeds", "6");
+  expect([exitCode, text]).toEqual(holds(6));
+  const counts = /^checked: .*capped (\d+), collapsed (\d+), capAsked (\d+)/m.exec(text) ?? [];
+  expect(
+    counts
+      .slice(1)
+      .map(Number)
+      .map((count) => count >= 10),
+  ).toEqual([true, true, true]);
+}, 600_000);
+
 test("D3 — where messages overtake each other while people come and go", async () => {
   expect(await sim("--scenario", "reordered", "--seeds", "5")).toEqual(holds(5));
 }, 600_000);

@@ -7,6 +7,7 @@ import type { Store, OutboxProbe, TakeOverOptions } from "@carillon/store";
 import { accept, acceptRelayed, repeatOf } from "./database-accept.ts";
 import * as controls from "./database-control.ts";
 import * as outbox from "./database-outbox.ts";
+import * as policies from "./database-policy.ts";
 import { type Database, unavailable } from "./database.ts";
 import type { Machine } from "./machine.ts";
 import type { Dice } from "./world.ts";
@@ -164,6 +165,15 @@ export function createSimStore(
         held: Parameters<typeof controls.wake>[1],
         heard: Parameters<typeof controls.wake>[2],
       ) => run("controls.wake", () => controls.wake(database, held, heard)),
+    },
+    policies: {
+      findChanged: (known: Parameters<typeof policies.findChanged>[1]) =>
+        run("policies.findChanged", () => policies.findChanged(database, known)),
+      readRecent: (
+        _: string,
+        partitions: readonly number[],
+        question: Parameters<typeof policies.readRecent>[2],
+      ) => run("policies.readRecent", () => policies.readRecent(database, partitions, question)),
     },
     notifications: {
       accept: (_: string, items: Parameters<typeof accept>[1]) =>

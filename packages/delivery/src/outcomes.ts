@@ -35,7 +35,7 @@ export class Outcomes {
     this.#deps = deps;
   }
 
-  /** `before`: what he is to be handed before it, in the same opening. */
+  /** `before`: what he is to be handed before it, by the same opening or turn. */
   verdictOf(
     partition: Partition,
     index: number,

@@ -207,6 +207,34 @@ test("PD1 — what an opening has sent counts once, for what comes after it", as
   expect(store.setOf(0, 3, "capped")).toEqual([0]);
 });
 
+test("PD1 — what one turn hands counts within it: of three that waited for a write two are let through", async () => {
+  const preferences = { categories: { news: { socket: false } } };
+  const { store, clock, post, taken } = await started(cap, { preferences });
+  store.failuresLeft = 1_000; // of every flush: what follows the first waits until that is written
+  await post(1, { category: "news" });
+  for (const n of [2, 3, 4]) await post(n);
+  expect(taken()).toEqual([]);
+  store.failuresLeft = 0;
+  await clock.advance(5_000);
+  expect(taken()).toEqual(["2→1", "3→1"]);
+  expect(store.setOf(0, 4, "capped")).toEqual([0]);
+});
+
+test("PD1 — what was on a socket that broke counts once: it is sent to the next session, and no more than it", async () => {
+  const { store, clock, node, index, open, post, taken } = await started(cap);
+  await post(1);
+  await post(2);
+  expect(taken()).toEqual(["1→1", "2→1"]);
+  const nothing = { acks: [], reads: [], acknowledges: [] };
+  node.report(0, { ...{ kind: "report", gatewayId: GATEWAY, ...nothing }, closed: [[1, index]] });
+  await post(3);
+  const opening = open({ recipientId: "ada", sid: 2, position: { epoch: "e1", offset: 0 } });
+  await clock.advance(2 * FLUSHED_MS);
+  await opening;
+  expect(taken()).toEqual(["1→2", "2→2"]);
+  expect(store.setOf(0, 3, "capped")).toEqual([0]);
+});
+
 test("PD1 — what an earlier owner has sent, and no outcome says so, counts for the new one", async () => {
   const { store, open, post, taken, clock, ack, index } = await started(cap, {
     ...{ isAway: true, unwritten: 3 },

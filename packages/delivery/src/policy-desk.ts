@@ -5,7 +5,8 @@
 //        priority, whatever else the policy says.
 //   PD4  Of whom a plan says that he has opted out, the verdict says so, too: one function decides both.
 //   PD1  A cap counts, once each, what was handed to a session, by a turn or an opening, and what earlier owners
-//        delivered within its window, or have sent without an outcome.
+//        delivered within its window, or have sent without an outcome. What it counts it does not hold back from the
+//        next session, when the one that was sent it is gone.
 // Who has no preferences, of a tenant without a policy, costs two look-ups.
 import { type Channel, defaultZoneOf, type Priority } from "@carillon/contracts";
 import { Bitset, type Clock } from "@carillon/kernel";
@@ -68,7 +69,7 @@ export class PolicyDesk {
     return count;
   }
 
-  /** `before`: what he is to be handed before it, in the same opening. */
+  /** `before`: what he is to be handed before it, by the same opening or turn. */
   verdictOf(
     partition: Partition,
     index: number,
@@ -98,7 +99,7 @@ export class PolicyDesk {
       country: countryOf(person.attributes, rules),
       recentCount: 0,
     };
-    const recentCount = isCapped(question, rules)
+    const recentCount = this.#isToCount(index, entry, rules)
       ? (this.#recentOf(partition, tenantId, rules)?.countOf(index, nowMs) ?? 0) +
         before.filter((one) => this.#isToCount(index, one, rules)).length
       : 0;

@@ -59,8 +59,8 @@ export interface RecipientSituation {
   readonly isSettling: boolean;
   /** Its sender has ended it: this is the outcome of who has not been handed it; who was is not sent it again. */
   endOf(entry: LedgerEntry): Suppression | undefined;
-  /** RD4 */
-  verdictOf(entry: LedgerEntry): Verdict;
+  /** RD4. `before`: what he is handed by the same decision, which a cap counts (PD1). */
+  verdictOf(entry: LedgerEntry, before: readonly LedgerEntry[]): Verdict;
 }
 
 export type Effect =
@@ -127,7 +127,9 @@ function decideOne(
     return { entry, sendCount: pending.sendCount + 1, dueAtMs: now.nowMs + now.ackMaxMs };
   };
   const verdict = (): Verdict =>
-    pending.sendCount > 0 || entry.offset <= now.sentOffset ? ALLOW : now.verdictOf(entry);
+    pending.sendCount > 0 || entry.offset <= now.sentOffset
+      ? ALLOW
+      : now.verdictOf(entry, handedBy(effects));
   /** RD4. Undefined: it may be handed. */
   const heldBack = (asked = verdict()): { readonly kept: Pending | undefined } | undefined => {
     if (asked.kind === "allow") return undefined;
@@ -163,6 +165,16 @@ function decideOne(
   const held = heldBack();
   if (held !== undefined) return held.kept;
   return finish(pending.sendCount === 0 ? "noDevice" : "unacked");
+}
+
+/** By this decision, as new to him, or by an earlier owner. */
+function handedBy(effects: readonly Effect[]): readonly LedgerEntry[] {
+  return effects.flatMap((effect) =>
+    (effect.kind === "send" && !effect.isResend) ||
+    (effect.kind === "outcome" && effect.outcome === "deliveredSocket")
+      ? [effect.entry]
+      : [],
+  );
 }
 
 function merge(state: RecipientState, event: RecipientEvent): readonly Pending[] {

@@ -67,13 +67,17 @@ export function createRecipientBehaviour(
       isMoving: (entry) => entry.isLeaving(index),
       isSettling: partition.settling.has(index),
       endOf: (entry) => outcomes.endOf(entry),
-      verdictOf: (entry) => verdictOf(index, entry),
+      verdictOf: (entry, before) => verdictOf(index, entry, before),
     };
   };
 
-  const verdictOf = (index: number, entry: LedgerEntry): Verdict => {
+  const verdictOf = (
+    index: number,
+    entry: LedgerEntry,
+    before: readonly LedgerEntry[] = [],
+  ): Verdict => {
     at = entry;
-    const verdict = outcomes.verdictOf(partition, index, entry);
+    const verdict = outcomes.verdictOf(partition, index, entry, before);
     at = undefined;
     return verdict;
   };
