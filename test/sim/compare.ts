@@ -32,6 +32,7 @@ import {
   someOf,
   TENANTS,
 } from "./compare-draws.ts";
+import { REGISTER_STEPS } from "./compare-registers.ts";
 import { accept, acceptRelayed } from "./database-accept.ts";
 import * as outbox from "./database-outbox.ts";
 import { Database } from "./database.ts";
@@ -55,6 +56,9 @@ const OUTBOX_STEPS = 64;
 /** So many that owners go while they have timers, again and again. */
 const TIMER_STEPS = 160;
 
+/** Last, so that the others are the same steps with it and without. */
+const REGISTER_STEPS_COUNT = 120;
+
 /** Undefined: none. `nowMs`: a clock that goes as the database's does. */
 export async function compareStores(
   seed: number,
@@ -74,7 +78,7 @@ export async function compareStores(
     known: [],
     keys: [],
   };
-  const names = Object.keys(STEPS) as (keyof typeof STEPS)[];
+  const names = Object.keys(STORE_STEPS) as (keyof typeof STORE_STEPS)[];
   for (let step = 0; step < stepsCount; step++) {
     const operation = step < 3 ? "upsert" : dice.pick(names);
     const found = await difference(step, operation, STEPS[operation], dice, pair);
@@ -91,9 +95,19 @@ export async function compareStores(
     const found = await difference(step, "outbox", outboxStep, dice, pair);
     if (found !== undefined) return found;
   }
+  const registersFrom = timersEnd + OUTBOX_STEPS;
+  for (let step = registersFrom; step < registersFrom + REGISTER_STEPS_COUNT; step++) {
+    const operation = dice.pick(REGISTER_NAMES);
+    const found = await difference(step, operation, STEPS[operation], dice, pair);
+    if (found !== undefined) return found;
+  }
   return undefined;
 }
 
+const REGISTER_NAMES = [
+  ...(["accept", "acquire", "writeRows", "releaseRows", "releaseRows"] as const),
+  ...(["learnControls", "learnControls", "learnControls", "wake", "readRecent"] as const),
+] as const;
 const TIMER_NAMES = ["setTimers", "claimTimers", "claimTimers", "acquire", "release"] as const;
 
 async function difference(
@@ -113,7 +127,7 @@ async function difference(
   return isDeepStrictEqual(real, simulated) ? undefined : { step, operation, real, simulated };
 }
 
-const STEPS = {
+const STORE_STEPS = {
   async upsert(dice, { real, database }) {
     const tenantId = dice.pick(TENANTS);
     const changes = Array.from({ length: 1 + dice.below(12) }, () => ({
@@ -365,6 +379,8 @@ const STEPS = {
     return answers as unknown as [unknown, unknown];
   },
 } satisfies Record<string, Step>;
+
+const STEPS = { ...STORE_STEPS, ...REGISTER_STEPS };
 
 const ALL_ROWS = { afterOffset: 0, limitCount: 1_000 };
 

@@ -11,17 +11,24 @@ export interface ControlRow extends ControlRecord {
 
 type Held = readonly { readonly partition: number; readonly epoch: number }[];
 
-/** ST35: the newer stays, and cancelled whatever comes later. */
+const RANKS: Readonly<Partial<Record<ControlState, number>>> = { recalled: 2, cancelled: 1 };
+
+function rankOf({ state }: Pick<ControlRecord, "state">): number {
+  return RANKS[state] ?? 0;
+}
+
+/** ST35, ST40: the newer stays, cancelled whatever comes later, and recalled in its place. */
 export function learn(database: Database, told: Omit<ControlRow, "updatedAtMs">): void {
   const known = database.controls.get(told.notificationId);
-  if (known !== undefined && (known.tenantId !== told.tenantId || known.state === "cancelled"))
-    return;
-  const isNewer =
-    known === undefined ||
-    told.changedAtMs > known.changedAtMs ||
-    (told.changedAtMs === known.changedAtMs && told.changedIn > known.changedIn);
-  if (!isNewer && told.state !== "cancelled") return;
+  if (known !== undefined && (known.tenantId !== told.tenantId || !isToStay(told, known))) return;
   database.controls.set(told.notificationId, { ...told, updatedAtMs: database.nowMs() });
+}
+
+function isToStay(told: ControlRecord, known: ControlRecord): boolean {
+  if (rankOf(told) + rankOf(known) > 0) return rankOf(told) > rankOf(known);
+  return told.changedAtMs === known.changedAtMs
+    ? told.changedIn > known.changedIn
+    : told.changedAtMs > known.changedAtMs;
 }
 
 /** ST47: it is accepted for later. */
@@ -31,10 +38,7 @@ export function toldAgain(database: Database, notificationId: string): void {
   database.controls.set(notificationId, { ...known, updatedAtMs: database.nowMs() });
 }
 
-export function readChanged(
-  database: Database,
-  lastSeconds: number | null,
-): { readonly notificationId: string; readonly state: ControlState }[] {
+export function readChanged(database: Database, lastSeconds: number | null): ControlRecord[] {
   const sinceMs = database.nowMs() - (lastSeconds ?? 0) * 1_000;
   return [...database.controls.values()].filter(({ state, updatedAtMs }) =>
     lastSeconds === null ? state !== "running" : updatedAtMs > sinceMs,
@@ -60,7 +64,7 @@ export function wake(
       control.state === "running" &&
       reason === "paused" &&
       heard.running?.includes(notificationId) !== false;
-    const isEnded = control.state === "cancelled" && heard.cancelled.includes(notificationId);
+    const isEnded = rankOf(control) > 0 && heard.cancelled.includes(notificationId);
     if (isResumed || isEnded) timer.dueAtMs = nowMs;
   }
 }

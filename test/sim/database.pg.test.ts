@@ -7,7 +7,7 @@ import { compareWithPostgres } from "./compare-postgres.ts";
 import { huntMutant } from "./mutant-hunt.ts";
 import { MUTANTS } from "./mutants.ts";
 
-test("SI6, D4 — leases, fence, accept, ledger and outbox agree with Postgres", async () => {
+test("SI6, D4 — leases, fence, accept, ledger, outbox and control agree with Postgres", async () => {
   expect(await compareWithPostgres([1, 2])).toBeUndefined();
 }, 600_000);
 

@@ -63,4 +63,13 @@ export const CAP_MUTANTS: readonly Mutant[] = [
     to: "    this.#sets[outcome].add(position);\n    this.#sets.capped.add(position);\n",
     seed: 1,
   }),
+  {
+    id: "sql-recent-all",
+    what: "a new owner's cap counts also what was accepted before its window",
+    by: "sql",
+    seed: 1,
+    file: "packages/store/src/recent-deliveries.ts",
+    from: "and n.accepted_at > to_timestamp(${sinceMs}::float8 / 1000)",
+    to: "and n.accepted_at > to_timestamp(${sinceMs - 60_000}::float8 / 1000)",
+  },
 ];
