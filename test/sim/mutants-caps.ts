@@ -23,6 +23,12 @@ export const CAP_MUTANTS: readonly Mutant[] = [
     to: "sinceMs: clock.wallClockMs() + windowMs,",
     seed: 1,
   }),
+  capped("cap-ahead", "what a clock that is ahead has accepted makes a new owner forget the rest", {
+    file: DESK,
+    from: "const acceptedAtMs = Math.min(row.acceptedAtMs, nowMs);",
+    to: "const acceptedAtMs = Math.max(row.acceptedAtMs, nowMs - windowMs);",
+    seed: 535,
+  }),
   capped("cap-of-turn", "what one turn hands is not counted within it", {
     file: "packages/delivery/src/recipient-decision.ts",
     from: ": now.verdictOf(entry, handedBy(effects));",

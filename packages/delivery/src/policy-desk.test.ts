@@ -26,7 +26,13 @@ function storeWith(policy: Policy, recent: Awaited<ReturnType<PolicyStore["readR
 
 async function started(
   input: object,
-  options: { preferences?: object; recent?: number; isAway?: boolean; unwritten?: number } = {},
+  options: {
+    preferences?: object;
+    recent?: number;
+    recentAheadMs?: number;
+    isAway?: boolean;
+    unwritten?: number;
+  } = {},
 ) {
   const delivered = Bitset.of([0]).toBytes();
   const row = {
@@ -37,6 +43,8 @@ async function started(
   };
   const now = Date.parse("2027-01-12T21:00:00Z");
   const recent = Array.from({ length: options.recent ?? 0 }, () => ({ ...row, acceptedAtMs: now }));
+  if (options.recentAheadMs !== undefined)
+    recent.push({ ...row, acceptedAtMs: now + options.recentAheadMs });
   const { policies, asked } = storeWith(policyRequestSchema.parse(input), recent);
   const store = new FakeLedgerStore();
   const preferences =
@@ -185,6 +193,13 @@ async function awayWith(postsCount: number, outside: Parameters<typeof started>[
   for (let n = 1; n <= postsCount; n++) await node.post(n);
   return node;
 }
+
+test("PD1 — what a region accepted whose clock is ahead makes a new owner forget nothing", async () => {
+  const { post, taken, store } = await started(cap, { recent: 2, recentAheadMs: 2 * HOUR_MS });
+  await post(1);
+  expect(taken()).toEqual([]);
+  expect(store.setOf(0, 1, "capped")).toEqual([0]);
+});
 
 test("PD1 — what one opening sends counts within it: of ten held rows the cap lets two through", async () => {
   const { open, clock, taken, store } = await awayWith(5);

@@ -166,9 +166,13 @@ export class PolicyDesk {
         priorities: [...rules.capped],
         exceptCategories: mandatoryCategories,
       });
+      const nowMs = clock.wallClockMs();
       for (const row of rows) {
         const partition = byNumber.get(row.partition);
-        if (partition !== undefined) this.#recentOf(partition, tenantId, rules)?.adopt([row]);
+        // The clock that accepted it may be ahead: then all that came before it would leave the window.
+        const acceptedAtMs = Math.min(row.acceptedAtMs, nowMs);
+        if (partition !== undefined)
+          this.#recentOf(partition, tenantId, rules)?.adopt([{ ...row, acceptedAtMs }]);
       }
     }
   }
