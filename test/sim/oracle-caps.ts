@@ -19,6 +19,8 @@ const SLACK_MS = 2_000;
 const IN_MEMORY_COUNT = 100;
 /** From its commit until its owner has it in memory, where nothing is wrong. */
 const KNOWN_MS = 1_000;
+/** As production has it. */
+const OWN_ROWS_MAX = 64;
 /** A verdict is asked for in the turn that sends, and the message leaves with its slice. */
 const SLICE_MS = 50;
 
@@ -227,6 +229,7 @@ function checkCollapse(
       const wasWaiting =
         newer.plannedAtMs + KNOWN_MS < askedAtMs &&
         !mayBeCapped &&
+        !isOnShelf(oracle, device, newer) &&
         oracle.controls?.isTouched(home, newer.notificationId) !== true &&
         !touches(spans, newer.plannedAtMs - KNOWN_MS, Math.max(atMs, newerAtMs));
       if (!wasDelivered && !wasWaiting) continue;
@@ -237,4 +240,15 @@ function checkCollapse(
       );
       return;
     }
+}
+
+/** SH1: he had as many open before it as are kept in memory; it is seen when it comes back. */
+function isOnShelf(oracle: Oracle, device: Device, row: TruthRow): boolean {
+  const index = oracle.indexOf(device) ?? -1;
+  const before = oracle.rowsOf(device.identity.home, device.partition).slice(0, row.offset - 1);
+  const open = before.filter(
+    ({ targets, decided }) =>
+      targets.has(index) && (decided.get(index)?.atMs ?? Infinity) > row.plannedAtMs,
+  );
+  return open.length >= OWN_ROWS_MAX;
 }
