@@ -9,10 +9,10 @@
 //   RC1  A recall is known when its withdrawal comes to one of the partitions, at the latest: what is handed after
 //        that row, or comes to a later one, is cancelled for whoever has not been handed it (ADR 0032).
 //   CB5  What was heard 90 days ago is forgotten: no life is as long, and the register does not tell it either.
-import { type Clock, Fault, type Timer } from "@carillon/kernel";
 import { type ControlState, isStopped } from "@carillon/contracts";
 import type { LedgerEntry, Suppression } from "./ledger-entry.ts";
 import type { HeldPartition } from "./ports.ts";
+import { KEPT_MS, RegisterReader, type RegisterReading } from "./register-reader.ts";
 import { ALLOW, type Verdict } from "./verdict.ts";
 
 export interface ControlStore {
@@ -36,24 +36,15 @@ export const NO_CONTROLS: ControlStore = {
   wake: () => Promise.resolve(),
 };
 
-export interface ControlBookDeps {
+export interface ControlBookDeps extends RegisterReading {
   readonly store: ControlStore;
-  readonly clock: Clock;
-  readonly everyMs: number;
   readonly home: string;
   held(): readonly HeldPartition[];
   /** Writes what is dirty now; false: something is left. */
   flush(): Promise<boolean>;
   /** It may be done something else with these than before. Rejects never. */
   onChanged(notificationId: string): Promise<void>;
-  readonly onFault: (cause: unknown) => void;
-  readonly onCrash: (cause: unknown) => void;
 }
-
-/** As the register is read: above the longest wait and the longest life together, 59 days. */
-const KEPT_MS = 90 * 86_400_000;
-/** What was committed late by a clock that stands, or by a transaction that took long. */
-const MARGIN_SECONDS = 30;
 
 interface Heard {
   readonly state: ControlState;
@@ -65,13 +56,16 @@ export class ControlBook {
   readonly #states = new Map<string, Heard>(); // in the order they were heard
   /** Notification ids, as long as the register tells them: what is accepted beside a change is committed after it. */
   readonly #toWake = new Set<string>();
-  #readAtMs: number | undefined; // monotonic, of the last answer's question
-  #refreshing: Promise<void> = Promise.resolve();
-  #timer: Timer | undefined;
-  #isStopped = false;
+  readonly #reader: RegisterReader<{ notificationId: string; state: ControlState }>;
 
   constructor(deps: ControlBookDeps) {
     this.#deps = deps;
+    this.#reader = new RegisterReader({
+      ...deps,
+      readChanged: (lastSeconds) => deps.store.readChanged(lastSeconds),
+      take: (changed, askedAtMs) => this.#take(changed, askedAtMs),
+      afterLook: () => this.#wake(),
+    });
   }
 
   /** Notifications that it holds something of: as many as senders have stopped in 90 days (ADR 0029). */
@@ -80,19 +74,11 @@ export class ControlBook {
   }
 
   start(): void {
-    const { clock, everyMs, onCrash } = this.#deps;
-    this.#timer = clock.setTimer(everyMs, () => {
-      this.#look()
-        .finally(() => {
-          if (!this.#isStopped) this.start();
-        })
-        .catch(onCrash);
-    });
+    this.#reader.start();
   }
 
   stop(): void {
-    this.#isStopped = true;
-    this.#timer?.cancel();
+    this.#reader.stop();
   }
 
   /** What becomes of whoever has not been handed it; undefined: its sender has not ended it. */
@@ -130,19 +116,15 @@ export class ControlBook {
     return this.#states.get(notificationId)?.state ?? "running";
   }
 
-  /** One after the other: an older answer must not take the place of a newer one. Throws Fault. */
+  /** Throws Fault. */
   refresh(): Promise<void> {
-    this.#refreshing = this.#refreshing.catch(ignored).then(() => this.#read());
-    return this.#refreshing;
+    return this.#reader.refresh();
   }
 
-  async #read(): Promise<void> {
-    const askedAtMs = this.#deps.clock.monotonicMs();
-    const sinceMs = this.#readAtMs;
-    const lastSeconds =
-      sinceMs === undefined ? null : (askedAtMs - sinceMs) / 1_000 + MARGIN_SECONDS;
-    const changed = await this.#deps.store.readChanged(lastSeconds);
-    this.#readAtMs = askedAtMs;
+  async #take(
+    changed: readonly { readonly notificationId: string; readonly state: ControlState }[],
+    askedAtMs: number,
+  ): Promise<void> {
     this.#forgetBefore(askedAtMs - KEPT_MS);
     for (const { notificationId, state } of changed) {
       if (state !== "paused") this.#toWake.add(notificationId);
@@ -190,16 +172,4 @@ export class ControlBook {
       this.#states.delete(notificationId);
     }
   }
-
-  async #look(): Promise<void> {
-    try {
-      await this.refresh();
-      await this.#wake();
-    } catch (cause) {
-      if (!(cause instanceof Fault)) throw cause;
-      this.#deps.onFault(cause);
-    }
-  }
 }
-
-function ignored(): void {}

@@ -4,10 +4,7 @@
 //   RA1  Before a partition serves it knows all rates that were changed; a change is heard within `everyMs`,
 //        however long the store was away. What was heard 90 days ago is forgotten, as the register does (CB5).
 import type { Notification, Rate } from "@carillon/contracts";
-import { type Clock, Fault, type Timer } from "@carillon/kernel";
-
-/** As what is paused or cancelled (control-book.ts). */
-const KEPT_MS = 90 * 86_400_000;
+import { KEPT_MS, RegisterReader, type RegisterReading } from "./register-reader.ts";
 
 interface ChangedRate {
   readonly notificationId: string;
@@ -22,44 +19,31 @@ export interface RateStore {
 
 export const NO_RATES: RateStore = { readChanged: () => Promise.resolve([]) };
 
-export interface RateBookDeps {
+export interface RateBookDeps extends RegisterReading {
   readonly store: RateStore;
-  readonly clock: Clock;
-  readonly everyMs: number;
   onChanged(notificationId: string): void;
-  readonly onFault: (cause: unknown) => void;
-  readonly onCrash: (cause: unknown) => void;
 }
-
-/** What was committed late by a clock that stands, or by a transaction that took long. */
-const MARGIN_SECONDS = 30;
 
 export class RateBook {
   readonly #deps: RateBookDeps;
   readonly #rates = new Map<string, ChangedRate & { readonly atMs: number }>(); // in the order they were heard
-  #readAtMs: number | undefined; // monotonic, of the last answer's question
-  #refreshing: Promise<void> = Promise.resolve();
-  #timer: Timer | undefined;
-  #isStopped = false;
+  readonly #reader: RegisterReader<ChangedRate>;
 
   constructor(deps: RateBookDeps) {
     this.#deps = deps;
-  }
-
-  start(): void {
-    const { clock, everyMs, onCrash } = this.#deps;
-    this.#timer = clock.setTimer(everyMs, () => {
-      this.#look()
-        .finally(() => {
-          if (!this.#isStopped) this.start();
-        })
-        .catch(onCrash);
+    this.#reader = new RegisterReader({
+      ...deps,
+      readChanged: (lastSeconds) => deps.store.readChanged(lastSeconds),
+      take: (changed, askedAtMs) => this.#take(changed, askedAtMs),
     });
   }
 
+  start(): void {
+    this.#reader.start();
+  }
+
   stop(): void {
-    this.#isStopped = true;
-    this.#timer?.cancel();
+    this.#reader.stop();
   }
 
   /** Rates that are remembered. */
@@ -75,19 +59,12 @@ export class RateBook {
     return ratePerMinute === null ? undefined : { ratePerMinute, targetedCount };
   }
 
-  /** One after the other: an older answer must not take the place of a newer one. Throws Fault. */
+  /** Throws Fault. */
   refresh(): Promise<void> {
-    this.#refreshing = this.#refreshing.catch(ignored).then(() => this.#read());
-    return this.#refreshing;
+    return this.#reader.refresh();
   }
 
-  async #read(): Promise<void> {
-    const askedAtMs = this.#deps.clock.monotonicMs();
-    const sinceMs = this.#readAtMs;
-    const lastSeconds =
-      sinceMs === undefined ? null : (askedAtMs - sinceMs) / 1_000 + MARGIN_SECONDS;
-    const changed = await this.#deps.store.readChanged(lastSeconds);
-    this.#readAtMs = askedAtMs;
+  #take(changed: readonly ChangedRate[], askedAtMs: number): void {
     for (const [notificationId, { atMs }] of this.#rates) {
       if (atMs >= askedAtMs - KEPT_MS) break;
       this.#rates.delete(notificationId);
@@ -101,15 +78,4 @@ export class RateBook {
       this.#deps.onChanged(notificationId);
     }
   }
-
-  async #look(): Promise<void> {
-    try {
-      await this.refresh();
-    } catch (cause) {
-      if (!(cause instanceof Fault)) throw cause;
-      this.#deps.onFault(cause);
-    }
-  }
 }
-
-function ignored(): void {}
