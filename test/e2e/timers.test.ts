@@ -70,7 +70,7 @@ test("D1, D4 — kill -9 between set and fire, and between steps: every step is 
     HOME,
     Array.from({ length: FLOWS_COUNT }, (_, n) => {
       const { partition, epoch } = leases[(n * 7) % 256]!;
-      const place = { partition, epoch, kind: "flow", key: `flow-${n}` };
+      const place = { partition, epoch, kind: "steps", key: `flow-${n}` };
       return {
         ...place,
         change: "set",
@@ -122,13 +122,13 @@ test("D1, D4 — kill -9 between set and fire, and between steps: every step is 
   const third = await ownedBy("fra-third");
   const held = third.map(({ partition, epoch }) => ({ partition, epoch }));
   await until("what was fired is done", 10_000, async () => {
-    const options = { held, kinds: ["flow"], exceptIds: [], mayBeDoubtful: true, limitCount: 1 };
+    const options = { held, kinds: ["steps"], exceptIds: [], mayBeDoubtful: true, limitCount: 1 };
     const { timers, nextInMs } = await store.timers.claim(HOME, options);
     return timers.length === 0 && nextInMs === null ? true : undefined;
   });
   // D4: who was killed would be refused.
   const stale = leases.map(({ partition, epoch }) => ({ partition, epoch }));
-  const place = { kind: "flow", key: "late", change: "cancel" } as const;
+  const place = { kind: "steps", key: "late", change: "cancel" } as const;
   const refused = await store.timers.write(
     HOME,
     stale.map((one) => ({ ...one, ...place })),
